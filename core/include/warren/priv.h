@@ -1,0 +1,183 @@
+/*
+ * warren/priv.h - what an unprivileged engine may ask of the monitor
+ *
+ * The monitor is a small root process without plugins. The engine sends it requests from the table
+ * below; each has a fixed layout, a validator and an executor in core/priv and core/monitor, and is
+ * limited by the operator's `system:` section. No request holds a pointer, a command line or raw
+ * netlink bytes. All strings are NUL-terminated inside their array; all unused bytes are zero.
+ *
+ * warren_priv(): the answer comes later, on the context's lane, never before it returns.
+ * warren_priv_wait(): inside `start` and `reload` only.
+ * A plugin may request the operations in its `privops` mask and no other.
+ *
+ * What the monitor changes on the host it writes to its journal first, and undoes it when the
+ * context that asked ends (unless flagged KEEP), when the engine dies, at the daemon's stop, and at
+ * the next start after a crash of both.
+ */
+#ifndef WARREN_PRIV_H
+#define WARREN_PRIV_H
+
+#include <warren/plugin.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
+
+enum warren_op {
+	WARREN_OP_OPEN = 1,		/* a path that stands in the YAML files */
+	WARREN_OP_WATCH = 2,		/* "that file changed" */
+	WARREN_OP_FILE = 3,		/* files inside a configured folder */
+	WARREN_OP_TUN = 4,
+	WARREN_OP_SOCKET = 5,
+	WARREN_OP_ADDR = 6,		/* addresses and link settings of our own interfaces */
+	WARREN_OP_ROUTE = 7,
+	WARREN_OP_RULE = 8,
+	WARREN_OP_SYSCTL = 9,
+	WARREN_OP_CLOSE = 10,		/* give back what TUN, SOCKET keep, WATCH or FILE handle hold */
+	WARREN_OP_LAST = WARREN_OP_CLOSE,
+};
+#define WARREN_PRIVOP(op) (UINT64_C(1) << WARREN_OP_##op)
+
+enum {
+	WARREN_PRIV_KEY = 128,		/* bytes of a key path, "static.peers.nas.psk.file" */
+	WARREN_PRIV_NAME = 256,		/* bytes of a file name */
+	WARREN_PRIV_IFNAME = 16,
+	WARREN_PRIV_FDS = 4,		/* descriptors of one answer */
+	WARREN_PRIV_ITEMS = 16384,	/* items of one transaction */
+};
+
+struct warren_priv_open {
+	char key[WARREN_PRIV_KEY];	/* key path in the monitor's own tree */
+	uint32_t index;			/* element, where the value is a list */
+	uint32_t access;		/* WARREN_READ ... WARREN_CONNECT */
+	char name[WARREN_PRIV_NAME];	/* relative name below a configured folder, or empty */
+};
+
+struct warren_priv_watch {
+	char key[WARREN_PRIV_KEY];
+	uint32_t index, reserved;
+};
+
+enum { WARREN_FILE_OPEN = 1, WARREN_FILE_CREATE, WARREN_FILE_RENAME, WARREN_FILE_UNLINK,
+       WARREN_FILE_MKDIR, WARREN_FILE_STAT, WARREN_FILE_LIST };
+struct warren_priv_file {
+	char key[WARREN_PRIV_KEY];	/* of the WARREN_PATH|WARREN_DIR option */
+	uint32_t index;
+	uint32_t verb;
+	uint32_t mode;			/* of what is created, 0777 at most */
+	uint32_t reserved;
+	char name[WARREN_PRIV_NAME];	/* below the folder; no "..", no leading "/" */
+	char to[WARREN_PRIV_NAME];	/* RENAME */
+};
+
+enum { WARREN_NS_HOST = 0, WARREN_NS_SERVICE = 1 };
+enum { WARREN_TUN_VNET_HDR = 1u << 0, WARREN_TUN_MULTI_QUEUE = 1u << 1 };
+struct warren_priv_tun {
+	char ifname[WARREN_PRIV_IFNAME];
+	uint32_t queues;		/* 1 ... WARREN_PRIV_FDS descriptors in the answer */
+	uint32_t flags;
+	uint32_t mtu;
+	uint32_t namespace_;
+};					/* answer: value = interface index */
+
+enum { WARREN_SOCK_UDP = 1, WARREN_SOCK_TCP, WARREN_SOCK_UNIX, WARREN_SOCK_ICMP };
+enum { WARREN_SOCK_KEEP = 1u << 0, WARREN_SOCK_TRANSPARENT = 1u << 1, WARREN_SOCK_V6ONLY = 1u << 2,
+       WARREN_SOCK_REUSEPORT = 1u << 3 };
+struct warren_priv_socket {
+	char key[WARREN_PRIV_KEY];	/* where the port or the path stands in YAML: "wg.port" */
+	uint32_t index;
+	uint32_t family;		/* 4, 6; 0 for unix */
+	uint32_t type, flags;
+	struct warren_addrport bind;	/* port 0: any */
+	char device[WARREN_PRIV_IFNAME];
+	uint32_t mark;			/* one of the marks of `system:` */
+	uint32_t backlog;		/* > 0: listen */
+	uint32_t recv_buffer, send_buffer;	/* bytes, 0: the system's; forced past its limit */
+	uint32_t mode;			/* permissions of a unix socket */
+	uint32_t namespace_;
+};					/* answer: one descriptor; value = the port that was bound */
+
+enum { WARREN_LINK_SET = 1, WARREN_ADDR_ADD, WARREN_ADDR_DEL };
+struct warren_priv_addr {		/* one item of an ADDR transaction */
+	uint32_t verb;
+	char ifname[WARREN_PRIV_IFNAME];	/* an interface that our TUN operation made */
+	uint32_t mtu;			/* LINK_SET: 0 leaves it */
+	uint32_t up;			/* LINK_SET: 0 leaves it, 1 up, 2 down */
+	struct warren_prefix prefix;	/* ADDR_*: host bits are kept in `addr` here */
+	uint8_t reserved[6];
+};
+
+enum { WARREN_ROUTE_ADD = 1, WARREN_ROUTE_DEL };
+enum { WARREN_ROUTE_UNICAST = 1, WARREN_ROUTE_THROW, WARREN_ROUTE_UNREACHABLE, WARREN_ROUTE_BLACKHOLE };
+struct warren_priv_route {		/* one item of a ROUTE transaction */
+	uint32_t verb, type;
+	uint32_t table;			/* system.route-table (52), or 254 (main) where it allows */
+	uint32_t metric;
+	struct warren_prefix dst;
+	struct warren_addr source;	/* preferred source, or family 0 */
+	char ifname[WARREN_PRIV_IFNAME];	/* UNICAST: an interface of ours */
+	uint8_t reserved[5];
+};
+
+enum { WARREN_RULE_ADD = 1, WARREN_RULE_DEL };
+enum { WARREN_RULE_TABLE = 1, WARREN_RULE_UNREACHABLE };
+struct warren_priv_rule {		/* one item of a RULE transaction */
+	uint32_t verb, action;
+	uint32_t family;		/* 4, 6 */
+	uint32_t pref;			/* within system.rule-priorities */
+	uint32_t table;
+	uint32_t mark, mask;		/* fwmark; both 0: none */
+	struct warren_prefix to;	/* family 0: any */
+	char iif[WARREN_PRIV_IFNAME];	/* empty: any */
+	uint8_t reserved[2];
+};
+
+enum { WARREN_SYSCTL_IP4_FORWARD = 1, WARREN_SYSCTL_IP6_FORWARD, WARREN_SYSCTL_RP_FILTER,
+       WARREN_SYSCTL_SRC_VALID_MARK, WARREN_SYSCTL_IP6_DISABLE, WARREN_SYSCTL_ACCEPT_RA };
+struct warren_priv_sysctl {
+	uint32_t name;
+	uint32_t value;
+	char ifname[WARREN_PRIV_IFNAME];	/* of ours, or "all" where the name has interfaces */
+};
+
+struct warren_priv_close {
+	uint32_t op;			/* WARREN_OP_TUN, _SOCKET, _WATCH */
+	uint32_t handle;		/* from the answer */
+};
+
+struct warren_priv_answer {
+	uint32_t size;
+	int32_t result;			/* 0 or -errno */
+	int64_t value;
+	uint32_t handle;		/* for CLOSE and for events */
+	uint32_t count;			/* descriptors in fds; the callback owns them */
+	int fds[WARREN_PRIV_FDS];
+	const char *error;		/* a sentence when result < 0 */
+	const void *data;		/* FILE LIST/STAT: records; lives for the callback */
+	size_t len;
+};
+
+typedef void warren_priv_fn(struct warren_ctx *ctx, const struct warren_priv_answer *answer, void *arg);
+
+/*
+ * @req points to @len bytes: one structure of the operation, or @len / sizeof items of a
+ * transaction (ADDR ROUTE RULE), which is applied whole or not at all.
+ * Returns 0 (then @done will be called, unless the context ends first), -EPERM: not in `privops`.
+ */
+int warren_priv(struct warren_ctx *ctx, enum warren_op op, const void *req, size_t len,
+		warren_priv_fn *done, void *arg);
+/* `start` and `reload` only; fills @answer, whose error and data live until the next call. */
+int warren_priv_wait(struct warren_ctx *ctx, enum warren_op op, const void *req, size_t len,
+		     struct warren_priv_answer *answer, struct warren_err *err);
+
+/* WATCH: called on the lane each time the watched file changed, was replaced or removed. */
+typedef void warren_watch_fn(struct warren_ctx *ctx, void *arg);
+int warren_watch(struct warren_ctx *ctx, const struct warren_conf *conf, const char *key,
+		 warren_watch_fn *fn, void *arg);
+
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,139 @@
+/*
+ * warren/service/dataplane.h - service "dataplane" 0.1: the border of the WireGuard data plane
+ *
+ * `wg` offers it. Functions: provider's lane unless marked. Callbacks run on the lane of the ctx
+ * that registered them, and end with that ctx. Every ring between workers and lane has a fixed size
+ * and a stated drop rule: relay data drops the oldest, foreign packets and handshakes the newest;
+ * each drop is counted. Peers are named by their WireGuard public key; `number` is a small integer
+ * that is stable while the peer exists.
+ * Sources: design.md 4; dataplane.md 2 (lazy peers, foreign packets, Geneve), 7.
+ */
+#ifndef WARREN_SERVICE_DATAPLANE_H
+#define WARREN_SERVICE_DATAPLANE_H
+
+#include <warren/packet.h>
+#include <warren/plugin.h>
+
+/*
+ * ---- Paths: one writer ----
+ */
+
+enum { WARREN_PATH_NONE = 0, WARREN_PATH_UDP, WARREN_PATH_GENEVE, WARREN_PATH_RELAY };
+struct warren_data_path {
+	uint32_t size;
+	uint32_t kind;
+	struct warren_addrport address;	/* UDP, GENEVE */
+	uint32_t vni;			/* GENEVE */
+	uint32_t region;		/* RELAY: sent through relay_out */
+	uint64_t generation;		/* the writer's; told back in status */
+};
+
+struct warren_path_events {		/* for the one attached writer of paths */
+	uint32_t size;
+	/* A datagram of @peer was authentic and came from @address, not its present path. */
+	void (*proved)(void *arg, const uint8_t peer[32], const struct warren_addrport *address);
+	/* WARREN_SESSION_; ESTABLISHED: keys derived. */
+	void (*session)(void *arg, const uint8_t peer[32], uint32_t state);
+	/* A peer has packets and no path (kind NONE), or nothing has been answered for 15 s. */
+	void (*wanted)(void *arg, const uint8_t peer[32]);
+	/* From ring relay_out: send these bytes to @peer through @region. */
+	void (*relay_out)(void *arg, uint32_t region, const uint8_t peer[32], const uint8_t *data,
+			  size_t len);
+};
+enum { WARREN_SESSION_NONE = 0, WARREN_SESSION_HANDSHAKE, WARREN_SESSION_ESTABLISHED,
+       WARREN_SESSION_EXPIRED };
+
+/*
+ * ---- Foreign packets: what shares the socket with WireGuard ----
+ */
+
+enum { WARREN_FOREIGN_STUN = 0, WARREN_FOREIGN_DISCO, WARREN_FOREIGN_GENEVE_DISCO,
+       WARREN_FOREIGN_CLASSES };
+/* @data lives for the call. @vni: GENEVE_DISCO. */
+typedef void warren_foreign_fn(void *arg, const struct warren_addrport *from, uint32_t vni,
+			       const uint8_t *data, size_t len);
+
+/*
+ * ---- Verdicts: the policy slot ----
+ *
+ * An empty slot drops every inner packet and counts it, unless the network map selects the built-in
+ * policy. A provider swaps its table by pointer; a reload never empties the slot. The old table is
+ * retired (freed after the workers' grace) by the data plane through @free.
+ */
+struct warren_verdict {
+	uint32_t size;
+	warren_packet_fn *fn;		/* workers; `self` is `table` */
+	void *table;
+	void (*free)(void *table);	/* lane, after the grace; NULL: not owned */
+	const char *name;		/* "filter", shown in status */
+};
+
+/*
+ * ---- Status ----
+ */
+
+struct warren_peer_status {
+	uint32_t size;
+	uint32_t number;
+	uint8_t key[32];
+	uint32_t session;		/* WARREN_SESSION_ */
+	struct warren_data_path path;
+	uint64_t rx_bytes, tx_bytes, rx_packets, tx_packets;	/* inner packets of the peer's life */
+	uint64_t last_handshake;	/* warren_now() clock; 0 never */
+	int64_t last_handshake_realtime;	/* microseconds since 1970 */
+	uint64_t last_rx, last_tx;	/* authenticated packets, warren_now() clock; 0 never */
+};
+
+struct warren_dataplane_ops {
+	uint32_t size;
+
+	/* The TUN device. Any thread. */
+	const char *(*ifname)(void *self);
+	uint32_t (*ifindex)(void *self);
+	uint32_t (*mtu)(void *self);
+	/* The UDP port that is bound, host order; 0 while there is none. Any thread. */
+	uint16_t (*port)(void *self, uint32_t family);
+
+	/*
+	 * Becomes the one writer of paths; -EBUSY when there is one. Until then, and after @ctx
+	 * ended: the map's endpoints and WireGuard roaming. With a writer nothing roams.
+	 */
+	int (*paths_attach)(void *self, struct warren_ctx *ctx,
+			    const struct warren_path_events *events, void *arg);
+	/* Swapped atomically; packets under way use the old or the new one. -ENOENT: no such peer. */
+	int (*path_set)(void *self, const uint8_t peer[32], const struct warren_data_path *path);
+	int (*path_get)(void *self, const uint8_t peer[32], struct warren_data_path *path);
+	/* Starts a handshake now if there is no fresh session. */
+	int (*handshake)(void *self, const uint8_t peer[32]);
+
+	/* One taker per class; NULL fn gives it up. Without a taker the class is counted and dropped. */
+	int (*foreign)(void *self, struct warren_ctx *ctx, uint32_t class_, warren_foreign_fn *fn,
+		       void *arg);
+	/* Sends from the data plane's own socket; -EAGAIN: its queue is full. @vni 0: none. */
+	int (*raw_send)(void *self, const struct warren_addrport *to, uint32_t vni,
+			const uint8_t *data, size_t len);
+	/* A WireGuard datagram that came from @peer through relay @region: to the owning worker. */
+	int (*inject)(void *self, uint32_t region, const uint8_t peer[32], const uint8_t *data,
+		      size_t len);
+
+	/* -EBUSY: somebody else holds the slot. The slot is emptied (drop all) when @ctx ends. */
+	int (*verdict_set)(void *self, struct warren_ctx *ctx, const struct warren_verdict *verdict);
+	/* Binds an argument of the verdict provider to a peer (packet.peer_arg); retired by @free. */
+	int (*peer_arg_set)(void *self, struct warren_ctx *ctx, const uint8_t peer[32], void *arg,
+			    void (*free_fn)(void *));
+
+	/* Copies @hook; removed with @ctx. -EEXIST: the name is taken, -ELOOP: the order is. */
+	int (*hook_add)(void *self, struct warren_ctx *ctx, const struct warren_hook *hook,
+			struct warren_err *err);
+	/*
+	 * Puts an inner packet on the path as if read from the TUN (OUT) or decrypted and accepted
+	 * (IN, delivered to the TUN); copied. Hooks that come after the caller's own see it.
+	 */
+	int (*packet_inject)(void *self, uint32_t direction, const uint8_t *data, size_t len);
+
+	/* Calls @fn for each peer that exists in the data plane, or for one. */
+	void (*peers)(void *self, void (*fn)(const struct warren_peer_status *, void *), void *arg);
+	int (*peer)(void *self, const uint8_t peer[32], struct warren_peer_status *status);
+};
+
+#endif
