@@ -222,6 +222,14 @@ int warren_defer(struct warren_ctx *ctx, warren_call_fn *fn, void *arg);
 int warren_work(struct warren_ctx *ctx, void (*job)(void *arg), warren_call_fn *done, void *arg);
 
 /*
+ * Looks @name up on the pool with the host's resolver; an address in text form needs no lookup but
+ * is answered later all the same. @result is the number of addresses, or -errno with @why.
+ */
+typedef void warren_resolve_fn(struct warren_ctx *ctx, int result, const struct warren_addr *addrs,
+			       const char *why, void *arg);
+int warren_resolve(struct warren_ctx *ctx, const char *name, warren_resolve_fn *done, void *arg);
+
+/*
  * ---- Events: reference-counted objects on named topics ----
  *
  * A sticky topic keeps its last object and gives it to new subscribers. Events arrive on the

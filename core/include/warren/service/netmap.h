@@ -63,7 +63,6 @@ struct warren_node {
 	uint32_t n_primary_routes;
 	const struct warren_addrport *endpoints;	/* UDP candidates, in order of preference */
 	uint32_t n_endpoints;
-	const char *endpoint_name;	/* `static`: "host:port" still to be resolved, or NULL */
 	uint32_t home_region;		/* relay region, 0 unknown */
 	uint32_t cap_version;		/* of the node's software */
 	const char *const *tags;
