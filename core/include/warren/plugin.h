@@ -301,6 +301,14 @@ void warren_stat_set(struct warren_stat *stat, int64_t n);	/* any thread */
  * The answer is a stream. `run` may return WARREN_PENDING and write and end the reply later, as
  * long as the context lives; else the core ends it with the returned value. With --json the client
  * prints the data; without, it prints the text. A command writes both or text is derived.
+ *
+ * Data. A key at the top belongs to the one object that is the answer. warren_reply_open() without
+ * a key at the top opens a document of its own: a stream of them is how a command follows events.
+ * Inside '[' all keys are NULL.
+ *
+ * Text. One call is one line, or several with "\n" between them. Lines that hold tabs are rows of
+ * a table: the core aligns the columns of rows that follow each other. Colours ("\033[31m") are
+ * removed where the client did not ask for them, other control characters always.
  */
 
 enum {
