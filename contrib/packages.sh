@@ -1,0 +1,32 @@
+# The Debian packages of this project, the one list; sourced by check.sh and quickstart.sh.
+# shellcheck shell=sh disable=SC2034
+
+# To configure, build and install.
+BUILD_PACKAGES="autoconf automake libtool pkg-config make gcc libc6-dev libevent-dev libsodium-dev
+libyaml-dev libjansson-dev libmnl-dev"
+
+# To run the demonstration of quickstart.sh.
+DEMO_PACKAGES="iproute2 iputils-ping curl python3-minimal procps"
+
+# To run every suite.
+TEST_PACKAGES="libcmocka-dev clang libclang-rt-14-dev clang-format-14 g++ mandoc shellcheck ccache
+python3 python3-pytest python3-yaml python3-nacl python3-cryptography wireguard-go wireguard-tools
+iperf3 nftables iproute2 iputils-ping tcpdump procps faketime bash-completion zsh fish libcap2-bin
+binutils xz-utils git"
+
+# install_packages NAME...: installs those that are missing; as root, or through sudo.
+install_packages() {
+	missing=
+	for package in "$@"; do
+		dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed' ||
+			missing="$missing $package"
+	done
+	[ -n "$missing" ] || return 0
+	as_root=
+	[ "$(id -u)" = 0 ] || as_root=sudo
+	echo "installing:$missing"
+	# shellcheck disable=SC2086
+	$as_root apt-get update -qq >/dev/null &&
+		$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+			--no-install-recommends $missing >/dev/null
+}
