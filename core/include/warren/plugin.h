@@ -179,6 +179,13 @@ const char *warren_name(const struct warren_ctx *ctx);	/* any thread */
 void *warren_zalloc(struct warren_ctx *ctx, size_t size);
 /* Frees memory, a timer, an io or a stat earlier than its context; NULL is allowed. */
 void warren_release(void *owned);
+/*
+ * Calls @fn(@arg) when @ctx ends: on its lane, after its `stop`, before its `fini`, the newest
+ * first. For a provider that holds something on behalf of @ctx: what @fn gives to warren_retire()
+ * may point into memory of @ctx, which is freed after the workers' grace. The result is for
+ * warren_release(), which forgets the call; NULL when there is no memory.
+ */
+void *warren_on_end(struct warren_ctx *ctx, void (*fn)(void *arg), void *arg);
 
 /* @level is LOG_ERR ... LOG_DEBUG of syslog.h. Any thread but a packet hook. */
 void warren_log(struct warren_ctx *ctx, int level, const char *fmt, ...) WARREN_PRINTF(3, 4);
