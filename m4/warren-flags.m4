@@ -54,7 +54,8 @@ WARREN_CC_FLAGS([HARDEN_LDFLAGS],[-Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack])
 
 SAN_CFLAGS= SAN_LDFLAGS= DEFS_LDFLAGS=-Wl,-z,defs
 AS_IF([test "x$enable_sanitizers" != xno],[
-	SAN_CFLAGS="-fsanitize=$enable_sanitizers -fno-sanitize-recover=all -fno-omit-frame-pointer -g"
+	SAN_CFLAGS="-fsanitize=$enable_sanitizers -fno-sanitize-recover=all"
+	SAN_CFLAGS="$SAN_CFLAGS -fno-omit-frame-pointer -g"
 	AS_IF([test "x$enable_fuzzing" != xno],[SAN_CFLAGS="$SAN_CFLAGS -fsanitize=fuzzer-no-link"])
 	SAN_LDFLAGS="-fsanitize=$enable_sanitizers"
 	# clang links its sanitizer run time into the executable only: a module lacks those symbols.
@@ -66,6 +67,7 @@ AS_IF([test "x$enable_sanitizers" != xno],[
 AC_SUBST([WARN_CFLAGS])
 AC_SUBST([HARDEN_CFLAGS])
 AC_SUBST([HARDEN_LDFLAGS])
+AC_SUBST([enable_sanitizers])
 AC_SUBST([SAN_CFLAGS])
 AC_SUBST([SAN_LDFLAGS])
 AC_SUBST([DEFS_LDFLAGS])

@@ -17,7 +17,8 @@ m4_ifnblank([$3],[AS_IF([test "x$with_plugin_[]id" != xno],[PKG_CHECK_MODULES(id
 AM_CONDITIONAL([PLUGIN_]id[_MODULE],[test "x$with_plugin_]id[" = xmodule])
 AM_CONDITIONAL([PLUGIN_]id[_BUILTIN],[test "x$with_plugin_]id[" = xbuiltin])
 AS_IF([test "x$with_plugin_[]id" = xbuiltin],[
-	WARREN_BUILTIN_DECLS="${WARREN_BUILTIN_DECLS}extern const struct warren_plugin warren_plugin_[]id;
+	WARREN_BUILTIN_DECLS="${WARREN_BUILTIN_DECLS}dnl
+extern const struct warren_plugin warren_plugin_[]id;
 "
 	WARREN_BUILTIN_ROWS="${WARREN_BUILTIN_ROWS}	&warren_plugin_[]id,
 "])

@@ -23,7 +23,7 @@
 
 struct wg_allowedips;
 
-struct wg_allowedips *wg_allowedips_new(wg_retire_fn *retire, void *arg);	/* NULL: no memory */
+struct wg_allowedips *wg_allowedips_new(wg_retire_fn *retire, void *arg); /* NULL: no memory */
 void wg_allowedips_free(struct wg_allowedips *table);	/* no reader is left; NULL is allowed */
 
 /* Writer. Opens a batch; one at a time. */

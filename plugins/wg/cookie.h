@@ -46,7 +46,8 @@ void wg_cookie_peer_init(struct wg_cookie_peer *peer, const uint8_t public_key[3
 void wg_cookie_peer_wipe(struct wg_cookie_peer *peer);
 
 /* IP bytes, then the port in network order. Returns the length: 6 or 18; 0: no address. */
-size_t wg_cookie_source_udp(uint8_t out[WG_COOKIE_SOURCE_UDP_MAX], const struct warren_addrport *from);
+size_t wg_cookie_source_udp(uint8_t out[WG_COOKIE_SOURCE_UDP_MAX],
+			    const struct warren_addrport *from);
 
 /* @msg is a whole initiation or response (@len says which). Constant time. */
 bool wg_cookie_check_mac1(const struct wg_cookie_checker *checker, const uint8_t *msg, size_t len);

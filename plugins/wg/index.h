@@ -1,5 +1,5 @@
 /*
- * Table of our 32-bit receiver indices (dataplane.md 1.12): random, unique, each with a pointer to a
+ * Table of our 32-bit receiver indices: random, unique, each with a pointer to a
  * handshake or a key pair. Power-of-two open addressing with 16-byte slots.
  *
  * One writer (the lane); readers (workers) never lock and never see the pointer of another index.

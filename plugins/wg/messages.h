@@ -61,7 +61,7 @@ enum {					/* 1.5 */
 };
 
 #define WG_REKEY_AFTER_MESSAGES (UINT64_C(1) << 60)				/* 1.9 */
-#define WG_REJECT_AFTER_MESSAGES (UINT64_MAX - (UINT64_C(1) << 13))		/* 1.9: 2^64 - 2^13 - 1 */
+#define WG_REJECT_AFTER_MESSAGES (UINT64_MAX - (UINT64_C(1) << 13))	/* 1.9: 2^64 - 2^13 - 1 */
 
 #define WG_SECOND UINT64_C(1000000)
 #define WG_REKEY_AFTER_TIME (120 * WG_SECOND)		/* 1.9, initiator only, on send */

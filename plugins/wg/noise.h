@@ -45,7 +45,7 @@ struct wg_noise_env {
 struct wg_noise_local {
 	struct wg_noise_env env;
 	uint8_t public_key[32];
-	uint8_t hash[32];		/* HASH(H0 || public_key): where an initiation to us begins */
+	uint8_t hash[32];		/* HASH(H0 || public_key): where an initiation begins */
 };
 
 struct wg_noise_sent {			/* an initiation that waits for its response */
@@ -97,7 +97,7 @@ void wg_noise_peer_init_ss(struct wg_noise_peer *peer, const uint8_t public_key[
  * stays. Errors as of init; ss is then zero and every handshake with the peer fails.
  */
 int wg_noise_peer_rekey(struct wg_noise_peer *peer, const struct wg_noise_local *local);
-/* Drops and wipes the waiting handshake (zero-key timer, reset). Its index is the caller's to free. */
+/* Drops and wipes the waiting handshake (zero-key timer, reset). The caller frees its index. */
 void wg_noise_peer_forget(struct wg_noise_peer *peer);
 void wg_noise_peer_wipe(struct wg_noise_peer *peer);	/* everything, before it is freed */
 
@@ -147,7 +147,7 @@ int wg_noise_consume_response(const struct wg_noise_local *local, struct wg_nois
 void wg_noise_opened_wipe(struct wg_noise_opened *opened);
 void wg_noise_session_wipe(struct wg_noise_session *session);
 
-/* TAI64N label of a Unix time, nanoseconds rounded down to 2^24 (1.7). Before 1970 counts as 1970. */
+/* TAI64N label of a Unix time, nanoseconds cut to 2^24 (1.7). Before 1970 counts as 1970. */
 void wg_tai64n(uint8_t out[WG_TIMESTAMP_LEN], int64_t sec, uint32_t nsec);
 /*
  * Makes @label greater than @last: if it is not, it becomes @last plus one step of 2^24 ns. A

@@ -25,7 +25,8 @@ void wg_ratelimit_free(struct wg_ratelimit *limit);	/* NULL is allowed */
 /* The key of an address: IPv4 whole, IPv6 its /64. Returns the length, 0 for no address. */
 size_t wg_ratelimit_key(uint8_t out[WG_RATELIMIT_KEY_MAX], const struct warren_addr *addr);
 /* Takes a token of @source (any bytes; relayed sources as the caller likes). false: drop it. */
-bool wg_ratelimit_allow(struct wg_ratelimit *limit, const uint8_t *source, size_t len, uint64_t now);
+bool wg_ratelimit_allow(struct wg_ratelimit *limit, const uint8_t *source, size_t len,
+			uint64_t now);
 uint32_t wg_ratelimit_count(const struct wg_ratelimit *limit);	/* sources held, for status */
 
 struct wg_load {

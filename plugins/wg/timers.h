@@ -38,12 +38,12 @@ void wg_marks_received(struct wg_marks *marks, uint64_t now);
 void wg_marks_data_sent(struct wg_marks *marks, uint64_t now);
 void wg_marks_data_received(struct wg_marks *marks, uint64_t now);
 
-enum {					/* what wg_timers_run() asks for, to be done in this order */
+enum {				/* what wg_timers_run() asks for, to be done in this order */
 	WG_DO_ZERO_KEYS = 1u << 0,	/* wipe all key pairs and the waiting handshake */
 	WG_DO_GIVE_UP = 1u << 1,	/* the retries are used up: drop the staged packets */
 	WG_DO_FORGET_SOURCE = 1u << 2,	/* forget the cached local address of the path */
 	WG_DO_INITIATE = 1u << 3,	/* send an initiation; the hold-off is over */
-	WG_DO_KEEPALIVE = 1u << 4,	/* send an empty packet (without a key: start a handshake) */
+	WG_DO_KEEPALIVE = 1u << 4,	/* send an empty packet (no key: start a handshake) */
 };
 
 struct wg_timers {
@@ -84,7 +84,7 @@ void wg_timers_session_derived(struct wg_timers *timers, uint64_t now);
 void wg_timers_handshake_complete(struct wg_timers *timers);
 /* A peer that was made without a session (2, lazy peers): arms the 540 s if they are not. */
 void wg_timers_created(struct wg_timers *timers, uint64_t now);
-/* Our key or the peer's PSK changed, or the peer was reset: ends the retries, lifts the hold-off. */
+/* Our key or the peer's PSK changed, or the peer was reset: ends retries, lifts the hold-off. */
 void wg_timers_reset_handshake(struct wg_timers *timers);
 
 /* What is due at @now: a set of WG_DO_. *@next gets the next deadline or WG_NEVER. */

@@ -47,7 +47,7 @@ int wg_transport_open(const uint8_t key[32], uint8_t *msg, size_t len);
  * -EINVAL: shorter than its header, longer than @len, or neither IPv4 nor IPv6. @len > 0.
  */
 int64_t wg_inner_len(const uint8_t *inner, size_t len);
-/* Addresses of an inner packet whose length wg_inner_len() accepted. Pointers into it; 4 or 16 bytes. */
+/* Addresses of an inner packet that wg_inner_len() accepted. Pointers into it; 4 or 16 bytes. */
 const uint8_t *wg_inner_source(const uint8_t *inner, uint32_t *family);
 const uint8_t *wg_inner_destination(const uint8_t *inner, uint32_t *family);
 

@@ -1,6 +1,6 @@
 /*
  * Loads and stores of wire integers. The caller has checked the bounds; the pointers need no
- * alignment. WireGuard is little endian but for TAI64N, IP headers are big endian (dataplane.md 1.1).
+ * alignment. WireGuard is little endian but for TAI64N, IP headers are big endian.
  */
 #ifndef WG_WIRE_H
 #define WG_WIRE_H

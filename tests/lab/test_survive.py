@@ -17,6 +17,8 @@ from test_wireguard_go import HERE, OURS, OURS6, THEIRS, THEIRS6, Tunnel, metric
 pytestmark = pytest.mark.skipif(bool(lablib.need("wireguard-go", "wg")),
                                 reason="wireguard-go or wireguard-tools is not installed")
 
+FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+
 REPLAY = """
 import socket, struct, sys, time
 port, target, seconds = int(sys.argv[1]), sys.argv[2], float(sys.argv[3])
@@ -74,7 +76,7 @@ def fake_engine(lab, name, when):
     """An engine that believes it is another time; the monotonic clocks stay as they are."""
     path = lab.dir / name
     path.write_text("#!/bin/sh\n"
-                    "LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1 "
+                    f"LD_PRELOAD={FAKETIME} "
                     f"FAKETIME='{when}' FAKETIME_DONT_FAKE_MONOTONIC=1 "
                     "exec \"$(dirname \"$0\")/engine.real\" \"$@\"\n")
     path.chmod(0o755)
@@ -84,7 +86,7 @@ def fake_engine(lab, name, when):
     return path
 
 
-@pytest.mark.skipif(not pathlib.Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1").exists(),
+@pytest.mark.skipif(not pathlib.Path(FAKETIME).exists(),
                     reason="faketime is not installed")
 @pytest.mark.parametrize("when", ["-1y", "@1970-01-01 00:00:10"])
 def test_clock_behind_after_restart(lab, pair, when):

@@ -4,7 +4,8 @@
  * Worker threads own TUN queues and sockets and run each batch of packets to completion. Tables
  * that they read (peers, sessions, allowed IPs, filter) are written by the main lane alone, as new
  * objects that are published by one atomic store. Workers publish an epoch once per turn and are
- * offline around poll(); warren_retire() frees an object when every worker has passed. Nobody waits.
+ * offline around poll(); warren_retire() frees an object when all workers have passed. Nobody
+ * waits.
  *
  * What a hook may call: warren_stat_add/set, warren_now, and functions over its own tables that
  * neither lock, allocate nor enter the loop. Nothing else.
@@ -24,15 +25,16 @@ extern "C" {
  *
  * @run is the thread's body; it calls warren_worker_turn() once per batch and wraps a blocking
  * poll() in warren_worker_offline()/warren_worker_online(). It returns soon after
- * warren_worker_stopping() turns true: @wake (called on the lane) must end its poll(). The context's
- * end stops and joins what still runs.
+ * warren_worker_stopping() turns true: @wake (called on the lane) must end its poll(). The
+ * context's end stops and joins what still runs.
  */
 struct warren_worker;
 struct warren_worker *warren_worker_start(struct warren_ctx *ctx, const char *name,
 					  void (*run)(struct warren_worker *worker, void *arg),
-					  void (*wake)(void *arg), void *arg, struct warren_err *err);
+					  void (*wake)(void *arg), void *arg,
+					  struct warren_err *err);
 bool warren_worker_stopping(const struct warren_worker *worker);	/* any thread */
-void warren_worker_turn(struct warren_worker *worker);		/* the worker: holds no old pointer */
+void warren_worker_turn(struct warren_worker *worker);	/* the worker: holds no old pointer */
 void warren_worker_offline(struct warren_worker *worker);	/* the worker: about to block */
 void warren_worker_online(struct warren_worker *worker);
 void warren_worker_join(struct warren_worker *worker);		/* lane: stop, wake, join, free */
@@ -48,7 +50,7 @@ enum { WARREN_PKT_OUT = 0, WARREN_PKT_IN = 1 };	/* towards a peer; from a peer, 
 enum { WARREN_PKT_ACCEPT = 0, WARREN_PKT_DROP = 1, WARREN_PKT_TAKEN = 2 };
 
 struct warren_packet {
-	uint8_t *data;			/* the inner IP packet, version and length already checked */
+	uint8_t *data;			/* the inner IP packet, version and length checked */
 	uint32_t len;
 	uint32_t peer;			/* dataplane peer number; OUT: 0 until the route is known */
 	uint8_t verdict;		/* in: ACCEPT; out: what the hook decided */

@@ -97,7 +97,7 @@ enum {
 	WARREN_MANY = 1u << 1,		/* a list of this type; a single value is a list of one */
 	WARREN_KEYED = 1u << 2,		/* a map whose keys the operator chooses, of this type */
 	WARREN_RESTART = 1u << 3,	/* a change restarts the plugin (else: reload) */
-	WARREN_COLD = 1u << 4,		/* a change needs a restart of the daemon: reload refuses it */
+	WARREN_COLD = 1u << 4,		/* a change needs a restart of the daemon: refused */
 	WARREN_DEPRECATED = 1u << 5,	/* parsed, warned about, ignored */
 	WARREN_READ = 1u << 6,		/* WARREN_PATH: access that the plugin needs */
 	WARREN_WRITE = 1u << 7,
@@ -107,7 +107,7 @@ enum {
 };
 
 struct warren_option {
-	const char *key;		/* "max-size"; NULL in the one row of a KEYED scalar's `sub` */
+	const char *key;		/* "max-size"; NULL in the one row of a KEYED scalar */
 	uint32_t type, flags;
 	const char *def;		/* default as YAML spells it; NULL: none */
 	int64_t min, max;		/* of the number, or of the length in bytes; both 0: any */
@@ -140,9 +140,9 @@ struct warren_prefix {			/* host bits are zero */
  */
 bool warren_conf_has(const struct warren_conf *conf, const char *key);
 bool warren_conf_bool(const struct warren_conf *conf, const char *key);
-int64_t warren_conf_int(const struct warren_conf *conf, const char *key);	/* INT SIZE DURATION */
-const char *warren_conf_str(const struct warren_conf *conf, const char *key);	/* STRING ENUM PATH */
-uint32_t warren_conf_enum(const struct warren_conf *conf, const char *key);	/* index in values */
+int64_t warren_conf_int(const struct warren_conf *conf, const char *key); /* INT SIZE DURATION */
+const char *warren_conf_str(const struct warren_conf *conf, const char *key); /* STRING ENUM PATH */
+uint32_t warren_conf_enum(const struct warren_conf *conf, const char *key); /* index in values */
 struct warren_addr warren_conf_addr(const struct warren_conf *conf, const char *key);
 struct warren_addrport warren_conf_addrport(const struct warren_conf *conf, const char *key);
 struct warren_prefix warren_conf_prefix(const struct warren_conf *conf, const char *key);
@@ -150,7 +150,8 @@ const struct warren_secret *warren_conf_secret(const struct warren_conf *conf, c
 const struct warren_conf *warren_conf_map(const struct warren_conf *conf, const char *key);
 /* Elements of a MANY or KEYED option, in file order; read an element with key NULL or as map. */
 uint32_t warren_conf_count(const struct warren_conf *conf, const char *key);
-const struct warren_conf *warren_conf_at(const struct warren_conf *conf, const char *key, uint32_t i);
+const struct warren_conf *warren_conf_at(const struct warren_conf *conf, const char *key,
+					 uint32_t i);
 const char *warren_conf_name(const struct warren_conf *conf);	/* its key in the map above it */
 bool warren_conf_equal(const struct warren_conf *a, const struct warren_conf *b, const char *key);
 /* "warren.yaml:12:5" of the value, for log lines. */
@@ -282,7 +283,7 @@ struct warren_port {			/* one row of `needs` or `offers` */
 };
 /* In `start`: publishes @ops (constant, begins with its size) and @self under an offered name. */
 int warren_offer(struct warren_ctx *ctx, const char *service, const void *ops, void *self);
-/* A need of this plugin. Hard: valid from `start` until its `stop`. -ENOENT: a soft one is absent. */
+/* A need of this plugin. Hard: valid from `start` until `stop`. -ENOENT: a soft one is absent. */
 int warren_need(struct warren_ctx *ctx, const char *service, const void **ops, void **self);
 
 /*
@@ -333,7 +334,7 @@ struct warren_command {
 	int (*run)(struct warren_ctx *ctx, const struct warren_conf *args,
 		   struct warren_reply *reply, struct warren_err *err);
 };
-bool warren_reply_json(const struct warren_reply *reply);	/* the client wants data, not text */
+bool warren_reply_json(const struct warren_reply *reply);	/* the client wants data */
 void warren_reply_open(struct warren_reply *reply, const char *key, char kind);	/* '{' or '[' */
 void warren_reply_close(struct warren_reply *reply);
 void warren_reply_str(struct warren_reply *reply, const char *key, const char *fmt, ...)
@@ -341,7 +342,8 @@ void warren_reply_str(struct warren_reply *reply, const char *key, const char *f
 void warren_reply_int(struct warren_reply *reply, const char *key, int64_t value);
 void warren_reply_bool(struct warren_reply *reply, const char *key, bool value);
 void warren_reply_text(struct warren_reply *reply, const char *fmt, ...) WARREN_PRINTF(2, 3);
-void warren_reply_progress(struct warren_reply *reply, int64_t done, int64_t total, const char *unit);
+void warren_reply_progress(struct warren_reply *reply, int64_t done, int64_t total,
+			   const char *unit);
 /* The client hung up: stop writing. Called at most once, not after the end. */
 void warren_reply_on_cancel(struct warren_reply *reply, void (*fn)(struct warren_reply *, void *),
 			    void *arg);
@@ -358,7 +360,7 @@ struct warren_check {
 	const char *id;			/* "wg.socket-buffer" */
 	uint32_t severity, reserved;	/* of a finding: WARREN_NOTE ... WARREN_BAD */
 	const char *brief, *help;
-	/* Returns true when all is well; else says what is wrong and what to do by warren_finding. */
+	/* True: all is well. Else says what is wrong and what to do, by warren_finding(). */
 	bool (*run)(struct warren_ctx *ctx, struct warren_check_result *result);
 };
 void warren_finding(struct warren_check_result *result, const char *fmt, ...) WARREN_PRINTF(2, 3);
@@ -403,7 +405,8 @@ struct warren_plugin {
 	uint64_t privops;		/* operations it may request: 1 << WARREN_OP_..., priv.h */
 	/* Pure test of the plugin's whole section; runs in `warren config check` too. */
 	int (*check)(const struct warren_conf *conf, struct warren_err *err);
-	int (*start)(struct warren_ctx *ctx, const struct warren_conf *conf, struct warren_err *err);
+	int (*start)(struct warren_ctx *ctx, const struct warren_conf *conf,
+		     struct warren_err *err);
 	/* 0: the new configuration is in force. Error: the old one still is, whole. */
 	int (*reload)(struct warren_ctx *ctx, const struct warren_conf *old,
 		      const struct warren_conf *now, struct warren_err *err);
@@ -419,7 +422,7 @@ struct warren_plugin {
 void warren_stopped(struct warren_ctx *ctx);
 /* `start` returned WARREN_PENDING: the plugin is up, or (@result < 0) failed. */
 void warren_started(struct warren_ctx *ctx, int result);
-/* A running plugin can no longer do its job: the daemon logs @fmt and stops it and its dependents. */
+/* A running plugin cannot do its job any more: logs @fmt and stops it and its dependents. */
 void warren_fatal(struct warren_ctx *ctx, const char *fmt, ...) WARREN_PRINTF(2, 3);
 
 #pragma GCC visibility pop

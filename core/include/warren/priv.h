@@ -34,7 +34,7 @@ enum warren_op {
 	WARREN_OP_ROUTE = 7,
 	WARREN_OP_RULE = 8,
 	WARREN_OP_SYSCTL = 9,
-	WARREN_OP_CLOSE = 10,		/* give back what TUN, SOCKET keep, WATCH or FILE handle hold */
+	WARREN_OP_CLOSE = 10,		/* give back what TUN, SOCKET keep, WATCH or FILE hold */
 	WARREN_OP_LAST = WARREN_OP_CLOSE,
 };
 #define WARREN_PRIVOP(op) (UINT64_C(1) << WARREN_OP_##op)
@@ -96,7 +96,7 @@ struct warren_priv_socket {
 	uint32_t recv_buffer, send_buffer;	/* bytes, 0: the system's; forced past its limit */
 	uint32_t mode;			/* permissions of a unix socket */
 	uint32_t namespace_;
-};					/* answer: one descriptor; value = the port that was bound */
+};					/* answer: one descriptor; value = the port bound */
 
 enum { WARREN_LINK_SET = 1, WARREN_ADDR_ADD, WARREN_ADDR_DEL };
 struct warren_priv_addr {		/* one item of an ADDR transaction */
@@ -109,7 +109,8 @@ struct warren_priv_addr {		/* one item of an ADDR transaction */
 };
 
 enum { WARREN_ROUTE_ADD = 1, WARREN_ROUTE_DEL };
-enum { WARREN_ROUTE_UNICAST = 1, WARREN_ROUTE_THROW, WARREN_ROUTE_UNREACHABLE, WARREN_ROUTE_BLACKHOLE };
+enum { WARREN_ROUTE_UNICAST = 1, WARREN_ROUTE_THROW, WARREN_ROUTE_UNREACHABLE,
+       WARREN_ROUTE_BLACKHOLE };
 struct warren_priv_route {		/* one item of a ROUTE transaction */
 	uint32_t verb, type;
 	uint32_t table;			/* system.route-table (52), or 254 (main) where it allows */
@@ -138,7 +139,7 @@ enum { WARREN_SYSCTL_IP4_FORWARD = 1, WARREN_SYSCTL_IP6_FORWARD, WARREN_SYSCTL_R
 struct warren_priv_sysctl {
 	uint32_t name;
 	uint32_t value;
-	char ifname[WARREN_PRIV_IFNAME];	/* of ours, or "all" where the name has interfaces */
+	char ifname[WARREN_PRIV_IFNAME];	/* ours, or "all" where the name has interfaces */
 };
 
 struct warren_priv_close {
@@ -158,7 +159,8 @@ struct warren_priv_answer {
 	size_t len;
 };
 
-typedef void warren_priv_fn(struct warren_ctx *ctx, const struct warren_priv_answer *answer, void *arg);
+typedef void warren_priv_fn(struct warren_ctx *ctx, const struct warren_priv_answer *answer,
+			    void *arg);
 
 /*
  * @req points to @len bytes: one structure of the operation, or @len / sizeof items of a

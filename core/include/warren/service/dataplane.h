@@ -80,7 +80,7 @@ struct warren_peer_status {
 	uint8_t key[32];
 	uint32_t session;		/* WARREN_SESSION_ */
 	struct warren_data_path path;
-	uint64_t rx_bytes, tx_bytes, rx_packets, tx_packets;	/* inner packets of the peer's life */
+	uint64_t rx_bytes, tx_bytes, rx_packets, tx_packets;	/* inner packets, peer's life */
 	uint64_t last_handshake;	/* warren_now() clock; 0 never */
 	int64_t last_handshake_realtime;	/* microseconds since 1970 */
 	uint64_t last_rx, last_tx;	/* authenticated packets, warren_now() clock; 0 never */
@@ -102,13 +102,13 @@ struct warren_dataplane_ops {
 	 */
 	int (*paths_attach)(void *self, struct warren_ctx *ctx,
 			    const struct warren_path_events *events, void *arg);
-	/* Swapped atomically; packets under way use the old or the new one. -ENOENT: no such peer. */
+	/* Atomic: packets under way use the old or the new one. -ENOENT: no such peer. */
 	int (*path_set)(void *self, const uint8_t peer[32], const struct warren_data_path *path);
 	int (*path_get)(void *self, const uint8_t peer[32], struct warren_data_path *path);
 	/* Starts a handshake now if there is no fresh session. */
 	int (*handshake)(void *self, const uint8_t peer[32]);
 
-	/* One taker per class; NULL fn gives it up. Without a taker the class is counted and dropped. */
+	/* One taker per class; NULL fn gives it up. Without a taker: counted and dropped. */
 	int (*foreign)(void *self, struct warren_ctx *ctx, uint32_t class_, warren_foreign_fn *fn,
 		       void *arg);
 	/* Sends from the data plane's own socket; -EAGAIN: its queue is full. @vni 0: none. */
@@ -119,8 +119,9 @@ struct warren_dataplane_ops {
 		      size_t len);
 
 	/* -EBUSY: somebody else holds the slot. The slot is emptied (drop all) when @ctx ends. */
-	int (*verdict_set)(void *self, struct warren_ctx *ctx, const struct warren_verdict *verdict);
-	/* Binds an argument of the verdict provider to a peer (packet.peer_arg); retired by @free. */
+	int (*verdict_set)(void *self, struct warren_ctx *ctx,
+			   const struct warren_verdict *verdict);
+	/* Binds the provider's argument to a peer (packet.peer_arg); retired by @free_fn. */
 	int (*peer_arg_set)(void *self, struct warren_ctx *ctx, const uint8_t peer[32], void *arg,
 			    void (*free_fn)(void *));
 

@@ -11,7 +11,9 @@
 
 #include <warren/plugin.h>
 
-enum warren_key_kind { WARREN_KEY_MACHINE = 0, WARREN_KEY_NODE, WARREN_KEY_DISCO, WARREN_KEY_KINDS };
+enum warren_key_kind {
+	WARREN_KEY_MACHINE = 0, WARREN_KEY_NODE, WARREN_KEY_DISCO, WARREN_KEY_KINDS
+};
 
 enum { WARREN_BOX_OVERHEAD = 24 + 16 };	/* nonce, tag: XSalsa20-Poly1305 */
 
@@ -26,7 +28,7 @@ struct warren_identity_ops {
 	/* The reverse; @len >= WARREN_BOX_OVERHEAD, else or when forged -EBADMSG. */
 	int (*open)(void *self, enum warren_key_kind kind, const uint8_t peer[32],
 		    const uint8_t *box, size_t len, uint8_t *out);
-	/* Lane. Makes a new key, stores it, then publishes "identity". @done as in warren_state_write. */
+	/* Lane. Makes a new key, stores it, then publishes "identity". */
 	int (*rotate)(void *self, enum warren_key_kind kind);
 };
 

@@ -31,7 +31,7 @@ struct warren_cap {
 };
 
 struct warren_service {			/* Hostinfo.Services */
-	const char *proto;		/* "tcp", "udp", "peerapi4", "peerapi6", "peerapi-dns-proxy" */
+	const char *proto;		/* tcp, udp, peerapi4, peerapi6, peerapi-dns-proxy */
 	uint16_t port;
 	const char *description;
 };

@@ -31,8 +31,9 @@ struct warren_relay_ops {
 	/* Keeps a connection to @region; idempotent. @home: it is our home region. */
 	int (*open)(void *self, uint32_t region, bool home);
 	void (*close)(void *self, uint32_t region);
-	/* Copies @data, opens the region when needed. -ENOBUFS: its queue was full, oldest dropped. */
-	int (*send)(void *self, uint32_t region, const uint8_t key[32], const uint8_t *data, size_t len);
+	/* Copies @data, opens the region if need be. -ENOBUFS: queue full, oldest dropped. */
+	int (*send)(void *self, uint32_t region, const uint8_t key[32], const uint8_t *data,
+		    size_t len);
 };
 
 #endif
