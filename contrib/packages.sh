@@ -18,8 +18,8 @@ binutils xz-utils git"
 install_packages() {
 	missing=
 	for package in "$@"; do
-		dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed' ||
-			missing="$missing $package"
+		dpkg-query -W -f '${Status}' "$package" 2>/dev/null |
+			grep -q '^install ok installed' || missing="$missing $package"
 	done
 	[ -n "$missing" ] || return 0
 	as_root=

@@ -56,7 +56,7 @@ build() {
 	"$src/configure" -q --prefix="$dir/usr" --sysconfdir="$dir/etc" --localstatedir="$dir/var" \
 		>configure.log 2>&1 || { tail -n 20 configure.log; die "configure failed"; }
 	{ make -s -j"$(nproc)" && make -s install; } >make.log 2>&1 ||
-		{ tail -n 20 make.log; die "the build failed; all of it is in $dir/build/make.log"; }
+		{ tail -n 20 make.log; die "the build failed, see $dir/build/make.log"; }
 	cd "$dir"
 }
 

@@ -52,7 +52,7 @@ const char *err_first(const struct warren_err *err);
  *	for (uint32_t i = 0; (line = err_nth(&err, i)); i++)
  */
 const struct err_line *err_nth(const struct warren_err *err, uint32_t i);
-/* All of them, one a line; notes begin with "note: ", the last line may be "... and 7 more errors". */
+/* All, one a line; notes begin with "note: ", the last line may be "... and 7 more errors". */
 void err_print(const struct warren_err *err, struct str *out);
 
 #endif

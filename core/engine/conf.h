@@ -59,7 +59,7 @@ const struct wcore_conf_schema *wcore_core_schemas(size_t *count);
 struct wcore_config *wcore_config_parse(const struct wcore_conf_source *sources, size_t count,
 					struct warren_err *err);
 
-/* Name of the @i-th section that the files have, in file order; NULL at the end. Before bind too. */
+/* Name of the @i-th section that the files have, in file order; NULL: the end. Before bind too. */
 const char *wcore_config_section_name(const struct wcore_config *cfg, size_t i);
 
 /*
@@ -89,7 +89,7 @@ int wcore_config_bind(struct wcore_config *cfg, const struct wcore_conf_schema *
 		      struct warren_err *err);
 
 struct wcore_config *wcore_config_ref(struct wcore_config *cfg);	/* any thread */
-void wcore_config_unref(struct wcore_config *cfg);	/* any thread; NULL is allowed; wipes secrets */
+void wcore_config_unref(struct wcore_config *cfg);	/* any thread; takes NULL; wipes secrets */
 
 /* Values of a section, or NULL when it is not bound (or opaque). Lives as long as @cfg. */
 const struct warren_conf *wcore_config_section(const struct wcore_config *cfg, const char *name);
@@ -132,7 +132,7 @@ struct wcore_config *wcore_conf_build(const char *what, const struct warren_tabl
 struct wcore_config_change {
 	const char *section;
 	const char *path;		/* "wg.port"; just "dns" for a section that came or went */
-	uint32_t flags;			/* WARREN_RESTART, WARREN_COLD of the row and those above it */
+	uint32_t flags;			/* WARREN_RESTART, WARREN_COLD: of the row and above it */
 	const struct warren_conf *old, *now;	/* NULL: not there */
 };
 typedef void wcore_config_change_fn(const struct wcore_config_change *change, void *arg);

@@ -35,7 +35,7 @@ enum ytree_kind { YTREE_NULL, YTREE_SCALAR, YTREE_LIST, YTREE_MAP };
 struct ytree_node {
 	uint8_t kind;			/* enum ytree_kind */
 	uint8_t file;			/* index for ytree_file() */
-	bool quoted;			/* scalar: "x" or 'x' or a block, so never a null or a number */
+	bool quoted;			/* scalar: "x", 'x' or a block: never null or a number */
 	bool explicit_null;		/* null: written "null" or "~", not left empty */
 	uint16_t column, key_column;	/* from 1; 65535: that or more */
 	uint32_t line, key_line;	/* from 1; key_*: 0 outside a map */

@@ -104,7 +104,7 @@ enum {
 	WARREN_DIR = 1u << 8,
 	WARREN_CONNECT = 1u << 9,
 	WARREN_POSITIONAL = 1u << 10,	/* commands: an operand, not a --option */
-	WARREN_HOST_BITS = 1u << 11,	/* WARREN_PREFIX: 10.90.0.1/24 is meant; else it is an error */
+	WARREN_HOST_BITS = 1u << 11,	/* WARREN_PREFIX: 10.90.0.1/24 is meant; else an error */
 };
 
 struct warren_option {

@@ -30,7 +30,7 @@ struct warren_data_path {
 
 struct warren_path_events {		/* for the one attached writer of paths */
 	uint32_t size;
-	/* A bare UDP datagram of @peer was authentic and came from @address, not its present path. */
+	/* An authentic bare UDP datagram of @peer came from @address, not its present path. */
 	void (*proved)(void *arg, const uint8_t peer[32], const struct warren_addrport *address);
 	/* WARREN_SESSION_; ESTABLISHED: keys derived. */
 	void (*session)(void *arg, const uint8_t peer[32], uint32_t state);
@@ -49,7 +49,7 @@ enum { WARREN_SESSION_NONE = 0, WARREN_SESSION_HANDSHAKE, WARREN_SESSION_ESTABLI
 
 enum { WARREN_FOREIGN_STUN = 0, WARREN_FOREIGN_DISCO, WARREN_FOREIGN_GENEVE_DISCO,
        WARREN_FOREIGN_CLASSES };
-/* In a VNI of Geneve-encapsulated disco, either way: the header's control bit (path-protocols 2.5). */
+/* In a VNI of Geneve-encapsulated disco, either way: the header's control bit. */
 #define WARREN_VNI_CONTROL (UINT32_C(1) << 31)
 /* @data lives for the call. @vni: GENEVE_DISCO, with WARREN_VNI_CONTROL. */
 typedef void warren_foreign_fn(void *arg, const struct warren_addrport *from, uint32_t vni,
