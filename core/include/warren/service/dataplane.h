@@ -130,9 +130,11 @@ struct warren_dataplane_ops {
 			struct warren_err *err);
 	/*
 	 * Puts an inner packet on the path as if read from the TUN (OUT) or decrypted and accepted
-	 * (IN, delivered to the TUN); copied. Hooks that come after the caller's own see it.
+	 * (IN, delivered to the TUN); copied. Hooks that come after those of @ctx see it; all do if
+	 * @ctx has none. The verdict slot is asked about OUT only. -EAGAIN: the ring is full.
 	 */
-	int (*packet_inject)(void *self, uint32_t direction, const uint8_t *data, size_t len);
+	int (*packet_inject)(void *self, struct warren_ctx *ctx, uint32_t direction,
+			     const uint8_t *data, size_t len);
 
 	/* Calls @fn for each peer that exists in the data plane, or for one. */
 	void (*peers)(void *self, void (*fn)(const struct warren_peer_status *, void *), void *arg);
