@@ -84,7 +84,7 @@ struct warren_node {
 	const struct warren_resolver *exit_resolvers;
 	uint32_t n_exit_resolvers;
 	/* only from `static` */
-	const struct warren_secret *psk;	/* NULL: none; 32 bytes */
+	const struct warren_key32 *psk;	/* NULL: none; wiped with the last snapshot that has it */
 	uint16_t keepalive;		/* seconds, 0: off */
 };
 
@@ -210,7 +210,7 @@ struct warren_ssh_rule {
  */
 
 enum {					/* bits of `changed` */
-	WARREN_NETMAP_SELF = 1u << 0,
+	WARREN_NETMAP_SELF = 1u << 0,	/* self, networks, builtin_policy */
 	WARREN_NETMAP_PEERS = 1u << 1,
 	WARREN_NETMAP_FILTER = 1u << 2,
 	WARREN_NETMAP_DNS = 1u << 3,
@@ -252,6 +252,9 @@ struct warren_netmap {
 	uint32_t n_peers;
 	const struct warren_user *users;	/* sorted by id */
 	uint32_t n_users;
+	/* Whole inner networks: led into the tunnel, whether or not a peer has the address. */
+	const struct warren_prefix *networks;
+	uint32_t n_networks;
 
 	uint32_t builtin_policy;	/* WARREN_POLICY_ */
 	const struct warren_filter_rule *filter;
