@@ -9,8 +9,8 @@ internal=$(find core plugins tests -name '*.h' ! -path 'core/include/*' | sort)
 public=$(find core/include -name '*.h' | sort)
 
 for header in $internal; do
-	$CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Werror -fsyntax-only \
-		-Icore/include -Icore -I"${header%/*}" "$header" || rc=1
+	$CC -std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Wno-unused-function -Werror \
+		-fsyntax-only -Icore/include -Icore "$header" || rc=1
 done
 for header in $public; do
 	$CC -std=c17 -pedantic -Wall -Wextra -Werror -fsyntax-only -Icore/include "$header" || rc=1
@@ -24,5 +24,4 @@ if command -v "${CXX%% *}" >/dev/null; then
 else
 	echo "no C++ compiler: public headers checked as C only"
 fi
-echo "$(echo $internal | wc -w) internal and $(echo $public | wc -w) public headers"
 exit $rc
