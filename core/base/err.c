@@ -39,6 +39,7 @@ static struct err_line describe_place(const struct err_at *at, struct str *text)
 	return line;
 }
 
+__attribute__((format(printf, 4, 0)))
 static void add(struct warren_err *err, bool note, const struct err_at *at, const char *fmt,
 		va_list ap)
 {

@@ -166,7 +166,7 @@ void *hash_del(struct hash *h, const void *key, size_t len)
 	if (!hole->key)
 		return NULL;
 	value = hole->value;
-	/* An entry moves into the hole unless that lies before the place where its search starts. */
+	/* An entry moves into the hole unless that lies before where its search starts. */
 	for (uint32_t i = (uint32_t)(hole - h->slots + 1) & mask; h->slots[i].key;
 	     i = (i + 1) & mask) {
 		uint32_t home = (uint32_t)h->slots[i].hash & mask;

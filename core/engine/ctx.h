@@ -56,7 +56,7 @@ struct warren_ctx {
 	struct wcore_lane *lane;
 	const struct wcore_plugin *plugin;	/* NULL: the core's own context */
 	const char *name;
-	uint32_t id;			/* unique in this process: names the context to the monitor */
+	uint32_t id;			/* unique in this process; the monitor's name for it */
 	enum wcore_phase phase;		/* lane */
 	bool waitable;			/* lane: inside start or reload, warren_priv_wait allowed */
 	_Atomic(void *) self;
@@ -76,8 +76,8 @@ struct warren_ctx {
 struct warren_ctx *wcore_ctx_new(struct wcore_engine *engine, struct wcore_lane *lane,
 				 const struct wcore_plugin *plugin, const char *name);
 /*
- * Lane. Joins the workers, refuses and drops errands, calls the plugin's `fini`, then frees all that
- * is owned. The structure stays, in phase GONE. Must not be called while ctx->jobs > 0.
+ * Lane. Joins the workers, refuses and drops errands, calls the plugin's `fini`, then frees all
+ * that is owned. The structure stays, in phase GONE. Must not be called while ctx->jobs > 0.
  */
 void wcore_ctx_close(struct warren_ctx *ctx);
 /* After the engine's last lane ended. */

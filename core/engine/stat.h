@@ -12,7 +12,7 @@
 struct wcore_stats;
 
 struct wcore_stats *wcore_stats_new(void);
-void wcore_stats_free(struct wcore_stats *stats);	/* all contexts are closed; NULL is allowed */
+void wcore_stats_free(struct wcore_stats *stats);	/* contexts are closed; takes NULL */
 
 /*
  * Calls @fn for each counter, sorted by plugin, metric row and label. @label: value, NULL if the

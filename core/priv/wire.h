@@ -7,7 +7,7 @@
  * byte from the engine as hostile: sizes are compared, structures are copied out, never cast.
  *
  *	monitor		engine
- *	HELLO ->			settings, the control socket, the files of the first generation
+ *	HELLO ->			settings, control socket, files of the first generation
  *		<- READY		up: `result` 0 and a status line
  *		<- HEARTBEAT		its loop turns; about once a second
  *		<- REQUEST		an operation of priv.h for one owner
@@ -15,8 +15,8 @@
  *	EVENT ->			a watched file changed
  *		<- OWNER_END		a context ended: undo what it asked for
  *		<- RELOAD_ASK		read the files again
- *	RELOAD_FILES ->			the next generation; or `result` < 0 and why the files are bad
- *		<- RELOAD_DONE		`result` 0: both sides are at the new generation; else the old
+ *	RELOAD_FILES ->			the next generation; or `result` < 0 and what is wrong
+ *		<- RELOAD_DONE		`result` 0: both at the new generation; else the old
  *	STOP ->				end in order; the engine then exits with status 0
  */
 #ifndef WARREN_PRIV_WIRE_H
@@ -79,7 +79,7 @@ struct wpriv_hello {			/* descriptors: the control socket, then one per file */
 };
 
 enum wpriv_file_kind { WPRIV_FILE_MAIN = 1, WPRIV_FILE_CONFD, WPRIV_FILE_OVERLAY };
-struct wpriv_file {			/* its descriptor is a sealed memfd: what the monitor parsed */
+struct wpriv_file {			/* with a sealed memfd: what the monitor parsed */
 	uint32_t kind, size;
 	char name[WPRIV_PATH];
 };
@@ -113,7 +113,7 @@ struct wpriv_ready {			/* text follows: STATUS= of the service manager */
 	uint64_t generation;
 };
 
-struct wpriv_reload_files {		/* struct wpriv_file follow (result 0), or text (result < 0) */
+struct wpriv_reload_files {		/* struct wpriv_file follow (0), or text (< 0) */
 	uint64_t generation;
 	uint32_t files, reserved;
 };
