@@ -161,7 +161,8 @@ void wg_hmac(uint8_t out[32], const uint8_t *key, size_t key_len, const void *da
 }
 
 /* @n outputs of 32 bytes: t1 = HMAC(prk, 1), then t(i) = HMAC(prk, t(i-1) || i). */
-static void expand(uint8_t *const out[], uint8_t n, const uint8_t ck[32], const void *data, size_t len)
+static void expand(uint8_t *const out[], uint8_t n, const uint8_t ck[32], const void *data,
+		   size_t len)
 {
 	uint8_t prk[WG_BLAKE2S_OUT], block[WG_BLAKE2S_OUT + 1];
 

@@ -52,7 +52,8 @@ void wg_cookie_peer_wipe(struct wg_cookie_peer *peer)
 	sodium_memzero(peer, sizeof(*peer));
 }
 
-size_t wg_cookie_source_udp(uint8_t out[WG_COOKIE_SOURCE_UDP_MAX], const struct warren_addrport *from)
+size_t wg_cookie_source_udp(uint8_t out[WG_COOKIE_SOURCE_UDP_MAX],
+			    const struct warren_addrport *from)
 {
 	size_t len = from->addr.family == 4 ? 4 : from->addr.family == 6 ? 16 : 0;
 

@@ -60,8 +60,8 @@ static void seal(struct symmetric *sym, uint8_t *out, const uint8_t key[32],
 static bool open_sealed(struct symmetric *sym, uint8_t *out, const uint8_t key[32],
 			const uint8_t *sealed, size_t sealed_len)
 {
-	if (crypto_aead_chacha20poly1305_ietf_decrypt(out, NULL, NULL, sealed, sealed_len,
-						      sym->hash, WG_HASH_LEN, zero_nonce, key) == -1)
+	if (crypto_aead_chacha20poly1305_ietf_decrypt(out, NULL, NULL, sealed, sealed_len, sym->hash,
+						      WG_HASH_LEN, zero_nonce, key) == -1)
 		return false;
 	mix_hash(sym->hash, sealed, sealed_len);
 	return true;
@@ -73,7 +73,8 @@ static int check_secret(const uint8_t secret[32])
 }
 
 /* DH with one of our ephemeral keys. */
-static int dh_ephemeral(uint8_t out[32], const uint8_t private_key[32], const uint8_t public_key[32])
+static int dh_ephemeral(uint8_t out[32], const uint8_t private_key[32],
+			const uint8_t public_key[32])
 {
 	if (crypto_scalarmult_curve25519(out, private_key, public_key) == -1)
 		return -EINVAL;
@@ -81,7 +82,8 @@ static int dh_ephemeral(uint8_t out[32], const uint8_t private_key[32], const ui
 }
 
 /* DH with our static key, through its owner. */
-static int dh_static(const struct wg_noise_local *local, uint8_t out[32], const uint8_t public_key[32])
+static int dh_static(const struct wg_noise_local *local, uint8_t out[32],
+		     const uint8_t public_key[32])
 {
 	int err = local->env.dh(local->env.arg, public_key, out);
 
@@ -367,7 +369,7 @@ out:
 	return err;
 }
 
-/* 2^62 marks the epoch of TAI64; 10 s lay between TAI and UTC in 1970, and leap seconds are ignored. */
+/* 2^62 marks 1970 in TAI64, 10 s ahead of UTC; leap seconds are ignored. */
 void wg_tai64n(uint8_t out[WG_TIMESTAMP_LEN], int64_t sec, uint32_t nsec)
 {
 	if (sec < 0)

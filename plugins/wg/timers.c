@@ -4,8 +4,9 @@
  * would have expired. Section numbers are those of dataplane.md; timers are numbered as in 1.9.
  *
  * Clocks are coarse and cached per thread, so a mark may lie a little after the lane's `now`: times
- * are compared as sums, never as differences. A mark that the lane consumes is taken by compare-and-swap: if a worker stored a newer one at
- * the same moment, that one stands for its own timer.
+ * are compared as sums, never as differences. A mark that the lane consumes is taken by
+ * compare-and-swap: if a worker stored a newer one at the same moment, that one stands for a timer
+ * of its own.
  */
 #include "timers.h"
 
@@ -101,7 +102,8 @@ bool wg_timers_want_handshake(struct wg_timers *timers, uint64_t now)
 void wg_timers_initiation_sent(struct wg_timers *timers, struct wg_marks *marks, uint64_t now)
 {
 	timers->handshake_sent = now;
-	timers->retry_at = now + WG_REKEY_TIMEOUT + timers->jitter(timers->jitter_arg, WG_REKEY_JITTER);
+	timers->retry_at = now + WG_REKEY_TIMEOUT +
+			   timers->jitter(timers->jitter_arg, WG_REKEY_JITTER);
 	wg_marks_sent(marks, now);
 }
 

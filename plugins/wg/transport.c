@@ -10,8 +10,9 @@
 
 #include "wire.h"
 
-enum { IP4_HEADER = 20, IP4_TOTAL = 2, IP4_SOURCE = 12, IP4_DESTINATION = 16 };	/* RFC 791 3.1 */
-enum { IP6_HEADER = 40, IP6_PAYLOAD = 4, IP6_SOURCE = 8, IP6_DESTINATION = 24 };	/* RFC 8200 3 */
+/* RFC 791 3.1, RFC 8200 3 */
+enum { IP4_HEADER = 20, IP4_TOTAL = 2, IP4_SOURCE = 12, IP4_DESTINATION = 16 };
+enum { IP6_HEADER = 40, IP6_PAYLOAD = 4, IP6_SOURCE = 8, IP6_DESTINATION = 24 };
 
 uint32_t wg_message_type(const uint8_t *msg, size_t len)
 {

@@ -1,4 +1,4 @@
-/* MAC1, MAC2 and cookie replies against the known-answer vectors and the rules of dataplane.md 1.8. */
+/* MAC1, MAC2 and cookie replies: known answers, and the rules of dataplane.md 1.8. */
 #include "../cookie.h"
 
 #include <errno.h>
@@ -217,7 +217,7 @@ static void one_reply_per_sent_mac1(void **state)
 	send_initiation(f, T);
 	assert_int_equal(wg_cookie_consume_reply(&f->peer, f->reply, T), 0);
 	assert_int_equal(wg_cookie_consume_reply(&f->peer, f->reply, T), -ENOENT);
-	/* A reply to an older message does not fit the MAC1 that waits now, which goes on waiting. */
+	/* A reply to an older message does not fit the MAC1 that waits; it goes on waiting. */
 	next_initiation(f, msg, T);
 	assert_int_equal(wg_cookie_consume_reply(&f->peer, f->reply, T), -EBADMSG);
 	assert_true(f->peer.mac1_sent);

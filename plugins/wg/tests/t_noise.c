@@ -104,8 +104,8 @@ static void initiate(struct side *i, uint8_t msg[WG_INITIATION_LEN])
 }
 
 /* The whole responder; returns the first error. */
-static int answer(struct side *r, const uint8_t *msg, uint64_t now, uint8_t response[WG_RESPONSE_LEN],
-		  struct wg_noise_session *session)
+static int answer(struct side *r, const uint8_t *msg, uint64_t now,
+		  uint8_t response[WG_RESPONSE_LEN], struct wg_noise_session *session)
 {
 	struct wg_noise_opened opened;
 	int err = wg_noise_open_initiation(&r->local, msg, &opened);
@@ -124,6 +124,11 @@ static int answer(struct side *r, const uint8_t *msg, uint64_t now, uint8_t resp
 	if (!err)
 		wg_cookie_add_macs(&r->cookie, response, WG_RESPONSE_LEN, 1);
 	return err;
+}
+
+static int consume(struct side *i, const uint8_t *response, struct wg_noise_session *session)
+{
+	return wg_noise_consume_response(&i->local, &i->peer, response, session);
 }
 
 static void one_handshake(json_t *h)
@@ -147,7 +152,7 @@ static void one_handshake(json_t *h)
 	expect(h, "response", response, sizeof(response));
 	assert_memory_equal(r.peer.greatest, i.timestamp, WG_TIMESTAMP_LEN);
 
-	assert_int_equal(wg_noise_consume_response(&i.local, &i.peer, response, &si), 0);
+	assert_int_equal(consume(&i, response, &si), 0);
 	assert_true(si.initiator);
 	assert_false(sr.initiator);
 	expect(h, "T1_initiator_sends", si.send_key, 32);
@@ -160,7 +165,7 @@ static void one_handshake(json_t *h)
 	assert_int_equal(sr.remote_index, i.index);
 	assert_true(sodium_is_zero((uint8_t *)&i.peer.sent, sizeof(i.peer.sent)));
 	/* One response per initiation. */
-	assert_int_equal(wg_noise_consume_response(&i.local, &i.peer, response, &si), -ENOENT);
+	assert_int_equal(consume(&i, response, &si), -ENOENT);
 }
 
 static void known_answers(void **state)
@@ -211,11 +216,11 @@ static void refused_messages(void **state)
 	initiate(&i, msg);
 	vectors_hex(json_array_get(all, 4), "message", response, sizeof(response));
 	assert_true(wg_cookie_check_mac1(&check_i, response, sizeof(response)));
-	assert_int_equal(wg_noise_consume_response(&i.local, &i.peer, response, &session), -EBADMSG);
+	assert_int_equal(consume(&i, response, &session), -EBADMSG);
 	assert_true(sodium_is_zero((uint8_t *)&session, sizeof(session)));
 	/* The waiting handshake is as it was: the good response still counts (1.6). */
 	vectors_hex(psk_case(state), "response", response, sizeof(response));
-	assert_int_equal(wg_noise_consume_response(&i.local, &i.peer, response, &session), 0);
+	assert_int_equal(consume(&i, response, &session), 0);
 }
 
 static void every_flipped_bit_is_refused(void **state)
@@ -242,10 +247,10 @@ static void every_flipped_bit_is_refused(void **state)
 	memcpy(msg, response, sizeof(response));
 	for (size_t at = WG_RESPONSE_EPHEMERAL; at < WG_RESPONSE_MAC1; at++) {
 		msg[at] ^= 1;
-		assert_int_not_equal(wg_noise_consume_response(&i.local, &i.peer, msg, &session), 0);
+		assert_int_not_equal(consume(&i, msg, &session), 0);
 		msg[at] ^= 1;
 	}
-	assert_int_equal(wg_noise_consume_response(&i.local, &i.peer, msg, &session), 0);
+	assert_int_equal(consume(&i, msg, &session), 0);
 }
 
 static void wrong_psk_shows_at_the_initiator(void **state)
@@ -258,10 +263,10 @@ static void wrong_psk_shows_at_the_initiator(void **state)
 	i.peer.psk[0] ^= 1;
 	initiate(&i, msg);
 	assert_int_equal(answer(&r, msg, 1000, response, &session), 0);
-	assert_int_equal(wg_noise_consume_response(&i.local, &i.peer, response, &session), -EBADMSG);
+	assert_int_equal(consume(&i, response, &session), -EBADMSG);
 	/* A changed PSK reaches the handshake that waits. */
 	i.peer.psk[0] ^= 1;
-	assert_int_equal(wg_noise_consume_response(&i.local, &i.peer, response, &session), 0);
+	assert_int_equal(consume(&i, response, &session), 0);
 }
 
 static void claimed_key_without_private_key(void **state)
@@ -272,7 +277,8 @@ static void claimed_key_without_private_key(void **state)
 	struct side i, r;
 
 	load_handshake(psk_case(state), &i, &r);
-	memcpy(i.peer.ss, forged_ss, 32);	/* what somebody has who only knows both public keys */
+	/* What somebody has who knows both public keys only. */
+	memcpy(i.peer.ss, forged_ss, 32);
 	initiate(&i, msg);
 	assert_int_equal(wg_noise_open_initiation(&r.local, msg, &opened), 0);
 	assert_memory_equal(opened.peer_key, i.public_key, 32);
@@ -301,8 +307,8 @@ static void crossing_initiations(void **state)
 	b.index++;
 	assert_int_equal(answer(&a, from_b, 1000, by_a, &a_answered), 0);
 	assert_int_equal(answer(&b, from_a, 1000, by_b, &b_answered), 0);
-	assert_int_equal(wg_noise_consume_response(&a.local, &a.peer, by_b, &a_sent), 0);
-	assert_int_equal(wg_noise_consume_response(&b.local, &b.peer, by_a, &b_sent), 0);
+	assert_int_equal(consume(&a, by_b, &a_sent), 0);
+	assert_int_equal(consume(&b, by_a, &b_sent), 0);
 	assert_memory_equal(a_sent.send_key, b_answered.receive_key, 32);
 	assert_memory_equal(b_sent.send_key, a_answered.receive_key, 32);
 }
@@ -318,9 +324,9 @@ static void newer_initiation_replaces_older(void **state)
 	assert_int_equal(answer(&r, first, 1000, response, &session), 0);
 	i.index++;
 	initiate(&i, second);
-	assert_int_equal(wg_noise_consume_response(&i.local, &i.peer, response, &session), -ENOENT);
+	assert_int_equal(consume(&i, response, &session), -ENOENT);
 	wg_noise_peer_forget(&i.peer);
-	assert_int_equal(wg_noise_consume_response(&i.local, &i.peer, response, &session), -ENOENT);
+	assert_int_equal(consume(&i, response, &session), -ENOENT);
 }
 
 static void replay_and_flood(void **state)
@@ -369,8 +375,7 @@ static void no_zero_secrets(void **state)
 		initiate(&i, msg);
 		assert_int_equal(answer(&r, msg, 1000, response, &session), 0);
 		memcpy(response + WG_RESPONSE_EPHEMERAL, order[n], 32);
-		assert_int_equal(wg_noise_consume_response(&i.local, &i.peer, response, &session),
-				 -EINVAL);
+		assert_int_equal(consume(&i, response, &session), -EINVAL);
 		assert_true(i.peer.sent.waiting);
 
 		assert_int_equal(wg_noise_open_initiation(&r.local, msg, &opened), 0);
@@ -394,7 +399,7 @@ static void identity_failure_is_passed_on(void **state)
 	initiate(&i, msg);
 	assert_int_equal(answer(&r, msg, 1000, response, &session), 0);
 	i.dh_result = -EIO;
-	assert_int_equal(wg_noise_consume_response(&i.local, &i.peer, response, &session), -EIO);
+	assert_int_equal(consume(&i, response, &session), -EIO);
 	assert_true(i.peer.sent.waiting);
 	assert_int_equal(wg_noise_peer_rekey(&i.peer, &i.local), -EIO);
 	assert_int_equal(wg_noise_create_initiation(&i.local, &i.peer, 1, msg), -EINVAL);

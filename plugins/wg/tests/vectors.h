@@ -1,4 +1,4 @@
-/* Known-answer vectors of tests/data/wireguard-vectors.json. Every function fails the test on a gap. */
+/* Known-answer vectors of tests/data/wireguard-vectors.json. A gap in them fails the test. */
 #ifndef WG_TEST_VECTORS_H
 #define WG_TEST_VECTORS_H
 
