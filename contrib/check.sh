@@ -178,6 +178,10 @@ suite_install() {
 suite_dist() {
 	cd "$work/gcc"
 	make -j"$jobs" distcheck
+	# What is in the repository is in the tarball.
+	tar -tf warren-*.tar.xz | sed 's,^[^/]*/,,' | sort >"$work/in-tarball"
+	comm -23 "$work/in-tree" "$work/in-tarball" | grep -v '\.gitignore$' >"$work/missing" || :
+	[ ! -s "$work/missing" ] || { echo "not in EXTRA_DIST:"; cat "$work/missing"; return 1; }
 }
 
 suite_lab() {
@@ -205,7 +209,9 @@ copy_source() {
 	else
 		tar -cf - .
 	fi | tar -xf - -C "$work/src"
-	cd "$work/src" && ./autogen.sh
+	cd "$work/src"
+	find . -type f ! -path './.git/*' | sed 's,^\./,,' | sort >"$work/in-tree"
+	./autogen.sh
 }
 
 echo "== packages"
