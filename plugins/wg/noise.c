@@ -60,8 +60,9 @@ static void seal(struct symmetric *sym, uint8_t *out, const uint8_t key[32],
 static bool open_sealed(struct symmetric *sym, uint8_t *out, const uint8_t key[32],
 			const uint8_t *sealed, size_t sealed_len)
 {
-	if (crypto_aead_chacha20poly1305_ietf_decrypt(out, NULL, NULL, sealed, sealed_len, sym->hash,
-						      WG_HASH_LEN, zero_nonce, key) == -1)
+	if (crypto_aead_chacha20poly1305_ietf_decrypt(out, NULL, NULL, sealed, sealed_len,
+						      sym->hash, WG_HASH_LEN, zero_nonce,
+						      key) == -1)
 		return false;
 	mix_hash(sym->hash, sealed, sealed_len);
 	return true;
