@@ -28,6 +28,7 @@ enum {
 	YTREE_MAX_NODES = 400000,	/* of all files together */
 	YTREE_MAX_DEPTH = 32,
 	YTREE_MAX_FILES = 250,
+	YTREE_MAX_KEY = 255,		/* bytes of one key */
 };
 
 enum ytree_kind { YTREE_NULL, YTREE_SCALAR, YTREE_LIST, YTREE_MAP };
@@ -77,8 +78,7 @@ int ytree_parse_fd(struct ytree *tree, const char *name, int fd, uint32_t flags,
  * removes the key (it does so in the first file too), an empty value changes nothing that is there.
  * Origins stay with their values.
  */
-struct ytree_node *ytree_merge(struct ytree *tree, struct ytree_node *base,
-			       struct ytree_node *over);
+struct ytree_node *ytree_merge(struct ytree_node *base, struct ytree_node *over);
 
 /* Value of @key in @map, or NULL. */
 const struct ytree_node *ytree_get(const struct ytree_node *map, const char *key);
