@@ -179,6 +179,7 @@ suite_dist() {
 	cd "$work/gcc"
 	make -j"$jobs" distcheck
 	# What is in the repository is in the tarball.
+	[ -f "$work/in-tree" ] || return 0
 	tar -tf warren-*.tar.xz | sed 's,^[^/]*/,,' | sort >"$work/in-tarball"
 	comm -23 "$work/in-tree" "$work/in-tarball" | grep -v '\.gitignore$' >"$work/missing" || :
 	[ ! -s "$work/missing" ] || { echo "not in EXTRA_DIST:"; cat "$work/missing"; return 1; }
@@ -204,14 +205,13 @@ copy_source() {
 	mkdir "$work/src"
 	cd "$src"
 	if git -c safe.directory="$src" rev-parse --is-inside-work-tree >/dev/null 2>&1; then
+		git -c safe.directory="$src" ls-files | sort >"$work/in-tree"
 		git -c safe.directory="$src" ls-files -z --cached --others --exclude-standard |
 			tar -cf - --null --ignore-failed-read --files-from=- 2>/dev/null
 	else
 		tar -cf - .
 	fi | tar -xf - -C "$work/src"
-	cd "$work/src"
-	find . -type f ! -path './.git/*' | sed 's,^\./,,' | sort >"$work/in-tree"
-	./autogen.sh
+	cd "$work/src" && ./autogen.sh
 }
 
 echo "== packages"
