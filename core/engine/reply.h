@@ -27,7 +27,6 @@ enum {
 
 	WCORE_REPLY_DEPTH = 16,			/* objects and arrays inside each other */
 	WCORE_REPLY_FDS = 8,			/* descriptors of one request */
-	WCORE_REPLY_COLUMNS = 24,		/* of a table in the text */
 	WCORE_REPLY_MAX = 16 << 20,	/* bytes of one document, one table, one line */
 };
 

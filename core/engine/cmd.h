@@ -1,0 +1,90 @@
+/*
+ * Commands: from words to a row of a command table, its arguments, and its run.
+ *
+ * The same code serves the daemon's control socket and the client, which runs OFFLINE commands
+ * itself. A set of commands holds the core's verbs and those of plugins.
+ */
+#ifndef WARREN_ENGINE_CMD_H
+#define WARREN_ENGINE_CMD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <warren/plugin.h>
+
+struct wcore_request;
+struct wcore_engine;
+struct str;
+
+enum {
+	/* For the core's verbs only: run by whoever is asked, daemon or client. */
+	WCORE_CMD_BOTH = 1u << 9,
+	/* Not in lists and completion. */
+	WCORE_CMD_HIDDEN = 1u << 10,
+	WCORE_CMD_SCOPE = 0xffu,	/* the bits with WARREN_CMD_ANY, _OPERATOR, _ROOT */
+};
+
+struct wcore_cmd {
+	struct warren_command row;	/* our size, whatever the plugin's was */
+	const char *plugin;		/* NULL: a verb of the core */
+	struct warren_ctx *ctx;		/* NULL: of the core, or the plugin does not run */
+};
+
+struct wcore_cmds {
+	struct wcore_cmd *v;		/* sorted by path */
+	size_t count;
+};
+
+/*
+ * Adds a table's commands. @plugin and the rows' texts are borrowed. 0, -EEXIST with a sentence if
+ * a path is taken, -ENOMEM; the set is unchanged then.
+ */
+int wcore_cmds_add(struct wcore_cmds *cmds, const char *plugin, struct warren_ctx *ctx,
+		   const struct warren_table *table, struct warren_err *err);
+/* Removes the commands of @ctx. */
+void wcore_cmds_drop(struct wcore_cmds *cmds, const struct warren_ctx *ctx);
+void wcore_cmds_free(struct wcore_cmds *cmds);
+
+/*
+ * The command whose path is the longest one at the start of @argv; *@words is the number of words
+ * of it. NULL: none.
+ */
+const struct wcore_cmd *wcore_cmds_match(const struct wcore_cmds *cmds, const char *const *argv,
+					 size_t argc, size_t *words);
+/* True when @cmd is below the first @argc words: "wg import" below "wg". */
+bool wcore_cmd_below(const struct wcore_cmd *cmd, const char *const *argv, size_t argc);
+bool wcore_cmd_hidden(const struct wcore_cmd *cmd);
+
+/* The core's own verbs. */
+extern const struct warren_table wcore_verbs;
+
+/* Where commands run: the daemon's engine or the client. */
+struct wcore_env {
+	struct wcore_engine *engine;	/* NULL: inside the client */
+	struct wcore_cmds *cmds;
+	const char *operator_;		/* node.operator as written, or NULL */
+	/* Inside the client: */
+	const char *socket;		/* where a daemon would be */
+	bool daemon_runs;		/* it does, but left this command to the client */
+	const char *config;		/* path of warren.yaml */
+	const char *plugin_dir;
+};
+
+/*
+ * Runs @request for a caller of @scope (WARREN_CMD_ANY ... WARREN_CMD_ROOT) and ends @reply, now or
+ * later. The request may be freed afterwards. Instead of an answer and its end there may be one
+ * line that asks something of the client:
+ *	{"local":true}					run it yourself
+ *	{"open":[{"key":"file","word":2,"skip":0,"write":false}]}
+ *							ask again with these words (from byte `skip`
+ *							on) opened and passed as `fds`
+ * and wcore_reply_asked() is true.
+ */
+void wcore_cmd_run(const struct wcore_env *env, const struct wcore_request *request,
+		   uint32_t scope, struct warren_reply *reply);
+bool wcore_reply_asked(const struct warren_reply *reply);
+/* For the core's verbs: where this reply's command runs. */
+const struct wcore_env *wcore_reply_env(const struct warren_reply *reply);
+
+#endif

@@ -1,0 +1,599 @@
+/*
+ * The answer to a command.
+ *
+ * Data is written front to back into one buffer, as JSON text: a tree of an answer about 5,000
+ * peers would cost more memory than the daemon itself. A small stack of brackets knows what may
+ * follow. Where the first mistake is found the reply remembers a sentence and drops the rest; the
+ * end then reports that sentence and exit 1.
+ *
+ * In text form the data is kept only as long as there is no text, to derive some from it.
+ */
+#include "engine/reply.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include <warren/plugin.h>
+
+#include "base/str.h"
+#include "engine/columns.h"
+#include "engine/render.h"
+
+/* What may be wrong with an answer; each a whole sentence. */
+#define NO_MEMORY "the answer is incomplete: there was no memory for it"
+#define TOO_LARGE "the answer is incomplete: it is larger than 16 MiB"
+#define MISUSED "the answer is incomplete, by a programming error of its command: "
+
+struct reply_fd {
+	char *key;
+	int fd;
+};
+
+struct warren_reply {
+	const struct wcore_reply_sink *sink;
+	void *arg;
+	uint32_t flags, width;
+	bool ended, gone;
+	const char *broken;		/* why the answer is incomplete, constant */
+
+	struct str data;		/* documents so far, in text form one per line */
+	char kinds[WCORE_REPLY_DEPTH];	/* '{' or '[' */
+	bool filled[WCORE_REPLY_DEPTH];
+	unsigned depth;
+	unsigned floor;			/* the command may not close below it */
+	bool implicit;			/* the outermost object was opened by its first member */
+	bool had_data;
+
+	struct wcore_columns columns;
+	struct str only_text;		/* JSON form: text to send if there will be no data */
+	size_t lines;			/* of text so far */
+
+	bool in_part;
+	unsigned outer_floor;
+	size_t part_data, part_lines;	/* where the part began */
+
+	struct reply_fd fds[WCORE_REPLY_FDS];
+	unsigned n_fds;
+
+	void (*cancel)(struct warren_reply *, void *);
+	void *cancel_arg;
+};
+
+struct warren_reply *wcore_reply_new(const struct wcore_reply_sink *sink, void *arg,
+				     uint32_t flags, uint32_t width)
+{
+	struct warren_reply *reply = calloc(1, sizeof(*reply));
+
+	if (!reply)
+		return NULL;
+	reply->sink = sink;
+	reply->arg = arg;
+	reply->flags = flags;
+	reply->width = width;
+	return reply;
+}
+
+void wcore_reply_free(struct warren_reply *reply)
+{
+	if (!reply)
+		return;
+	for (unsigned i = 0; i < reply->n_fds; i++) {
+		if (reply->fds[i].fd != -1)
+			close(reply->fds[i].fd);
+		free(reply->fds[i].key);
+	}
+	str_free(&reply->data);
+	str_free(&reply->only_text);
+	wcore_columns_free(&reply->columns);
+	free(reply);
+}
+
+bool wcore_reply_ended(const struct warren_reply *reply)
+{
+	return reply->ended;
+}
+
+uint32_t wcore_reply_width(const struct warren_reply *reply)
+{
+	return reply->width;
+}
+
+bool warren_reply_json(const struct warren_reply *reply)
+{
+	return (reply->flags & WCORE_REPLY_JSON) != 0;
+}
+
+static bool is_silent(const struct warren_reply *reply)
+{
+	return reply->ended || reply->gone || reply->broken;
+}
+
+static void set_broken(struct warren_reply *reply, const char *sentence)
+{
+	if (!reply->broken)
+		reply->broken = sentence;
+}
+
+static void send_line(struct warren_reply *reply, const char *json, size_t len)
+{
+	if (!reply->gone)
+		reply->sink->line(reply->arg, json, len);
+}
+
+void wcore_reply_raw(struct warren_reply *reply, const char *json, size_t len)
+{
+	if (!is_silent(reply))
+		send_line(reply, json, len);
+}
+
+/*
+ * ---- Text ----
+ */
+
+static void send_text(void *arg, const char *text, size_t len)
+{
+	struct warren_reply *reply = arg;
+	struct str line = STR_INIT;
+
+	str_add(&line, "{\"text\":");
+	str_add_json(&line, text, len);
+	str_addc(&line, '}');
+	if (line.failed)
+		set_broken(reply, NO_MEMORY);
+	else
+		send_line(reply, str_text(&line), line.len);
+	str_free(&line);
+}
+
+static void flush_columns(struct warren_reply *reply)
+{
+	wcore_columns_flush(&reply->columns, send_text, reply);
+}
+
+/* Length of a colour sequence, ESC [ digits and semicolons m, at @s; 0: it is none. */
+static size_t colour_len(const char *s, size_t len)
+{
+	size_t n = 2;
+
+	if (len < 3 || s[0] != '\033' || s[1] != '[')
+		return 0;
+	while (n < len && ((s[n] >= '0' && s[n] <= '9') || s[n] == ';'))
+		n++;
+	return n < len && s[n] == 'm' ? n + 1 : 0;
+}
+
+/* Appends @text without what could play tricks on a terminal: names come from peers. */
+static void add_clean(struct str *out, const char *text, size_t len, bool colour)
+{
+	for (size_t i = 0; i < len; i++) {
+		size_t n = colour_len(text + i, len - i);
+		unsigned char b = (unsigned char)text[i];
+
+		if (n > 0) {
+			if (colour)
+				str_addn(out, text + i, n);
+			i += n - 1;
+		} else if ((b < 0x20 && b != '\t') || b == 0x7f) {
+			str_addc(out, '?');
+		} else if (b == 0xc2 && i + 1 < len && (unsigned char)text[i + 1] < 0xa0) {
+			str_addc(out, '?');	/* U+0080 to U+009F: controls as well */
+			i++;
+		} else {
+			str_addc(out, text[i]);
+		}
+	}
+}
+
+static void text_line(struct warren_reply *reply, const char *text, size_t len)
+{
+	struct str line = STR_INIT;
+
+	add_clean(&line, text, len, (reply->flags & WCORE_REPLY_COLOUR) != 0);
+	reply->lines++;
+	if (line.failed || reply->columns.rows.len + line.len > WCORE_REPLY_MAX ||
+	    reply->only_text.len + line.len > WCORE_REPLY_MAX) {
+		set_broken(reply, TOO_LARGE);
+	} else if (warren_reply_json(reply)) {
+		if (!reply->had_data || reply->in_part) {
+			if (reply->only_text.len > 0)
+				str_addc(&reply->only_text, '\n');
+			str_addn(&reply->only_text, str_text(&line), line.len);
+		}
+	} else if (memchr(str_text(&line), '\t', line.len)) {
+		wcore_columns_add(&reply->columns, str_text(&line), line.len);
+	} else {
+		flush_columns(reply);
+		send_text(reply, str_text(&line), line.len);
+	}
+	str_free(&line);
+}
+
+static void text_lines(struct warren_reply *reply, const char *text, size_t len)
+{
+	const char *end = text + len;
+
+	if (len > 0 && end[-1] == '\n')
+		end--;
+	for (;;) {
+		const char *nl = memchr(text, '\n', (size_t)(end - text));
+
+		text_line(reply, text, (size_t)((nl ? nl : end) - text));
+		if (!nl)
+			break;
+		text = nl + 1;
+	}
+}
+
+void warren_reply_text(struct warren_reply *reply, const char *fmt, ...)
+{
+	struct str text = STR_INIT;
+	va_list ap;
+
+	if (is_silent(reply))
+		return;
+	va_start(ap, fmt);
+	str_vaddf(&text, fmt, ap);
+	va_end(ap);
+	if (text.failed)
+		set_broken(reply, NO_MEMORY);
+	else
+		text_lines(reply, str_text(&text), text.len);
+	str_free(&text);
+	if (!warren_reply_json(reply) && !reply->in_part)
+		str_cut(&reply->data, 0);
+}
+
+/*
+ * ---- Data ----
+ */
+
+/* In text form, data matters only while it may have to stand in for text. */
+static bool wants_data(const struct warren_reply *reply)
+{
+	return warren_reply_json(reply) || reply->in_part || reply->lines == 0;
+}
+
+static void send_data(struct warren_reply *reply)
+{
+	struct str line = STR_INIT;
+
+	str_add(&line, "{\"data\":");
+	str_addn(&line, str_text(&reply->data), reply->data.len);
+	str_addc(&line, '}');
+	if (line.failed)
+		set_broken(reply, NO_MEMORY);
+	else
+		send_line(reply, str_text(&line), line.len);
+	str_free(&line);
+}
+
+/* What stands before a value: a comma, and the key in an object. */
+static bool value_begin(struct warren_reply *reply, const char *key)
+{
+	if (is_silent(reply))
+		return false;
+	if (reply->depth == 0 && key) {
+		reply->kinds[0] = '{';
+		reply->filled[0] = false;
+		reply->depth = 1;
+		reply->floor = 1;
+		reply->implicit = true;
+		if (wants_data(reply))
+			str_addc(&reply->data, '{');
+	}
+	if (reply->depth > 0 && (reply->kinds[reply->depth - 1] == '{') != (key != NULL)) {
+		set_broken(reply, key ? MISUSED "a member with a key inside a list" :
+			   MISUSED "a member without a key inside an object");
+		return false;
+	}
+	if (reply->data.len > WCORE_REPLY_MAX || reply->data.failed) {
+		set_broken(reply, TOO_LARGE);
+		return false;
+	}
+	reply->had_data = true;
+	if (!reply->in_part)
+		str_cut(&reply->only_text, 0);
+	if (!wants_data(reply))
+		return true;
+	if (reply->depth > 0 && reply->filled[reply->depth - 1])
+		str_addc(&reply->data, ',');
+	if (key) {
+		str_add_json(&reply->data, key, strlen(key));
+		str_addc(&reply->data, ':');
+	}
+	return true;
+}
+
+static bool scalar_begin(struct warren_reply *reply, const char *key)
+{
+	if (!is_silent(reply) && reply->depth == 0 && !key)
+		set_broken(reply, MISUSED "a value without a key outside of any object");
+	if (!value_begin(reply, key))
+		return false;
+	reply->filled[reply->depth - 1] = true;
+	return wants_data(reply);
+}
+
+void warren_reply_open(struct warren_reply *reply, const char *key, char kind)
+{
+	if (!is_silent(reply) && kind != '{' && kind != '[')
+		set_broken(reply, MISUSED "an opening bracket that is neither { nor [");
+	if (!is_silent(reply) && reply->depth == WCORE_REPLY_DEPTH)
+		set_broken(reply, MISUSED "objects and lists nested too deeply");
+	if (!value_begin(reply, key))
+		return;
+	if (reply->depth > 0)
+		reply->filled[reply->depth - 1] = true;
+	if (reply->depth == WCORE_REPLY_DEPTH) {
+		set_broken(reply, MISUSED "objects and lists nested too deeply");
+		return;
+	}
+	reply->kinds[reply->depth] = kind;
+	reply->filled[reply->depth] = false;
+	reply->depth++;
+	if (wants_data(reply))
+		str_addc(&reply->data, kind);
+}
+
+static void close_one(struct warren_reply *reply)
+{
+	reply->depth--;
+	if (wants_data(reply))
+		str_addc(&reply->data, reply->kinds[reply->depth] == '{' ? '}' : ']');
+}
+
+void warren_reply_close(struct warren_reply *reply)
+{
+	if (is_silent(reply))
+		return;
+	if (reply->depth <= reply->floor) {
+		set_broken(reply, MISUSED "a closing bracket without an opening one");
+		return;
+	}
+	close_one(reply);
+	if (reply->depth > 0)
+		return;
+	if (warren_reply_json(reply)) {
+		send_data(reply);
+		str_cut(&reply->data, 0);
+	} else if (wants_data(reply)) {
+		str_addc(&reply->data, '\n');
+	}
+}
+
+void warren_reply_str(struct warren_reply *reply, const char *key, const char *fmt, ...)
+{
+	struct str text = STR_INIT;
+	va_list ap;
+
+	if (!scalar_begin(reply, key))
+		return;
+	va_start(ap, fmt);
+	str_vaddf(&text, fmt, ap);
+	va_end(ap);
+	if (text.failed)
+		set_broken(reply, NO_MEMORY);
+	else
+		str_add_json(&reply->data, str_text(&text), text.len);
+	str_free(&text);
+}
+
+void warren_reply_int(struct warren_reply *reply, const char *key, int64_t value)
+{
+	if (scalar_begin(reply, key))
+		str_addf(&reply->data, "%lld", (long long)value);
+}
+
+void warren_reply_bool(struct warren_reply *reply, const char *key, bool value)
+{
+	if (scalar_begin(reply, key))
+		str_add(&reply->data, value ? "true" : "false");
+}
+
+/*
+ * ---- Parts ----
+ */
+
+static void derived_line(void *arg, const char *line)
+{
+	text_line(arg, line, strlen(line));
+}
+
+/* Renders the documents in @text, indented by @depth. */
+static void derive_text(struct warren_reply *reply, const char *text, size_t len, unsigned depth)
+{
+	while (len > 0) {
+		json_error_t error;
+		json_t *value = json_loadb(text, len, JSON_DISABLE_EOF_CHECK, &error);
+
+		if (!value) {
+			set_broken(reply, MISUSED "values that make no JSON");
+			return;
+		}
+		wcore_render(value, depth, derived_line, reply);
+		json_decref(value);
+		text += error.position;
+		len -= (size_t)error.position;
+		while (len > 0 && *text == '\n') {
+			text++;
+			len--;
+		}
+	}
+}
+
+void wcore_reply_enter(struct warren_reply *reply, const char *key)
+{
+	warren_reply_open(reply, key, '{');
+	if (is_silent(reply))
+		return;
+	reply->in_part = true;
+	reply->outer_floor = reply->floor;
+	reply->floor = reply->depth;
+	reply->part_data = reply->data.len;
+	reply->part_lines = reply->lines;
+	str_cut(&reply->only_text, 0);
+}
+
+bool wcore_reply_leave(struct warren_reply *reply)
+{
+	bool good = !reply->broken;
+
+	if (!reply->in_part || is_silent(reply))
+		return good;
+	while (reply->depth > reply->floor) {
+		close_one(reply);
+		good = false;
+	}
+	if (warren_reply_json(reply)) {
+		if (reply->data.len == reply->part_data && reply->only_text.len > 0)
+			warren_reply_str(reply, "text", "%s", str_text(&reply->only_text));
+	} else if (reply->lines == reply->part_lines && reply->data.len > reply->part_data) {
+		struct str part = STR_INIT;
+
+		str_addc(&part, '{');
+		str_addn(&part, str_text(&reply->data) + reply->part_data,
+			reply->data.len - reply->part_data);
+		str_addc(&part, '}');
+		derive_text(reply, str_text(&part), part.len, 1);
+		str_free(&part);
+	}
+	reply->in_part = false;
+	reply->floor = reply->outer_floor;
+	str_cut(&reply->only_text, 0);
+	if (!warren_reply_json(reply) && reply->lines > 0)
+		str_cut(&reply->data, 0);
+	warren_reply_close(reply);
+	return good;
+}
+
+/*
+ * ---- Progress, descriptors, cancel, end ----
+ */
+
+void warren_reply_progress(struct warren_reply *reply, int64_t done, int64_t total, const char *unit)
+{
+	struct str line = STR_INIT;
+
+	if (is_silent(reply))
+		return;
+	str_addf(&line, "{\"progress\":{\"done\":%lld,\"total\":%lld,\"unit\":",
+		   (long long)done, (long long)total);
+	str_add_json(&line, unit ? unit : "", unit ? strlen(unit) : 0);
+	str_add(&line, "}}");
+	if (!line.failed)
+		send_line(reply, str_text(&line), line.len);
+	str_free(&line);
+}
+
+int wcore_reply_add_fd_take(struct warren_reply *reply, const char *key, int fd)
+{
+	char *copy;
+
+	if (reply->n_fds == WCORE_REPLY_FDS) {
+		close(fd);
+		return -E2BIG;
+	}
+	copy = strdup(key);
+	if (!copy) {
+		close(fd);
+		return -ENOMEM;
+	}
+	reply->fds[reply->n_fds++] = (struct reply_fd){ copy, fd };
+	return 0;
+}
+
+bool wcore_reply_has_fd(const struct warren_reply *reply, const char *key)
+{
+	for (unsigned i = 0; i < reply->n_fds; i++)
+		if (strcmp(reply->fds[i].key, key) == 0 && reply->fds[i].fd != -1)
+			return true;
+	return false;
+}
+
+int warren_reply_take_fd(struct warren_reply *reply, const char *key)
+{
+	for (unsigned i = 0; i < reply->n_fds; i++) {
+		int fd = reply->fds[i].fd;
+
+		if (fd != -1 && strcmp(reply->fds[i].key, key) == 0) {
+			reply->fds[i].fd = -1;
+			return fd;
+		}
+	}
+	return -ENOENT;
+}
+
+void warren_reply_on_cancel(struct warren_reply *reply, void (*fn)(struct warren_reply *, void *),
+			    void *arg)
+{
+	reply->cancel = fn;
+	reply->cancel_arg = arg;
+}
+
+void wcore_reply_hang_up(struct warren_reply *reply)
+{
+	if (reply->gone || reply->ended)
+		return;
+	reply->gone = true;
+	if (reply->cancel)
+		reply->cancel(reply, reply->cancel_arg);
+}
+
+static void finish_data(struct warren_reply *reply)
+{
+	if (reply->depth > (reply->implicit ? 1 : 0)) {
+		set_broken(reply, MISUSED "an object or a list that was never closed");
+		return;
+	}
+	if (reply->implicit)
+		close_one(reply);
+	if (!warren_reply_json(reply)) {
+		if (reply->lines == 0 && reply->data.len > 0)
+			derive_text(reply, str_text(&reply->data), reply->data.len, 0);
+	} else if (reply->implicit) {
+		send_data(reply);
+	} else if (!reply->had_data && reply->only_text.len > 0) {
+		str_add(&reply->data, "{\"text\":");
+		str_add_json(&reply->data, str_text(&reply->only_text), reply->only_text.len);
+		str_addc(&reply->data, '}');
+		send_data(reply);
+	}
+}
+
+static void send_end(struct warren_reply *reply, int exit, const char *error)
+{
+	struct str line = STR_INIT;
+
+	str_addf(&line, "{\"end\":{\"exit\":%d", exit);
+	if (reply->broken)
+		error = reply->broken;
+	if (error) {
+		str_add(&line, ",\"error\":");
+		str_add_json(&line, error, strlen(error));
+	}
+	str_add(&line, "}}");
+	if (!line.failed)
+		send_line(reply, str_text(&line), line.len);
+	str_free(&line);
+}
+
+void warren_reply_end(struct warren_reply *reply, int exit, const char *error)
+{
+	if (reply->ended)
+		return;
+	if (!is_silent(reply))
+		finish_data(reply);
+	if (!is_silent(reply))
+		flush_columns(reply);
+	if (reply->broken)
+		exit = 1;
+	send_end(reply, exit, error);
+	reply->ended = true;
+	reply->sink->end(reply->arg, reply, exit);
+}
