@@ -13,9 +13,8 @@
 
 #include <warren/plugin.h>
 
-struct wcore_request;
 struct wcore_engine;
-struct str;
+struct wcore_request;
 
 enum {
 	/* For the core's verbs only: run by whoever is asked, daemon or client. */
@@ -42,8 +41,6 @@ struct wcore_cmds {
  */
 int wcore_cmds_add(struct wcore_cmds *cmds, const char *plugin, struct warren_ctx *ctx,
 		   const struct warren_table *table, struct warren_err *err);
-/* Removes the commands of @ctx. */
-void wcore_cmds_drop(struct wcore_cmds *cmds, const struct warren_ctx *ctx);
 void wcore_cmds_free(struct wcore_cmds *cmds);
 
 /*
@@ -79,12 +76,14 @@ struct wcore_env {
  *	{"open":[{"key":"file","word":2,"skip":0,"write":false}]}
  *							ask again with these words (from byte `skip`
  *							on) opened and passed as `fds`
- * and wcore_reply_asked() is true.
  */
 void wcore_cmd_run(const struct wcore_env *env, const struct wcore_request *request,
 		   uint32_t scope, struct warren_reply *reply);
-bool wcore_reply_asked(const struct warren_reply *reply);
-/* For the core's verbs: where this reply's command runs. */
-const struct wcore_env *wcore_reply_env(const struct warren_reply *reply);
+
+/*
+ * Ends @reply as the core does for a command that returned @result: exit 0, or 1 with the
+ * sentences of @err.
+ */
+void wcore_cmd_end(int result, const struct warren_err *err, struct warren_reply *reply);
 
 #endif

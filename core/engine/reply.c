@@ -22,7 +22,10 @@
 #include <warren/plugin.h>
 
 #include "base/str.h"
+#include "base/util.h"
 #include "engine/columns.h"
+#include "engine/conf.h"
+#include "engine/ctx.h"
 #include "engine/render.h"
 
 /* What may be wrong with an answer; each a whole sentence. */
@@ -39,6 +42,7 @@ struct warren_reply {
 	const struct wcore_reply_sink *sink;
 	void *arg;
 	uint32_t flags, width;
+	uint32_t refs;
 	bool ended, gone;
 	const char *broken;		/* why the answer is incomplete, constant */
 
@@ -63,6 +67,10 @@ struct warren_reply {
 
 	void (*cancel)(struct warren_reply *, void *);
 	void *cancel_arg;
+	struct wcore_tie *tie;		/* to the context of the command */
+	struct wcore_config *args;	/* of the command, kept for it */
+	const struct wcore_env *env;
+	const char *path;		/* of the command, for errors */
 };
 
 struct warren_reply *wcore_reply_new(const struct wcore_reply_sink *sink, void *arg,
@@ -76,21 +84,27 @@ struct warren_reply *wcore_reply_new(const struct wcore_reply_sink *sink, void *
 	reply->arg = arg;
 	reply->flags = flags;
 	reply->width = width;
+	reply->refs = 1;
 	return reply;
 }
 
-void wcore_reply_free(struct warren_reply *reply)
+void wcore_reply_ref(struct warren_reply *reply)
 {
-	if (!reply)
+	reply->refs++;
+}
+
+void wcore_reply_unref(struct warren_reply *reply)
+{
+	if (--reply->refs > 0)
 		return;
 	for (unsigned i = 0; i < reply->n_fds; i++) {
-		if (reply->fds[i].fd != -1)
-			close(reply->fds[i].fd);
+		auto_close(&reply->fds[i].fd);
 		free(reply->fds[i].key);
 	}
 	str_free(&reply->data);
 	str_free(&reply->only_text);
 	wcore_columns_free(&reply->columns);
+	wcore_config_unref(reply->args);
 	free(reply);
 }
 
@@ -102,6 +116,31 @@ bool wcore_reply_ended(const struct warren_reply *reply)
 uint32_t wcore_reply_width(const struct warren_reply *reply)
 {
 	return reply->width;
+}
+
+void wcore_reply_want_json(struct warren_reply *reply)
+{
+	reply->flags |= WCORE_REPLY_JSON;
+}
+
+void wcore_reply_name(struct warren_reply *reply, const char *path)
+{
+	reply->path = path;
+}
+
+const struct wcore_env *wcore_reply_env(const struct warren_reply *reply)
+{
+	return reply->env;
+}
+
+void wcore_reply_env_set(struct warren_reply *reply, const struct wcore_env *env)
+{
+	reply->env = env;
+}
+
+void wcore_reply_keep_take(struct warren_reply *reply, struct wcore_config *args)
+{
+	reply->args = args;
 }
 
 bool warren_reply_json(const struct warren_reply *reply)
@@ -124,12 +163,6 @@ static void send_line(struct warren_reply *reply, const char *json, size_t len)
 {
 	if (!reply->gone)
 		reply->sink->line(reply->arg, json, len);
-}
-
-void wcore_reply_raw(struct warren_reply *reply, const char *json, size_t len)
-{
-	if (!is_silent(reply))
-		send_line(reply, json, len);
 }
 
 /*
@@ -179,7 +212,7 @@ static void add_clean(struct str *out, const char *text, size_t len, bool colour
 			if (colour)
 				str_addn(out, text + i, n);
 			i += n - 1;
-		} else if ((b < 0x20 && b != '\t') || b == 0x7f) {
+		} else if ((b < 0x20 && b != '\t' && b != '\n') || b == 0x7f) {
 			str_addc(out, '?');
 		} else if (b == 0xc2 && i + 1 < len && (unsigned char)text[i + 1] < 0xa0) {
 			str_addc(out, '?');	/* U+0080 to U+009F: controls as well */
@@ -396,6 +429,12 @@ void warren_reply_bool(struct warren_reply *reply, const char *key, bool value)
 		str_add(&reply->data, value ? "true" : "false");
 }
 
+void wcore_reply_json(struct warren_reply *reply, const char *key, const char *json)
+{
+	if (scalar_begin(reply, key))
+		str_add(&reply->data, json);
+}
+
 /*
  * ---- Parts ----
  */
@@ -541,8 +580,10 @@ void wcore_reply_hang_up(struct warren_reply *reply)
 	if (reply->gone || reply->ended)
 		return;
 	reply->gone = true;
+	wcore_reply_ref(reply);
 	if (reply->cancel)
 		reply->cancel(reply, reply->cancel_arg);
+	wcore_reply_unref(reply);
 }
 
 static void finish_data(struct warren_reply *reply)
@@ -574,13 +615,31 @@ static void send_end(struct warren_reply *reply, int exit, const char *error)
 	if (reply->broken)
 		error = reply->broken;
 	if (error) {
+		struct str text = STR_INIT;
+
+		str_addf(&text, reply->path ? "warren %s: " : "warren%s: ",
+			 reply->path ? reply->path : "");
+		add_clean(&text, error, strlen(error), false);
 		str_add(&line, ",\"error\":");
-		str_add_json(&line, error, strlen(error));
+		str_add_json(&line, str_text(&text), text.len);
+		str_free(&text);
 	}
 	str_add(&line, "}}");
 	if (!line.failed)
 		send_line(reply, str_text(&line), line.len);
 	str_free(&line);
+}
+
+/* After the last line. */
+static void finish(struct warren_reply *reply, int exit)
+{
+	reply->ended = true;
+	if (reply->tie)
+		wcore_disown(reply->tie);
+	reply->tie = NULL;
+	if (!reply->gone)
+		reply->sink->end(reply->arg, reply, exit);
+	wcore_reply_unref(reply);
 }
 
 void warren_reply_end(struct warren_reply *reply, int exit, const char *error)
@@ -594,6 +653,27 @@ void warren_reply_end(struct warren_reply *reply, int exit, const char *error)
 	if (reply->broken)
 		exit = 1;
 	send_end(reply, exit, error);
-	reply->ended = true;
-	reply->sink->end(reply->arg, reply, exit);
+	finish(reply, exit);
+}
+
+void wcore_reply_ask(struct warren_reply *reply, const char *json)
+{
+	if (reply->ended)
+		return;
+	send_line(reply, json, strlen(json));
+	finish(reply, 0);
+}
+
+static void context_closed(void *obj)
+{
+	struct warren_reply *reply = obj;
+
+	reply->tie = NULL;
+	warren_reply_end(reply, 1, "the plugin of this command was stopped before it could answer");
+}
+
+int wcore_reply_tie(struct warren_reply *reply, struct warren_ctx *ctx)
+{
+	reply->tie = wcore_own(ctx, reply, context_closed);
+	return reply->tie ? 0 : -ENOMEM;
 }

@@ -19,7 +19,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct warren_ctx;
 struct warren_reply;
+struct wcore_config;
+struct wcore_env;
 
 enum {
 	WCORE_REPLY_JSON = 1u << 0,		/* data wanted, not text */
@@ -33,25 +36,50 @@ enum {
 struct wcore_reply_sink {
 	/* One line, NUL-terminated, without newline. */
 	void (*line)(void *arg, const char *json, size_t len);
-	/* After the last line; the reply may be freed inside. */
+	/* There was the last line; the reply may be gone when this returns. */
 	void (*end)(void *arg, struct warren_reply *reply, int exit);
 };
 
-/* @sink is borrowed and outlives the reply. NULL: no memory. */
+/*
+ * @sink outlives the reply. The result's one reference belongs to the command: the end of the
+ * reply drops it. NULL: no memory.
+ */
 struct warren_reply *wcore_reply_new(const struct wcore_reply_sink *sink, void *arg,
 				     uint32_t flags, uint32_t width);
-/* Closes what nobody took, calls nobody back. NULL is allowed. */
-void wcore_reply_free(struct warren_reply *reply);
+void wcore_reply_ref(struct warren_reply *reply);
+/* Frees with the last reference; closes descriptors that nobody took. */
+void wcore_reply_unref(struct warren_reply *reply);
 
-/* The client is gone: the command's cancel callback runs, whatever it still writes is dropped. */
+/*
+ * The client is gone: the command's cancel callback runs, whatever it still writes is dropped, and
+ * the sink is not called any more.
+ */
 void wcore_reply_hang_up(struct warren_reply *reply);
 bool wcore_reply_ended(const struct warren_reply *reply);
 /* Columns of the client's terminal; 0: no terminal. */
 uint32_t wcore_reply_width(const struct warren_reply *reply);
+/* Sentences about errors begin with "warren @path: "; @path is borrowed. */
+void wcore_reply_name(struct warren_reply *reply, const char *path);
+/* Before anything is written: data is wanted. */
+void wcore_reply_want_json(struct warren_reply *reply);
 
-/* Takes @fd, for warren_reply_take_fd(@key). -E2BIG: too many; @fd is closed then too. */
+/* Takes @fd, for warren_reply_take_fd(@key). 0; -E2BIG, -ENOMEM: @fd is closed then too. */
 int wcore_reply_add_fd_take(struct warren_reply *reply, const char *key, int fd);
 bool wcore_reply_has_fd(const struct warren_reply *reply, const char *key);
+
+/* Ends the reply with @json, a question to the client (cmd.h), instead of an answer. */
+void wcore_reply_ask(struct warren_reply *reply, const char *json);
+
+/*
+ * Ties a reply that is still open to the context of its command: if that closes first, the reply
+ * ends with exit 1. Takes @args, the command's arguments, until the end of the reply.
+ */
+int wcore_reply_tie(struct warren_reply *reply, struct warren_ctx *ctx);
+void wcore_reply_keep_take(struct warren_reply *reply, struct wcore_config *args);
+
+/* Where the command runs, for the core's verbs; valid inside their `run`. */
+const struct wcore_env *wcore_reply_env(const struct warren_reply *reply);
+void wcore_reply_env_set(struct warren_reply *reply, const struct wcore_env *env);
 
 /*
  * A part of the answer that somebody else writes (a plugin's status): it cannot close what is
@@ -61,7 +89,7 @@ bool wcore_reply_has_fd(const struct warren_reply *reply, const char *key);
 void wcore_reply_enter(struct warren_reply *reply, const char *key);
 bool wcore_reply_leave(struct warren_reply *reply);
 
-/* Sends one line of the protocol that is not an answer: `{"open":...}`. @json is a whole object. */
-void wcore_reply_raw(struct warren_reply *reply, const char *json, size_t len);
+/* Adds text as it is to the data: @json is one complete value. */
+void wcore_reply_json(struct warren_reply *reply, const char *key, const char *json);
 
 #endif
