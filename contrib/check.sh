@@ -2,7 +2,7 @@
 # The whole test run, from a bare Debian 12: installs the packages that are missing, builds a copy
 # of this tree in every way that matters and runs all suites.
 #
-#	contrib/check.sh [SUITE...]	suites: gcc asan tsan install dist lab interop; default: all
+#	contrib/check.sh [SUITE...]	gcc asan tsan builtin install dist lab interop; default: all
 #
 # Each suite prints its minutes and counts, each skipped one a line with the reason, a failing one
 # the end of its log. The last line is the sum; the exit status is 1 if anything failed. Everything
@@ -15,7 +15,7 @@ src=$(cd "$(dirname "$0")/.." && pwd)
 # Debian's own Python has the modules that were installed as packages.
 PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 export PATH
-suites=${*:-gcc asan tsan install dist lab interop}
+suites=${*:-gcc asan tsan builtin install dist lab interop}
 jobs=$(nproc)
 sum_passed=0 sum_failed=0 sum_skipped=0
 as_root=
@@ -169,6 +169,21 @@ suite_tsan() {
 	[ -n "$(find . -name '*.trs')" ] || skip tsan "no test is named in THREADED_TESTS"
 }
 
+# Every plugin linked into libwarren; and none at all.
+suite_builtin() {
+	plugins=$(sed -n 's/^WARREN_PLUGIN(\[\([^]]*\)\].*/\1/p' "$work/src/configure.ac")
+	for how in builtin no; do
+		options=
+		for plugin in $plugins; do
+			options="$options --with-plugin-$plugin=$how"
+		done
+		# shellcheck disable=SC2086
+		build "builtin-$how" gcc $options
+	done
+	cd "$work/builtin-builtin"
+	make -j"$jobs" check
+}
+
 suite_install() {
 	cd "$work/gcc"
 	make install
@@ -224,6 +239,7 @@ copy_source >"$work/autogen.log" 2>&1 ||
 suite gcc suite_gcc
 suite asan suite_asan
 suite tsan suite_tsan
+suite builtin suite_builtin
 suite install suite_install
 suite dist suite_dist
 suite lab suite_lab

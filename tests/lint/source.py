@@ -1,4 +1,4 @@
-"""Rules for source text: banned calls, who may include libevent, line and file length."""
+"""Rules for source text: banned calls, who may include libevent, lengths of lines and functions."""
 
 import pathlib
 import re
@@ -28,7 +28,7 @@ BANNED_IN_PLUGINS = {
     **dict.fromkeys(("signal", "sigaction", "setlocale", "umask", "chdir", "atexit", "setenv",
                      "dlopen", "exit", "_exit"), "nothing: this belongs to the core"),
 }
-MAX_COLUMNS, MAX_LINES = 100, 900
+MAX_COLUMNS, MAX_LINES, MAX_FUNCTION = 100, 900, 60
 
 
 def calls(names):
@@ -57,6 +57,17 @@ def check_c(path, text, allowed):
         yield f"{path}: longer than {MAX_LINES} lines: a file has one subject"
 
 
+def check_functions(path, text):
+    start = None
+    for number, line in enumerate(text.splitlines(), 1):
+        if line == "{":
+            start = number
+        elif line == "}" and start:
+            if number - start - 1 > MAX_FUNCTION:
+                yield f"{path}:{start}: a function of {number - start - 1} lines fits no screen"
+            start = None
+
+
 def check_text(path, text):
     for number, line in enumerate(text.splitlines(), 1):
         if len(line.expandtabs(8)) > MAX_COLUMNS:
@@ -74,6 +85,7 @@ def main():
         findings += check_text(path, text)
         if pathlib.PurePath(path).suffix in (".c", ".h"):
             findings += check_c(path, text, allowed)
+            findings += check_functions(path, text)
     for path, call in sorted(allowed):
         if not (SRC / path).exists():
             findings.append(f"tests/lint/plugin-calls-allowed: {path} {call}: no such file")
