@@ -1,8 +1,8 @@
 /*
- * A slot is a tag (free, removed, or in use with its index) and a value. A reader loads tag, value,
+ * A slot is a tag (free, removed, or in use by an index) and a value. A reader loads tag, value,
  * tag: the writer first takes the old tag away and only then stores another value with release, so
- * a reader that saw the new value sees that the tag is no longer the one it looked for.
- * Re-pointing an index changes the value alone.
+ * a reader that saw the new value sees that the tag is no longer the same. A generation in the tag
+ * tells two uses of a slot by the same index apart. Re-pointing an index changes the value alone.
  *
  * Indices are random, hence they are their own hash. Removed slots are reused by later inserts and
  * count as used; when half of the slots are used, the table is rebuilt, twice as large if need be.
@@ -18,7 +18,9 @@
 enum { MIN_SLOTS = 64 };
 #define TAG_FREE UINT64_C(0)
 #define TAG_REMOVED UINT64_C(1)
-#define TAG_USED (UINT64_C(1) << 32)		/* | index */
+#define TAG_USED (UINT64_C(1) << 63)		/* | generation << 32 | index */
+#define TAG_INDEX (TAG_USED | UINT32_MAX)	/* what a search compares */
+#define TAG_GENERATION (UINT64_C(1) << 32)
 
 struct slot {
 	_Atomic uint64_t tag;
@@ -33,6 +35,7 @@ struct table {
 struct wg_index {
 	struct table *_Atomic table;
 	size_t used, filled;			/* in use; in use or removed */
+	uint64_t generation;			/* in its place in a tag; bit 63 is ignored */
 	wg_random_fn *random;
 	wg_retire_fn *retire;
 	void *arg;
@@ -86,24 +89,24 @@ static struct slot *find(struct table *table, uint32_t key)
 	for (uint32_t i = key & table->mask;; i = (i + 1) & table->mask) {
 		uint64_t tag = tag_load(&table->slot[i], memory_order_relaxed);
 
-		if (tag == (TAG_USED | key))
+		if ((tag & TAG_INDEX) == (TAG_USED | key))
 			return &table->slot[i];
 		if (tag == TAG_FREE)
 			return NULL;
 	}
 }
 
-/* Writer: @key is new and a free slot exists. Returns true if a removed slot was reused. */
-static bool put(struct table *table, uint32_t key, void *value)
+/* Writer: the index of @tag is new and a free slot exists. true: a removed slot was reused. */
+static bool put(struct table *table, uint64_t tag, void *value)
 {
-	uint32_t i = key & table->mask;
-	uint64_t tag;
+	uint32_t i = (uint32_t)tag & table->mask;
+	uint64_t old;
 
-	while ((tag = tag_load(&table->slot[i], memory_order_relaxed)) & TAG_USED)
+	while ((old = tag_load(&table->slot[i], memory_order_relaxed)) & TAG_USED)
 		i = (i + 1) & table->mask;
 	atomic_store_explicit(&table->slot[i].value, value, memory_order_release);
-	atomic_store_explicit(&table->slot[i].tag, TAG_USED | key, memory_order_release);
-	return tag == TAG_REMOVED;
+	atomic_store_explicit(&table->slot[i].tag, tag, memory_order_release);
+	return old == TAG_REMOVED;
 }
 
 /* Makes room for one more: rebuilds so that at most a quarter of the new table is in use. */
@@ -123,8 +126,8 @@ static int grow(struct wg_index *index)
 		uint64_t tag = tag_load(&old->slot[i], memory_order_relaxed);
 
 		if (tag & TAG_USED)
-			put(table, (uint32_t)tag, atomic_load_explicit(&old->slot[i].value,
-								       memory_order_relaxed));
+			put(table, tag, atomic_load_explicit(&old->slot[i].value,
+							     memory_order_relaxed));
 	}
 	index->filled = index->used;
 	atomic_store_explicit(&index->table, table, memory_order_release);
@@ -147,7 +150,8 @@ int wg_index_insert(struct wg_index *index, void *value, uint32_t *out)
 		else
 			key = randombytes_random();
 	} while (find(table, key));
-	if (!put(table, key, value))
+	index->generation += TAG_GENERATION;
+	if (!put(table, TAG_USED | index->generation | key, value))
 		index->filled++;
 	index->used++;
 	*out = key;
@@ -185,8 +189,6 @@ size_t wg_index_count(const struct wg_index *index)
 void *wg_index_find(const struct wg_index *index, uint32_t key)
 {
 	struct table *table = atomic_load_explicit(&index->table, memory_order_acquire);
-	uint64_t want = TAG_USED | key;
-
 	for (uint32_t i = key & table->mask;; i = (i + 1) & table->mask) {
 		struct slot *slot = &table->slot[i];
 		uint64_t tag = tag_load(slot, memory_order_acquire);
@@ -194,9 +196,9 @@ void *wg_index_find(const struct wg_index *index, uint32_t key)
 
 		if (tag == TAG_FREE)
 			return NULL;
-		if (tag != want)
+		if ((tag & TAG_INDEX) != (TAG_USED | key))
 			continue;
 		value = atomic_load_explicit(&slot->value, memory_order_acquire);
-		return tag_load(slot, memory_order_relaxed) == want ? value : NULL;
+		return tag_load(slot, memory_order_relaxed) == tag ? value : NULL;
 	}
 }
