@@ -515,7 +515,8 @@ bool wcore_reply_leave(struct warren_reply *reply)
  * ---- Progress, descriptors, cancel, end ----
  */
 
-void warren_reply_progress(struct warren_reply *reply, int64_t done, int64_t total, const char *unit)
+void warren_reply_progress(struct warren_reply *reply, int64_t done, int64_t total,
+			   const char *unit)
 {
 	struct str line = STR_INIT;
 
