@@ -1,0 +1,205 @@
+/*
+ * The key ring. X25519 and the NaCl box come from libsodium, which refuses the points of small order
+ * that would give an all-zero secret. A read lock is held while a key is in use, so that replacing
+ * one waits for its users and can then wipe it.
+ */
+#include "keyring.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "base/base64.h"
+#include "base/hex.h"
+
+static const char prefix[] = "privkey:";
+
+struct identity_key {
+	uint8_t private_[IDENTITY_KEY_LEN];
+	uint8_t public_[IDENTITY_KEY_LEN];
+};
+
+_Static_assert(IDENTITY_KEY_LEN == crypto_scalarmult_BYTES, "X25519");
+_Static_assert(IDENTITY_KEY_LEN == crypto_scalarmult_SCALARBYTES, "X25519");
+_Static_assert(WARREN_BOX_OVERHEAD == crypto_box_NONCEBYTES + crypto_box_MACBYTES, "NaCl box");
+
+static struct identity_key *key_alloc(void)
+{
+	struct identity_key *key;
+
+	if (sodium_init() == -1)
+		return NULL;
+	key = sodium_malloc(sizeof(*key));
+	if (key)
+		sodium_memzero(key, sizeof(*key));
+	return key;
+}
+
+/* The private half is filled in: adds the public one and closes the page. */
+static void key_finish(struct identity_key *key)
+{
+	key->private_[0] &= 248;
+	key->private_[31] = (uint8_t)((key->private_[31] & 127) | 64);
+	crypto_scalarmult_base(key->public_, key->private_);
+	sodium_mprotect_readonly(key);
+}
+
+struct identity_key *identity_key_new(void)
+{
+	struct identity_key *key = key_alloc();
+
+	if (!key)
+		return NULL;
+	randombytes_buf(key->private_, sizeof(key->private_));
+	key_finish(key);
+	return key;
+}
+
+static bool key_decode(uint8_t out[IDENTITY_KEY_LEN], const char *text)
+{
+	if (!strncmp(text, prefix, sizeof(prefix) - 1))
+		return hex_decode(out, IDENTITY_KEY_LEN, text + sizeof(prefix) - 1) == 0;
+	return base64_key_decode(out, text) == 0;
+}
+
+int identity_key_parse(const void *text, size_t len, struct identity_key **out)
+{
+	char copy[IDENTITY_TEXT_MAX];
+	const char *from = text;
+	struct identity_key *key;
+	bool good;
+
+	while (len > 0 && strchr(" \t\r\n", from[len - 1]))
+		len--;
+	if (len == 0 || len >= sizeof(copy) || memchr(from, '\0', len))
+		return -EINVAL;
+	key = key_alloc();
+	if (!key)
+		return -ENOMEM;
+	memcpy(copy, from, len);
+	copy[len] = '\0';
+	good = key_decode(key->private_, copy) &&
+	       !sodium_is_zero(key->private_, sizeof(key->private_));
+	sodium_memzero(copy, sizeof(copy));
+	if (!good) {
+		sodium_free(key);
+		return -EINVAL;
+	}
+	key_finish(key);
+	*out = key;
+	return 0;
+}
+
+size_t identity_key_text(const struct identity_key *key, char out[IDENTITY_TEXT_MAX])
+{
+	const size_t at = sizeof(prefix) - 1, end = at + 2 * IDENTITY_KEY_LEN;
+
+	memcpy(out, prefix, at);
+	hex_encode(out + at, key->private_, IDENTITY_KEY_LEN);
+	out[end] = '\n';
+	return end + 1;
+}
+
+const uint8_t *identity_key_public(const struct identity_key *key)
+{
+	return key->public_;
+}
+
+void identity_key_free(struct identity_key *key)
+{
+	sodium_free(key);
+}
+
+int identity_ring_init(struct identity_ring *ring)
+{
+	memset(ring->keys, 0, sizeof(ring->keys));
+	return -pthread_rwlock_init(&ring->lock, NULL);
+}
+
+void identity_ring_fini(struct identity_ring *ring)
+{
+	for (int i = 0; i < WARREN_KEY_KINDS; i++)
+		identity_key_free(ring->keys[i]);
+	pthread_rwlock_destroy(&ring->lock);
+}
+
+void identity_ring_set_take(struct identity_ring *ring, enum warren_key_kind kind,
+			    struct identity_key *key)
+{
+	struct identity_key *old;
+
+	pthread_rwlock_wrlock(&ring->lock);
+	old = ring->keys[kind];
+	ring->keys[kind] = key;
+	pthread_rwlock_unlock(&ring->lock);
+	identity_key_free(old);
+}
+
+void identity_ring_public(struct identity_ring *ring, enum warren_key_kind kind,
+			  uint8_t out[IDENTITY_KEY_LEN])
+{
+	pthread_rwlock_rdlock(&ring->lock);
+	memcpy(out, ring->keys[kind]->public_, IDENTITY_KEY_LEN);
+	pthread_rwlock_unlock(&ring->lock);
+}
+
+int identity_ring_dh(struct identity_ring *ring, enum warren_key_kind kind,
+		     const uint8_t peer[IDENTITY_KEY_LEN], uint8_t out[IDENTITY_KEY_LEN])
+{
+	int result;
+
+	pthread_rwlock_rdlock(&ring->lock);
+	result = crypto_scalarmult(out, ring->keys[kind]->private_, peer);
+	pthread_rwlock_unlock(&ring->lock);
+	if (result == 0)
+		return 0;
+	sodium_memzero(out, IDENTITY_KEY_LEN);
+	return -EINVAL;
+}
+
+/* The NaCl box's shared key; the caller wipes it. */
+static int box_key(struct identity_ring *ring, enum warren_key_kind kind,
+		   const uint8_t peer[IDENTITY_KEY_LEN], uint8_t out[crypto_box_BEFORENMBYTES])
+{
+	int result;
+
+	pthread_rwlock_rdlock(&ring->lock);
+	result = crypto_box_beforenm(out, peer, ring->keys[kind]->private_);
+	pthread_rwlock_unlock(&ring->lock);
+	return result == 0 ? 0 : -EINVAL;
+}
+
+int identity_ring_seal(struct identity_ring *ring, enum warren_key_kind kind,
+		       const uint8_t peer[IDENTITY_KEY_LEN], const uint8_t *msg, size_t len,
+		       uint8_t *out)
+{
+	uint8_t key[crypto_box_BEFORENMBYTES];
+	int result = box_key(ring, kind, peer, key);
+
+	if (result == 0) {
+		randombytes_buf(out, crypto_box_NONCEBYTES);
+		if (crypto_box_easy_afternm(out + crypto_box_NONCEBYTES, msg, len, out, key) == -1)
+			result = -EINVAL;
+	}
+	sodium_memzero(key, sizeof(key));
+	return result;
+}
+
+int identity_ring_open(struct identity_ring *ring, enum warren_key_kind kind,
+		       const uint8_t peer[IDENTITY_KEY_LEN], const uint8_t *box, size_t len,
+		       uint8_t *out)
+{
+	uint8_t key[crypto_box_BEFORENMBYTES];
+	int result;
+
+	if (len < WARREN_BOX_OVERHEAD)
+		return -EBADMSG;
+	result = box_key(ring, kind, peer, key);
+	if (result == 0 && crypto_box_open_easy_afternm(out, box + crypto_box_NONCEBYTES,
+							len - crypto_box_NONCEBYTES, box,
+							key) == -1)
+		result = -EBADMSG;
+	sodium_memzero(key, sizeof(key));
+	return result;
+}
