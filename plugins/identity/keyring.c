@@ -1,13 +1,15 @@
 /*
  * The key ring. X25519 and the NaCl box come from libsodium, which refuses the points of small order
- * that would give an all-zero secret. A read lock is held while a key is in use, so that replacing
- * one waits for its users and can then wipe it.
+ * that would give an all-zero secret. A user holds a reference, not a lock, while it computes: so
+ * replacing a key waits for nobody, and the last user of the old one wipes it.
  */
 #include "keyring.h"
 
 #include <errno.h>
 #include <sodium.h>
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/base64.h"
@@ -16,8 +18,9 @@
 static const char prefix[] = "privkey:";
 
 struct identity_key {
-	uint8_t private_[IDENTITY_KEY_LEN];
+	atomic_uint refs;
 	uint8_t public_[IDENTITY_KEY_LEN];
+	uint8_t *private_;		/* sodium_malloc()ed, read-only */
 };
 
 _Static_assert(IDENTITY_KEY_LEN == crypto_scalarmult_BYTES, "X25519");
@@ -30,9 +33,15 @@ static struct identity_key *key_alloc(void)
 
 	if (sodium_init() == -1)
 		return NULL;
-	key = sodium_malloc(sizeof(*key));
-	if (key)
-		sodium_memzero(key, sizeof(*key));
+	key = calloc(1, sizeof(*key));
+	if (!key)
+		return NULL;
+	key->private_ = sodium_malloc(IDENTITY_KEY_LEN);
+	if (!key->private_) {
+		free(key);
+		return NULL;
+	}
+	atomic_init(&key->refs, 1);
 	return key;
 }
 
@@ -42,7 +51,7 @@ static void key_finish(struct identity_key *key)
 	key->private_[0] &= 248;
 	key->private_[31] = (uint8_t)((key->private_[31] & 127) | 64);
 	crypto_scalarmult_base(key->public_, key->private_);
-	sodium_mprotect_readonly(key);
+	sodium_mprotect_readonly(key->private_);
 }
 
 struct identity_key *identity_key_new(void)
@@ -51,7 +60,7 @@ struct identity_key *identity_key_new(void)
 
 	if (!key)
 		return NULL;
-	randombytes_buf(key->private_, sizeof(key->private_));
+	randombytes_buf(key->private_, IDENTITY_KEY_LEN);
 	key_finish(key);
 	return key;
 }
@@ -80,10 +89,10 @@ int identity_key_parse(const void *text, size_t len, struct identity_key **out)
 	memcpy(copy, from, len);
 	copy[len] = '\0';
 	good = key_decode(key->private_, copy) &&
-	       !sodium_is_zero(key->private_, sizeof(key->private_));
+	       !sodium_is_zero(key->private_, IDENTITY_KEY_LEN);
 	sodium_memzero(copy, sizeof(copy));
 	if (!good) {
-		sodium_free(key);
+		identity_key_unref(key);
 		return -EINVAL;
 	}
 	key_finish(key);
@@ -106,22 +115,25 @@ const uint8_t *identity_key_public(const struct identity_key *key)
 	return key->public_;
 }
 
-void identity_key_free(struct identity_key *key)
+void identity_key_unref(struct identity_key *key)
 {
-	sodium_free(key);
+	if (!key || atomic_fetch_sub(&key->refs, 1) != 1)
+		return;
+	sodium_free(key->private_);
+	free(key);
 }
 
 int identity_ring_init(struct identity_ring *ring)
 {
 	memset(ring->keys, 0, sizeof(ring->keys));
-	return -pthread_rwlock_init(&ring->lock, NULL);
+	return -pthread_mutex_init(&ring->lock, NULL);
 }
 
 void identity_ring_fini(struct identity_ring *ring)
 {
 	for (int i = 0; i < WARREN_KEY_KINDS; i++)
-		identity_key_free(ring->keys[i]);
-	pthread_rwlock_destroy(&ring->lock);
+		identity_key_unref(ring->keys[i]);
+	pthread_mutex_destroy(&ring->lock);
 }
 
 void identity_ring_set_take(struct identity_ring *ring, enum warren_key_kind kind,
@@ -129,29 +141,41 @@ void identity_ring_set_take(struct identity_ring *ring, enum warren_key_kind kin
 {
 	struct identity_key *old;
 
-	pthread_rwlock_wrlock(&ring->lock);
+	pthread_mutex_lock(&ring->lock);
 	old = ring->keys[kind];
 	ring->keys[kind] = key;
-	pthread_rwlock_unlock(&ring->lock);
-	identity_key_free(old);
+	pthread_mutex_unlock(&ring->lock);
+	identity_key_unref(old);
+}
+
+/* The key in force, with a reference. */
+static struct identity_key *ring_key(struct identity_ring *ring, enum warren_key_kind kind)
+{
+	struct identity_key *key;
+
+	pthread_mutex_lock(&ring->lock);
+	key = ring->keys[kind];
+	atomic_fetch_add(&key->refs, 1);
+	pthread_mutex_unlock(&ring->lock);
+	return key;
 }
 
 void identity_ring_public(struct identity_ring *ring, enum warren_key_kind kind,
 			  uint8_t out[IDENTITY_KEY_LEN])
 {
-	pthread_rwlock_rdlock(&ring->lock);
-	memcpy(out, ring->keys[kind]->public_, IDENTITY_KEY_LEN);
-	pthread_rwlock_unlock(&ring->lock);
+	struct identity_key *key = ring_key(ring, kind);
+
+	memcpy(out, key->public_, IDENTITY_KEY_LEN);
+	identity_key_unref(key);
 }
 
 int identity_ring_dh(struct identity_ring *ring, enum warren_key_kind kind,
 		     const uint8_t peer[IDENTITY_KEY_LEN], uint8_t out[IDENTITY_KEY_LEN])
 {
-	int result;
+	struct identity_key *key = ring_key(ring, kind);
+	int result = crypto_scalarmult(out, key->private_, peer);
 
-	pthread_rwlock_rdlock(&ring->lock);
-	result = crypto_scalarmult(out, ring->keys[kind]->private_, peer);
-	pthread_rwlock_unlock(&ring->lock);
+	identity_key_unref(key);
 	if (result == 0)
 		return 0;
 	sodium_memzero(out, IDENTITY_KEY_LEN);
@@ -162,11 +186,10 @@ int identity_ring_dh(struct identity_ring *ring, enum warren_key_kind kind,
 static int box_key(struct identity_ring *ring, enum warren_key_kind kind,
 		   const uint8_t peer[IDENTITY_KEY_LEN], uint8_t out[crypto_box_BEFORENMBYTES])
 {
-	int result;
+	struct identity_key *key = ring_key(ring, kind);
+	int result = crypto_box_beforenm(out, peer, key->private_);
 
-	pthread_rwlock_rdlock(&ring->lock);
-	result = crypto_box_beforenm(out, peer, ring->keys[kind]->private_);
-	pthread_rwlock_unlock(&ring->lock);
+	identity_key_unref(key);
 	return result == 0 ? 0 : -EINVAL;
 }
 

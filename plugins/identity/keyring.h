@@ -19,7 +19,7 @@ enum {
 	IDENTITY_TEXT_MAX = 74,
 };
 
-struct identity_key;			/* private and public half, sodium_malloc()ed */
+struct identity_key;			/* reference-counted */
 
 /* A fresh key, clamped (control-protocol.md 1.1). NULL: no memory. Any thread. */
 struct identity_key *identity_key_new(void);
@@ -31,20 +31,20 @@ int identity_key_parse(const void *text, size_t len, struct identity_key **out);
 /* The "privkey:" form with a newline; returns its length. The caller wipes @out. */
 size_t identity_key_text(const struct identity_key *key, char out[IDENTITY_TEXT_MAX]);
 const uint8_t *identity_key_public(const struct identity_key *key);
-void identity_key_free(struct identity_key *key);	/* wipes; NULL is allowed */
+void identity_key_unref(struct identity_key *key);	/* the last one wipes; NULL is allowed */
 
 /*
- * Readers may come from any thread; a replaced key is freed when the last of them is through. The
- * lock is never taken per packet: handshakes and disco are its users.
+ * Users may come from any thread; a replaced key is freed when the last of them is through. The
+ * lock covers the pointers only and is never taken per packet: handshakes and disco are its users.
  */
 struct identity_ring {
-	pthread_rwlock_t lock;
+	pthread_mutex_t lock;
 	struct identity_key *keys[WARREN_KEY_KINDS];	/* under lock */
 };
 
 int identity_ring_init(struct identity_ring *ring);
 void identity_ring_fini(struct identity_ring *ring);
-/* Takes @key and frees the one before. */
+/* Takes @key and gives up the one before. Never waits for users of it. */
 void identity_ring_set_take(struct identity_ring *ring, enum warren_key_kind kind,
 			    struct identity_key *key);
 

@@ -120,7 +120,7 @@ static void identity_stored(struct warren_ctx *ctx, int result, enum warren_key_
 	}
 	warren_log(ctx, LOG_ERR, "cannot store the new %s key: %s; the old one stays in force",
 		   kinds[kind].name, strerror(-result));
-	identity_key_free(id->next[kind]);
+	identity_key_unref(id->next[kind]);
 	id->next[kind] = NULL;
 }
 
@@ -143,14 +143,14 @@ static int identity_store_take(struct identity *id, enum warren_key_kind kind,
 	char text[IDENTITY_TEXT_MAX];
 	int result;
 
-	identity_key_free(id->next[kind]);
+	identity_key_unref(id->next[kind]);
 	id->next[kind] = key;
 	result = warren_state_write(id->ctx, kinds[kind].file, WARREN_STATE_KEY, 0, text,
 				    identity_key_text(key, text),
 				    kind == WARREN_KEY_NODE ? node_stored : machine_stored, NULL);
 	sodium_memzero(text, sizeof(text));
 	if (result) {
-		identity_key_free(key);
+		identity_key_unref(key);
 		id->next[kind] = NULL;
 	}
 	return result;
@@ -254,7 +254,7 @@ static int identity_load_or_make(struct identity *id, enum warren_key_kind kind,
 						 identity_key_text(key, text), err);
 		sodium_memzero(text, sizeof(text));
 		if (result) {
-			identity_key_free(key);
+			identity_key_unref(key);
 			return result;
 		}
 		warren_log(id->ctx, LOG_NOTICE, "made a new %s key", kinds[kind].name);
@@ -287,7 +287,7 @@ static void identity_end(void *arg)
 
 	identity_ring_fini(&id->ring);
 	for (int i = 0; i < WARREN_KEY_KINDS; i++)
-		identity_key_free(id->next[i]);
+		identity_key_unref(id->next[i]);
 }
 
 static int identity_make_keys(struct identity *id, const struct warren_conf *conf,
@@ -370,10 +370,10 @@ static int identity_reload(struct warren_ctx *ctx, const struct warren_conf *old
 	id->node_key_given = given;
 	identity_ring_public(&id->ring, WARREN_KEY_NODE, current);
 	if (!memcmp(current, identity_key_public(key), sizeof(current))) {
-		identity_key_free(key);
+		identity_key_unref(key);
 		return 0;
 	}
-	identity_key_free(id->next[WARREN_KEY_NODE]);
+	identity_key_unref(id->next[WARREN_KEY_NODE]);
 	id->next[WARREN_KEY_NODE] = key;
 	identity_enforce(id, WARREN_KEY_NODE);
 	return 0;

@@ -116,8 +116,8 @@ static void key_files(void **state)
 	assert_memory_equal(text, "privkey:", 8);
 	assert_int_equal(identity_key_parse(text, len, &again), 0);
 	assert_memory_equal(identity_key_public(again), raw, 32);
-	identity_key_free(key);
-	identity_key_free(again);
+	identity_key_unref(key);
+	identity_key_unref(again);
 
 	key = NULL;
 	assert_int_equal(identity_key_parse("", 0, &key), -EINVAL);
@@ -148,8 +148,8 @@ static void new_keys_are_clamped_and_differ(void **state)
 	assert_int_equal(hex_decode(raw, 32, text + 8), 0);
 	assert_int_equal(raw[0] & 7, 0);
 	assert_int_equal(raw[31] & 0xc0, 0x40);
-	identity_key_free(a);
-	identity_key_free(b);
+	identity_key_unref(a);
+	identity_key_unref(b);
 }
 
 static void boxes(void **state)
@@ -236,7 +236,7 @@ static void replaced_under_readers(void **state)
 		pthread_join(threads[i], NULL);
 	assert_int_equal(atomic_load(&race.wrong), 0);
 	identity_ring_fini(&race.ring);
-	identity_key_free(peer);
+	identity_key_unref(peer);
 }
 
 int main(void)
