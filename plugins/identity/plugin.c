@@ -1,10 +1,10 @@
 /*
  * identity: the machine, node and disco keys of this node.
  *
- * Machine and node key are made at the first start and kept in key files of the state folder; a file
- * that is unreadable, of a wrong mode or of wrong content makes the plugin refuse to start, because
- * a new key would silently make this a different node. `node-key` names a file of the operator's
- * that is used instead. The disco key lives in memory only and is new at each start: peers take a
+ * Machine and node key are made at the first start and kept in key files of the state folder; a
+ * file that is unreadable, of a wrong mode or of wrong content makes the plugin refuse to start,
+ * because a new key would silently make this a different node. `node-key` names a file of the
+ * operator's that is used instead. The disco key lives in memory only and is new at each start: peers take a
  * changed disco key as the sign that this node restarted (control-protocol.md 1.2).
  *
  * A key that changes while the plugin runs is stored first, then put into force, then told on topic
@@ -30,10 +30,10 @@ static const struct warren_option options[] = {
 		.key = "node-key",
 		.type = WARREN_SECRET_REF,
 		.brief = "Private key of this node, instead of a generated one.",
-		.help = "A file with a private WireGuard key: base64 as `wg genkey` writes it, or the\n"
-			"control protocol's form, \"privkey:\" and 64 hex digits. Peers know this node by\n"
-			"the public half, which `warren identity show` prints. Without this option the\n"
-			"key is generated at the first start and kept in the state folder.",
+		.help = "A file with a private WireGuard key: base64 as `wg genkey` writes it, or "
+			"\"privkey:\" and 64 hex digits. Peers know this node by the public half, "
+			"which `warren identity show` prints. Without this option the key is made "
+			"at the first start and kept in the state folder.",
 	},
 };
 
@@ -45,7 +45,7 @@ static const struct warren_command commands[] = {
 		.path = "identity show",
 		.flags = WARREN_CMD_ANY,
 		.brief = "Prints this node's public keys.",
-		.help = "The node key is what other nodes put into their configuration as public-key.",
+		.help = "The node key is what other nodes write as public-key.",
 		.example = "warren identity show",
 		.run = identity_show,
 	},
@@ -220,8 +220,9 @@ static int identity_load(struct warren_ctx *ctx, enum warren_key_kind kind,
 {
 	void *data = NULL;
 	size_t len = 0;
-	int result = warren_state_read(ctx, kinds[kind].file, WARREN_STATE_KEY, 0, &data, &len, err);
+	int result;
 
+	result = warren_state_read(ctx, kinds[kind].file, WARREN_STATE_KEY, 0, &data, &len, err);
 	if (result == -ENOENT)
 		return 0;
 	if (result)
@@ -229,8 +230,9 @@ static int identity_load(struct warren_ctx *ctx, enum warren_key_kind kind,
 	result = identity_key_parse(data, len, out);
 	warren_release(data);
 	if (result == -EINVAL)
-		warren_fail(err, NULL, "%s in the state folder holds no private key: restore it from a "
-			    "backup, or remove it to become a new node", kinds[kind].file);
+		warren_fail(err, NULL, "%s in the state folder holds no private key: restore it "
+			    "from a backup, or remove it to become a new node",
+			    kinds[kind].file);
 	else if (result)
 		warren_fail(err, NULL, "out of memory");
 	return result;
@@ -250,8 +252,8 @@ static int identity_load_or_make(struct identity *id, enum warren_key_kind kind,
 		key = identity_key_new();
 		if (!key)
 			return warren_fail(err, NULL, "out of memory");
-		result = warren_state_write_wait(id->ctx, kinds[kind].file, WARREN_STATE_KEY, 0, text,
-						 identity_key_text(key, text), err);
+		result = warren_state_write_wait(id->ctx, kinds[kind].file, WARREN_STATE_KEY, 0,
+						 text, identity_key_text(key, text), err);
 		sodium_memzero(text, sizeof(text));
 		if (result) {
 			identity_key_unref(key);
@@ -276,8 +278,8 @@ static int identity_given(const struct warren_conf *conf, struct identity_key **
 		return warren_fail(err, NULL, "out of memory");
 	if (result)
 		return warren_fail_key(err, -EINVAL, conf, "node-key",
-				       "the file holds no private key: expected base64 as `wg genkey` "
-				       "writes it, or \"privkey:\" and 64 hex digits");
+				       "the file holds no private key: expected base64 as "
+				       "`wg genkey` writes it, or \"privkey:\" and 64 hex digits");
 	return 0;
 }
 
@@ -432,8 +434,8 @@ WARREN_PLUGIN(identity, "identity",
 	.version = "0.1",
 	.license = "ISC",
 	.brief = "Machine, node and disco keys.",
-	.help = "Makes the keys at the first start and keeps them in the state folder. No other plugin\n"
-		"sees a private key.",
+	.help = "Makes the keys at the first start and keeps them in the state folder. No other "
+		"plugin sees a private key.",
 	.options = WARREN_TABLE(options),
 	.commands = WARREN_TABLE(commands),
 	.offers = WARREN_TABLE(offers),
