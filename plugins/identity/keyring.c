@@ -1,7 +1,7 @@
 /*
  * The key ring. X25519 and the NaCl box come from libsodium, which refuses the points of small
- * order that would give an all-zero secret. A user holds a reference, not a lock, while it computes: so
- * replacing a key waits for nobody, and the last user of the old one wipes it.
+ * order that would give an all-zero secret. A user holds a reference, not a lock, while it
+ * computes: so replacing a key waits for nobody, and the last user of the old one wipes it.
  */
 #include "keyring.h"
 

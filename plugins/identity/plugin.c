@@ -4,11 +4,11 @@
  * Machine and node key are made at the first start and kept in key files of the state folder; a
  * file that is unreadable, of a wrong mode or of wrong content makes the plugin refuse to start,
  * because a new key would silently make this a different node. `node-key` names a file of the
- * operator's that is used instead. The disco key lives in memory only and is new at each start: peers take a
- * changed disco key as the sign that this node restarted (control-protocol.md 1.2).
+ * operator's that is used instead. The disco key lives in memory only and is new at each start:
+ * peers take a changed disco key as the sign that this node restarted (control-protocol.md 1.2).
  *
- * A key that changes while the plugin runs is stored first, then put into force, then told on topic
- * "identity": a crash in between leaves a key that nobody has seen yet.
+ * A key that changes while the plugin runs is stored first, then put into force, then told on
+ * topic "identity": a crash in between leaves a key that nobody has seen yet.
  */
 #include <errno.h>
 #include <sodium.h>
