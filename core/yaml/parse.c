@@ -329,6 +329,8 @@ static const struct {
 	  "a \"---\" or \"...\" inside a quoted text; the closing quote is missing" },
 	{ "did not find expected node content",
 	  "no value here; a value, or a closing bracket before this place, is missing" },
+	{ "did not find expected alphabetic or numeric character",
+	  "a value cannot begin with \"*\" or \"&\"; put it in quotes" },
 	{ "did not find expected <document start>",
 	  "more text after the end of the document; remove it or the \"...\" above" },
 };
@@ -368,28 +370,39 @@ static void explain_problem(struct parse *p, const yaml_parser_t *yaml)
 		fail(p, mark, "%s", yaml->problem ? yaml->problem : "not YAML");
 }
 
-/* Bytes that no configuration needs: found here, because libyaml's own message has no line. */
+/* What YAML does not allow: control characters but tab and line ends, U+FFFE and U+FFFF. */
+static bool is_forbidden(const unsigned char *p, size_t left)
+{
+	if (p[0] < 0x20)
+		return p[0] != '\t' && p[0] != '\n' && p[0] != '\r';
+	if (p[0] == 0xc2 && left > 1)
+		return p[1] < 0xa0 && p[1] != 0x85;
+	if (p[0] == 0xef && left > 2)
+		return p[1] == 0xbf && p[2] >= 0xbe;
+	return p[0] == 0x7f;
+}
+
+/* Found here, because libyaml's own message about them has no line. */
 static bool check_bytes(struct parse *p)
 {
+	const unsigned char *bytes = (const unsigned char *)p->text;
 	size_t good = str_utf8_check(p->text, p->len);
 	yaml_mark_t mark = { 0 };
 
 	for (size_t i = 0; i < p->len; i++) {
-		unsigned char c = (unsigned char)p->text[i];
-
 		if (i == good) {
-			fail(p, mark, "byte 0x%02x is not UTF-8; save the file as UTF-8", c);
+			fail(p, mark, "byte 0x%02x is not UTF-8; save the file as UTF-8", bytes[i]);
 			return false;
 		}
-		if ((c < 0x20 && c != '\t' && c != '\n' && c != '\r') || c == 0x7f) {
-			fail(p, mark, "control byte 0x%02x%s; remove it", c,
-			     c == 0 ? " (NUL)" : "");
+		if (is_forbidden(bytes + i, p->len - i)) {
+			fail(p, mark, "a control character (byte 0x%02x%s); remove it", bytes[i],
+			     bytes[i] == 0 ? ", NUL" : "");
 			return false;
 		}
-		if (c == '\n') {
+		if (bytes[i] == '\n') {
 			mark.line++;
 			mark.column = 0;
-		} else if ((c & 0xc0) != 0x80) {
+		} else if ((bytes[i] & 0xc0) != 0x80) {
 			mark.column++;
 		}
 	}
@@ -444,8 +457,8 @@ static void check_root(struct parse *p, uint32_t flags)
 			continue;
 		top.line = node->key_line - 1;
 		top.column = node->key_column - 1u;
-		fail(p, top, "\"%s\" cannot be set by a command; write it into the files in "
-		     WARREN_SYSCONFDIR, refused[i]);
+		fail(p, top, "\"%s\" cannot be set by a command; write it into the "
+		     "configuration files", refused[i]);
 	}
 }
 
