@@ -13,7 +13,9 @@
 
 #include <warren/plugin.h>
 
+struct str;
 struct wcore_engine;
+struct wcore_installed;
 struct wcore_request;
 
 enum {
@@ -23,6 +25,8 @@ enum {
 	WCORE_CMD_HIDDEN = 1u << 10,
 	WCORE_CMD_SCOPE = 0xffu,	/* the bits with WARREN_CMD_ANY, _OPERATOR, _ROOT */
 };
+
+#pragma GCC visibility push(default)
 
 struct wcore_cmd {
 	struct warren_command row;	/* our size, whatever the plugin's was */
@@ -53,7 +57,7 @@ const struct wcore_cmd *wcore_cmds_match(const struct wcore_cmds *cmds, const ch
 bool wcore_cmd_below(const struct wcore_cmd *cmd, const char *const *argv, size_t argc);
 bool wcore_cmd_hidden(const struct wcore_cmd *cmd);
 
-/* The core's own verbs. */
+/* The core's own verbs: verbs.c. */
 extern const struct warren_table wcore_verbs;
 
 /* Where commands run: the daemon's engine or the client. */
@@ -61,11 +65,19 @@ struct wcore_env {
 	struct wcore_engine *engine;	/* NULL: inside the client */
 	struct wcore_cmds *cmds;
 	const char *operator_;		/* node.operator as written, or NULL */
+	uint64_t since;			/* warren_now() when the daemon began to listen */
 	/* Inside the client: */
 	const char *socket;		/* where a daemon would be */
 	bool daemon_runs;		/* it does, but left this command to the client */
 	const char *config;		/* path of warren.yaml */
 	const char *plugin_dir;
+	const struct wcore_installed *installed;
+	/*
+	 * Asks the daemon for the text answer to these words, and appends it to @out. 0 or -errno
+	 * with a sentence.
+	 */
+	int (*ask)(const struct wcore_env *env, const char *const *argv, size_t argc,
+		   struct str *out, struct warren_err *err);
 };
 
 /*
@@ -85,5 +97,7 @@ void wcore_cmd_run(const struct wcore_env *env, const struct wcore_request *requ
  * sentences of @err.
  */
 void wcore_cmd_end(int result, const struct warren_err *err, struct warren_reply *reply);
+
+#pragma GCC visibility pop
 
 #endif

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-/* Columns on the screen. Wide and combining characters count as one: tables may be off by those. */
+/* Columns on the screen. Wide and combining characters count as one. */
 static size_t cell_width(const char *cell, size_t len)
 {
 	size_t width = 0;

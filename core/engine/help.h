@@ -15,6 +15,8 @@ struct warren_reply;
 struct wcore_cmd;
 struct wcore_env;
 
+#pragma GCC visibility push(default)
+
 /* "warren wg import [--name NAME] FILE" */
 void wcore_help_usage(const struct wcore_cmd *cmd, struct str *out);
 /* The word that stands for the value of an option or operand: "FILE", "TIME", "on|off". */
@@ -28,5 +30,7 @@ void wcore_help_list(const struct wcore_env *env, const char *const *argv, size_
 /* A sentence: after the first @known words of @argv comes one that begins no command. */
 void wcore_help_unknown(const char *const *argv, size_t known, const struct str_guess *guess,
 			struct str *out);
+
+#pragma GCC visibility pop
 
 #endif

@@ -45,6 +45,7 @@ struct wcore_ipc {
 	struct warren_io *listener;
 	struct warren_timer *pause;	/* until the process may have descriptors again */
 	struct wcore_client *clients;
+	uint64_t since;
 	size_t queued;
 	struct turn turns[TURNS];
 	char operator_[OPERATOR_NAME];	/* the name that operator_uid belongs to */
@@ -208,7 +209,7 @@ static void run_request(struct wcore_client *client, const struct wcore_request 
 	struct wcore_cmds cmds = { 0 };
 	struct warren_err err = ERR_INIT;
 	struct wcore_env env = {
-		.engine = ipc->engine, .cmds = &cmds, .operator_ = operator_,
+		.engine = ipc->engine, .cmds = &cmds, .operator_ = operator_, .since = ipc->since,
 	};
 	uint32_t scope = scope_of(ipc, client->uid, operator_);
 	uint64_t began = wcore_clock_stopwatch();
@@ -413,6 +414,7 @@ struct wcore_ipc *wcore_ipc_start_take(struct wcore_engine *engine, int fd, stru
 	}
 	ipc->engine = engine;
 	ipc->ctx = ctx;
+	ipc->since = warren_now();
 	ipc->operator_uid = (uid_t)-1;
 	ipc->listener = warren_io_new_take(ctx, fd, on_connect, ipc);
 	ipc->pause = warren_timer_new(ctx, on_pause_over, ipc);

@@ -61,6 +61,7 @@ struct warren_reply {
 	bool in_part;
 	unsigned outer_floor;
 	size_t part_data, part_lines;	/* where the part began */
+	const char *heading;		/* of the part, before its first line */
 
 	struct reply_fd fds[WCORE_REPLY_FDS];
 	unsigned n_fds;
@@ -223,10 +224,24 @@ static void add_clean(struct str *out, const char *text, size_t len, bool colour
 	}
 }
 
+static void write_heading(struct warren_reply *reply)
+{
+	AUTO(str_free) struct str line = STR_INIT;
+
+	if (!reply->heading || warren_reply_json(reply))
+		return;
+	str_addf(&line, "%s:", reply->heading);
+	reply->heading = NULL;
+	flush_columns(reply);
+	send_text(reply, "", 0);
+	send_text(reply, str_text(&line), line.len);
+}
+
 static void text_line(struct warren_reply *reply, const char *text, size_t len)
 {
 	struct str line = STR_INIT;
 
+	write_heading(reply);
 	add_clean(&line, text, len, (reply->flags & WCORE_REPLY_COLOUR) != 0);
 	reply->lines++;
 	if (line.failed || reply->columns.rows.len + line.len > WCORE_REPLY_MAX ||
@@ -466,12 +481,13 @@ static void derive_text(struct warren_reply *reply, const char *text, size_t len
 	}
 }
 
-void wcore_reply_enter(struct warren_reply *reply, const char *key)
+void wcore_reply_enter(struct warren_reply *reply, const char *key, bool heading)
 {
 	warren_reply_open(reply, key, '{');
 	if (is_silent(reply))
 		return;
 	reply->in_part = true;
+	reply->heading = heading ? key : NULL;
 	reply->outer_floor = reply->floor;
 	reply->floor = reply->depth;
 	reply->part_data = reply->data.len;
@@ -503,6 +519,7 @@ bool wcore_reply_leave(struct warren_reply *reply)
 		str_free(&part);
 	}
 	reply->in_part = false;
+	reply->heading = NULL;
 	reply->floor = reply->outer_floor;
 	str_cut(&reply->only_text, 0);
 	if (!warren_reply_json(reply) && reply->lines > 0)

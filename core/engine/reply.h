@@ -33,6 +33,8 @@ enum {
 	WCORE_REPLY_MAX = 16 << 20,	/* bytes of one document, one table, one line */
 };
 
+#pragma GCC visibility push(default)
+
 struct wcore_reply_sink {
 	/* One line, NUL-terminated, without newline. */
 	void (*line)(void *arg, const char *json, size_t len);
@@ -84,12 +86,15 @@ void wcore_reply_env_set(struct warren_reply *reply, const struct wcore_env *env
 /*
  * A part of the answer that somebody else writes (a plugin's status): it cannot close what is
  * open now, wcore_reply_leave() closes what it left open and derives its text if it wrote only
- * data. Parts do not nest. `leave` returns false if the part had to be repaired.
+ * data. With @heading, an empty line and "@key:" stand before its first line of text. Parts do not
+ * nest. `leave` returns false if the part had to be repaired.
  */
-void wcore_reply_enter(struct warren_reply *reply, const char *key);
+void wcore_reply_enter(struct warren_reply *reply, const char *key, bool heading);
 bool wcore_reply_leave(struct warren_reply *reply);
 
 /* Adds text as it is to the data: @json is one complete value. */
 void wcore_reply_json(struct warren_reply *reply, const char *key, const char *json);
+
+#pragma GCC visibility pop
 
 #endif

@@ -1,0 +1,164 @@
+/*
+ * What comes back: lines of JSON, from the daemon or from a command that runs in this process.
+ */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "base/util.h"
+#include "engine/request.h"
+
+static void print_text(struct cli_answer *answer, const char *text)
+{
+	if (answer->capture) {
+		str_add(answer->capture, text);
+		str_addc(answer->capture, '\n');
+	} else {
+		puts(text);
+	}
+}
+
+static void print_data(struct cli_answer *answer, const json_t *data)
+{
+	size_t flags = isatty(STDOUT_FILENO) ? JSON_INDENT(2) : JSON_COMPACT;
+	AUTO(auto_free) char *text = json_dumps(data, flags | JSON_ENCODE_ANY);
+
+	if (text)
+		print_text(answer, text);
+}
+
+static void print_progress(struct cli_answer *answer, const json_t *progress)
+{
+	long long done = json_integer_value(json_object_get(progress, "done"));
+	long long total = json_integer_value(json_object_get(progress, "total"));
+	const char *unit = json_string_value(json_object_get(progress, "unit"));
+
+	if (!isatty(STDERR_FILENO))
+		return;
+	fflush(stdout);
+	if (total > 0)
+		fprintf(stderr, "\r%lld of %lld %s (%lld%%)\033[K", done, total, unit ? unit : "",
+			done * 100 / total);
+	else
+		fprintf(stderr, "\r%lld %s\033[K", done, unit ? unit : "");
+	answer->progress = true;
+}
+
+void cli_answer_clear(struct cli_answer *answer)
+{
+	if (answer->progress)
+		fputs("\r\033[K", stderr);
+	answer->progress = false;
+}
+
+static void read_end(struct cli_answer *answer, const json_t *end)
+{
+	const char *error = json_string_value(json_object_get(end, "error"));
+
+	answer->ended = true;
+	answer->exit = (int)json_integer_value(json_object_get(end, "exit"));
+	if (error)
+		str_add(&answer->error, error);
+}
+
+static void read_opens(struct cli_answer *answer, const json_t *opens)
+{
+	json_t *entry;
+	size_t i;
+
+	json_array_foreach(opens, i, entry) {
+		const char *key = json_string_value(json_object_get(entry, "key"));
+		struct cli_open *open = &answer->opens[answer->n_opens];
+
+		if (!key || answer->n_opens == CLI_FDS)
+			return;
+		*open = (struct cli_open){
+			.key = strdup(key), .fd = -1,
+			.word = (size_t)json_integer_value(json_object_get(entry, "word")),
+			.skip = (size_t)json_integer_value(json_object_get(entry, "skip")),
+			.write = json_is_true(json_object_get(entry, "write")),
+		};
+		if (!open->key)
+			return;
+		answer->n_opens++;
+	}
+}
+
+void cli_answer_line(struct cli_answer *answer, const char *line, size_t len)
+{
+	json_t *json = json_loadb(line, len, 0, NULL), *value;
+
+	if (!json_is_object(json)) {
+		str_add(&answer->error, "warren: the answer is no JSON");
+	} else if ((value = json_object_get(json, "progress"))) {
+		print_progress(answer, value);
+	} else {
+		cli_answer_clear(answer);
+		value = json_object_get(json, "text");
+		if (json_is_string(value))
+			print_text(answer, json_string_value(value));
+		value = json_object_get(json, "data");
+		if (value)
+			print_data(answer, value);
+		value = json_object_get(json, "end");
+		if (value)
+			read_end(answer, value);
+		read_opens(answer, json_object_get(json, "open"));
+		answer->local |= json_is_true(json_object_get(json, "local"));
+	}
+	json_decref(json);
+}
+
+void cli_answer_free(struct cli_answer *answer)
+{
+	for (size_t i = 0; i < answer->n_opens; i++) {
+		auto_close(&answer->opens[i].fd);
+		free(answer->opens[i].key);
+	}
+	answer->n_opens = 0;
+	str_free(&answer->error);
+}
+
+/*
+ * ---- Files ----
+ */
+
+/*
+ * Opened with the rights of the user who runs this. Only words of the command line are opened, so
+ * the daemon cannot make us open anything else. "-" is our standard input or output.
+ */
+static int open_word(const char *path, bool write)
+{
+	if (strcmp(path, "-") == 0)
+		return fcntl(write ? STDOUT_FILENO : STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+	if (write)
+		return open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
+	return open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+}
+
+bool cli_open_files(struct cli_answer *answer, const struct wcore_request *request)
+{
+	for (size_t i = 0; i < answer->n_opens; i++) {
+		struct cli_open *open = &answer->opens[i];
+
+		if (open->word >= request->argc ||
+		    open->skip > strlen(request->argv[open->word])) {
+			cli_error("the daemon asks for a file that is not on the command line");
+			return false;
+		}
+		open->fd = open_word(request->argv[open->word] + open->skip, open->write);
+		if (open->fd == -1) {
+			cli_error("cannot open %s: %s", request->argv[open->word] + open->skip,
+				  strerror(errno));
+			return false;
+		}
+	}
+	return true;
+}
