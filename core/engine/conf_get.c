@@ -167,7 +167,8 @@ uint32_t warren_conf_count(const struct warren_conf *conf, const char *key)
 	return value->shape == CONF_NONE ? 0 : value->of.count;
 }
 
-const struct warren_conf *warren_conf_at(const struct warren_conf *conf, const char *key, uint32_t i)
+const struct warren_conf *warren_conf_at(const struct warren_conf *conf, const char *key,
+					 uint32_t i)
 {
 	const struct warren_conf *value = container(conf, key, __func__);
 

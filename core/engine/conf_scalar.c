@@ -26,8 +26,8 @@ static const struct {
 	[WARREN_STRING] = { "text", "a text" },
 	[WARREN_ENUM] = { "choice", "one of" },
 	[WARREN_ADDR] = { "address", "an IP address, as in 192.0.2.1 or 2001:db8::1" },
-	[WARREN_ADDRPORT] = { "address and port",
-			      "an address with a port, as in 192.0.2.1:41641 or [2001:db8::1]:41641" },
+	[WARREN_ADDRPORT] = { "address and port", "an address with a port, as in "
+						  "192.0.2.1:41641 or [2001:db8::1]:41641" },
 	[WARREN_PREFIX] = { "network", "a network, as in 10.0.0.0/8 or 2001:db8::/32" },
 	[WARREN_PATH] = { "path", "an absolute path, as in /srv/files" },
 	[WARREN_SECRET_REF] = { "secret",

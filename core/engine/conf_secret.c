@@ -105,7 +105,8 @@ static bool store(struct conf_bind *b, const struct err_at *at, const struct war
 
 /* Tells that the reference leads nowhere: a note while checking without the daemon's rights. */
 static bool fail_open(struct conf_bind *b, const struct err_at *at,
-		      const struct warren_conf *value, const struct warren_secret *secret, int result)
+		      const struct warren_conf *value, const struct warren_secret *secret,
+		      int result)
 {
 	const char *kind = secret->credential ? "credential " : "";
 

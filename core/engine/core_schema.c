@@ -14,7 +14,8 @@
 
 static int check_hostname(const struct warren_conf *at, struct warren_err *err)
 {
-	static const char label[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-";
+	static const char label[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				    "0123456789-";
 	const char *name = warren_conf_str(at, NULL);
 	size_t len = strspn(name, label);
 
@@ -34,8 +35,8 @@ static const struct warren_option node_options[] = {
 	}, {
 		.key = "operator", .type = WARREN_STRING, .min = 1, .max = 32,
 		.brief = "Local user who may give commands.",
-		.help = "Commands that change something are for root and for this user; without it, "
-			"for root alone.",
+		.help = "Commands that change something are for root and for this user; without "
+			"it, for root alone.",
 	},
 };
 
@@ -147,9 +148,9 @@ const struct wcore_conf_schema *wcore_core_schemas(size_t *count)
 		}, {
 			.name = "system", .flags = WCORE_SCHEMA_ALWAYS,
 			.brief = "What the daemon may do to this machine.",
-			.help = "The limits that the privileged process sets for the rest. They are read "
-				"from the files in /etc only. Two daemons on one machine need different "
-				"interfaces, tables, priorities and ports.",
+			.help = "The limits that the privileged process sets for the rest. They "
+				"are read from the files in /etc only. Two daemons on one machine "
+				"need different interfaces, tables, priorities and ports.",
 			.options = WARREN_TABLE(system_options),
 		},
 	};
