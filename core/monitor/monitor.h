@@ -1,0 +1,96 @@
+/*
+ * monitor/monitor.h - the root process
+ *
+ * One thread, one poll loop. It starts the engine, does for it what needs root (op.h), remembers
+ * what it did (thing.h, journal.h), and takes it back.
+ */
+#ifndef WARREN_MONITOR_MONITOR_H
+#define WARREN_MONITOR_MONITOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "monitor/config.h"
+#include "monitor/guard.h"
+#include "monitor/journal.h"
+#include "monitor/log.h"
+#include "monitor/netlink.h"
+#include "monitor/state.h"
+#include "monitor/thing.h"
+#include "priv/channel.h"
+
+struct mon;
+struct mon_executor;
+
+struct mon_options {
+	const char *config;		/* the main file */
+	bool config_given;		/* on the command line: it must be there */
+	const char *state, *socket, *engine;
+	const char *plugin_dir;		/* NULL: system.plugin-dir, else the built-in one */
+	bool privsep;
+	enum mon_log_format log_format;
+	const char *log_format_name;	/* NULL: not given */
+	int log_level;			/* -1: not given */
+};
+
+enum {
+	MON_FILE_JOBS = 8,		/* FILE operations at a time */
+	MON_QUEUE_MAX = 32,		/* messages that the engine has not taken */
+};
+
+/* The engine's process and the conversation with it (engine.h). */
+struct mon_engine {
+	pid_t pid;			/* 0: none runs */
+	int fd;				/* our end; -1: none */
+	bool ready, stopping;
+	bool reload_asked;		/* by the engine, not by SIGHUP */
+	uint32_t starts, failures;	/* failures: in a row */
+	uint64_t started;		/* times in microseconds, CLOCK_MONOTONIC */
+	uint64_t heartbeat, restart, reload_deadline, stop_deadline;
+	struct list queue;		/* messages that did not fit into the socket */
+	uint32_t queued;
+	void *buf;			/* WPRIV_MSG_MAX bytes to receive into */
+};
+
+/* A child that does a FILE operation as its folder's owner (op_file.c). */
+struct mon_job {
+	pid_t pid;			/* 0: free */
+	int fd;				/* its answer comes here */
+	uint32_t seq;
+	uint64_t deadline;
+};
+
+struct mon {
+	const struct mon_options *options;
+	const struct mon_executor *executors;	/* by enum warren_op */
+	struct mon_state state;
+	struct mon_config *config;	/* in force */
+	struct mon_config *next;	/* being tried by the engine, or NULL */
+	uint64_t generations;		/* the newest number of a configuration */
+	struct mon_things things;
+	struct mon_journal journal;
+	struct mon_netlink netlink;
+	struct mon_guard guard;
+	struct mon_engine engine;
+	struct mon_job jobs[MON_FILE_JOBS];
+	int control;			/* listening socket of the command line */
+	int inotify, signals;
+	uid_t uid;			/* of the engine */
+	gid_t gid;
+	bool watchdog;			/* the service manager wants to be fed */
+	bool made_folder;		/* of the control socket */
+	bool quit;
+	int exit;			/* status, once quit */
+};
+
+uint64_t mon_now(void);			/* CLOCK_MONOTONIC in microseconds */
+/* The earlier of two points in time, where 0 is never. */
+uint64_t mon_sooner(uint64_t a, uint64_t b);
+
+/* Runs the daemon until it is told to stop; returns the exit status. */
+int mon_run(const struct mon_options *options);
+/* Undoes what a dead daemon left behind, as far as its journal knows; returns the exit status. */
+int mon_cleanup(const struct mon_options *options);
+
+#endif

@@ -1,0 +1,162 @@
+/*
+ * Taking back.
+ *
+ * Newest first, so that routes go before the addresses and the interface that they need. What the
+ * kernel does not have any more is as good as taken back.
+ */
+#include "monitor/undo.h"
+
+#include <string.h>
+
+#include "base/addr.h"
+#include "base/util.h"
+#include "monitor/monitor.h"
+#include "monitor/op.h"
+
+/* With an interface go its addresses and routes: the kernel has dropped them. */
+static void forget_interface(struct mon *mon, const char *ifname)
+{
+	struct mon_thing *thing, *next;
+
+	list_for_each_safe(thing, next, &mon->things.all, node) {
+		const char *name = thing->kind == MON_ADDR ? thing->what.addr.ifname :
+				   thing->kind == MON_ROUTE ? thing->what.route.ifname :
+				   thing->kind == MON_SYSCTL ? thing->what.sysctl.req.ifname : "";
+
+		if (strcmp(name, ifname) == 0) {
+			mon_journal_del(&mon->journal, thing);
+			mon_thing_free(&mon->things, thing);
+		}
+	}
+}
+
+static void undo_net(struct mon *mon, const struct mon_thing *thing)
+{
+	AUTO(err_free) struct warren_err err = ERR_INIT;
+	int result = mon_net_change(mon, MON_DEL, thing->kind, &thing->what, &err);
+
+	if (result && !mon_net_gone(result))
+		mon_log(LOG_WARNING, "cannot remove a %s of %s: %s", mon_kind_name(thing->kind),
+			thing->owner, err_first(&err));
+}
+
+void mon_undo(struct mon *mon, struct mon_thing *thing)
+{
+	switch ((enum mon_kind)thing->kind) {
+	case MON_TUN:
+		/* Without descriptors it comes from a journal, and died with its processes. */
+		if (thing->n_fds > 0) {
+			(void)mon_netlink_unlink(&mon->netlink, thing->what.tun.index);
+			forget_interface(mon, thing->what.tun.req.ifname);
+		}
+		break;
+	case MON_SOCKET:
+		break;	/* closing is all */
+	case MON_WATCH:
+		mon_watch_end(mon, thing);
+		break;
+	case MON_ADDR:
+	case MON_ROUTE:
+	case MON_RULE:
+		undo_net(mon, thing);
+		break;
+	case MON_SYSCTL:
+		mon_sysctl_restore(&thing->what.sysctl);
+		break;
+	case MON_PATH:
+		mon_path_remove(&thing->what.path);
+		break;
+	}
+	mon_journal_del(&mon->journal, thing);
+	mon_thing_free(&mon->things, thing);
+}
+
+/*
+ * Undoes, newest first, the things that @test picks. Undoing an interface frees others, so the
+ * walk starts again at the end each time; those that stay are marked by @test itself.
+ */
+static void undo_if(struct mon *mon, bool (*test)(const struct mon_thing *, const char *),
+		    const char *arg)
+{
+	struct list *at = mon->things.all.prev;
+
+	while (at != &mon->things.all) {
+		struct mon_thing *thing = list_entry(at, struct mon_thing, node);
+		bool interface = thing->kind == MON_TUN;
+
+		at = at->prev;
+		if (!test(thing, arg))
+			continue;
+		mon_undo(mon, thing);
+		if (interface)
+			at = mon->things.all.prev;
+	}
+}
+
+static bool of_owner(const struct mon_thing *thing, const char *owner)
+{
+	return thing->claimed && strcmp(thing->owner, owner) == 0;
+}
+
+static bool unclaimed(const struct mon_thing *thing, const char *arg)
+{
+	(void)arg;
+	return !thing->claimed;
+}
+
+static bool any(const struct mon_thing *thing, const char *arg)
+{
+	(void)thing;
+	(void)arg;
+	return true;
+}
+
+/* What the engine asked for; the control socket is the monitor's own and has no owner. */
+static bool of_engine(const struct mon_thing *thing)
+{
+	return thing->owner[0] != '\0';
+}
+
+static bool dies_with_engine(const struct mon_thing *thing, const char *arg)
+{
+	(void)arg;
+	return of_engine(thing) && (thing->kind == MON_WATCH ||
+				    (thing->kind == MON_PATH && thing->n_fds == 0));
+}
+
+void mon_undo_owner(struct mon *mon, const char *owner)
+{
+	struct mon_thing *thing;
+
+	list_for_each(thing, &mon->things.all, node) {
+		bool kept = thing->n_fds > 0 && (thing->kind == MON_SOCKET || thing->kind == MON_PATH);
+
+		if (kept && of_owner(thing, owner))
+			thing->claimed = false;
+	}
+	undo_if(mon, of_owner, owner);
+}
+
+void mon_hold(struct mon *mon)
+{
+	struct mon_thing *thing;
+
+	undo_if(mon, dies_with_engine, NULL);
+	list_for_each(thing, &mon->things.all, node) {
+		if (!of_engine(thing))
+			continue;
+		thing->claimed = false;
+		if (thing->kind == MON_TUN)
+			mon_tun_hold(thing);
+	}
+}
+
+void mon_undo_unclaimed(struct mon *mon)
+{
+	undo_if(mon, unclaimed, NULL);
+}
+
+void mon_undo_all(struct mon *mon)
+{
+	undo_if(mon, any, NULL);
+}

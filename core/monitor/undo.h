@@ -1,0 +1,25 @@
+/*
+ * monitor/undo.h - taking back what was done, newest first
+ *
+ * Every undo may be done twice, and leaves alone what is not ours any more.
+ */
+#ifndef WARREN_MONITOR_UNDO_H
+#define WARREN_MONITOR_UNDO_H
+
+struct mon;
+struct mon_thing;
+
+/* Takes one thing back, out of the kernel, the journal and the register. */
+void mon_undo(struct mon *mon, struct mon_thing *thing);
+/* All that belongs to a context that ended; sockets to be kept wait for mon_undo_unclaimed(). */
+void mon_undo_owner(struct mon *mon, const char *owner);
+/* What a new engine or configuration has not asked for again. */
+void mon_undo_unclaimed(struct mon *mon);
+void mon_undo_all(struct mon *mon);
+/*
+ * The engine died: watches and sockets that need not be kept go, the rest waits, without an
+ * owner, for the next engine. Routes into the tunnel stay, so that nothing leaves in the clear.
+ */
+void mon_hold(struct mon *mon);
+
+#endif
