@@ -110,8 +110,10 @@ static int parse(int argc, char **argv, struct mon_options *options, bool *clean
 			options->log_level = mon_log_level_parse(optarg);
 			if (options->log_level >= 0)
 				break;
-			fprintf(stderr, "warrend: --log-level is error, warning, notice, info or debug, "
-				"not \"%s\"\n", optarg);
+			fprintf(stderr,
+				"warrend: --log-level is error, warning, notice, info or debug, "
+				"not \"%s\"\n",
+				optarg);
 			return 3;
 		case 'V':
 			printf("warrend %s\n", VERSION);
@@ -125,7 +127,8 @@ static int parse(int argc, char **argv, struct mon_options *options, bool *clean
 		}
 	}
 	if (optind < argc) {
-		fprintf(stderr, "warrend: what is \"%s\"? --help tells the options\n", argv[optind]);
+		fprintf(stderr, "warrend: what is \"%s\"? --help tells the options\n",
+			argv[optind]);
 		return 3;
 	}
 	return 0;

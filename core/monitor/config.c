@@ -159,7 +159,8 @@ static void read_system(struct reader *r, const struct ytree_node *system)
 	if (text && !str_copy(config->user, sizeof(config->user), text))
 		complain(r, ytree_get(system, "user"), "this name is too long");
 	text = scalar(r, system, "plugin-dir");
-	if (text && (text[0] != '/' || !str_copy(config->plugin_dir, sizeof(config->plugin_dir), text)))
+	if (text &&
+	    (text[0] != '/' || !str_copy(config->plugin_dir, sizeof(config->plugin_dir), text)))
 		complain(r, ytree_get(system, "plugin-dir"), "an absolute path is expected here");
 	read_number(r, system, "route-table", 1, UINT32_MAX, &limits->table);
 	text = scalar(r, system, "main-table");
@@ -190,7 +191,8 @@ static void evaluate(struct mon_config *config, struct warren_err *err)
 	const struct ytree_node *system = ytree_get(config->root, "system");
 	const struct ytree_node *interface = ytree_at(config->root, "wg.interface", 0);
 	const struct ytree_node *log = ytree_get(config->root, "log");
-	const struct ytree_node *format = ytree_get(log, "format"), *level = ytree_get(log, "level");
+	const struct ytree_node *format = ytree_get(log, "format"),
+				*level = ytree_get(log, "level");
 
 	if (system && system->kind == YTREE_MAP)
 		read_system(&r, system);
@@ -244,8 +246,10 @@ static int load_file(struct mon_config *config, int at, const char *name, const 
 	if (result)
 		return result;
 	if (config->n_files == WPRIV_FILES_MAX || !str_copy(file->name, sizeof(file->name), shown))
-		return wpriv_refuse(err, -E2BIG, "%s: more than %d files, or a path of more than %zu "
-				    "bytes", shown, WPRIV_FILES_MAX, sizeof(file->name) - 1);
+		return wpriv_refuse(err, -E2BIG,
+				    "%s: more than %d files, or a path of more than %zu "
+				    "bytes",
+				    shown, WPRIV_FILES_MAX, sizeof(file->name) - 1);
 	result = file_read_fd(fd, YTREE_MAX_BYTES, &data, &len);
 	if (result)
 		return wpriv_refuse(err, result, "cannot read %s: %s", shown, result == -EFBIG ?
@@ -260,8 +264,8 @@ static int load_file(struct mon_config *config, int at, const char *name, const 
 			     kind == WPRIV_FILE_OVERLAY ? YTREE_OVERLAY : 0, &root, err);
 	if (result)
 		return result;
-	config->root = ytree_merge(config->tree, (struct ytree_node *)config->root, root);
-	return config->root || !root ? 0 : wpriv_refuse(err, -ENOMEM, "out of memory");
+	config->root = ytree_merge(config->root, root);
+	return config->root ? 0 : wpriv_refuse(err, -ENOMEM, "out of memory");
 }
 
 static int yaml_name(const struct dirent *entry)
@@ -316,12 +320,14 @@ static void load_etc(struct mon_config *config, const struct mon_config_from *fr
 	struct stat st;
 
 	if (slash)
-		str_addn(&folder, from->file, slash == from->file ? 1 : (size_t)(slash - from->file));
+		str_addn(&folder, from->file,
+			 slash == from->file ? 1 : (size_t)(slash - from->file));
 	else
 		str_add(&folder, ".");
 	if (stat(str_text(&folder), &st) == -1) {
 		if (from->required || errno != ENOENT)
-			err_add(err, NULL, "cannot open %s: %s", str_text(&folder), strerror(errno));
+			err_add(err, NULL, "cannot open %s: %s", str_text(&folder),
+				strerror(errno));
 		return;
 	}
 	if (check_owner(str_text(&folder), &st, err))
@@ -352,7 +358,8 @@ struct mon_config *mon_config_load(const struct mon_config_from *from, uint64_t 
 	wpriv_limits_init(&config->limits);
 	load_etc(config, from, err);
 	str_addf(&overlay, "%s/monitor/overlay.yaml", from->state);
-	load_file(config, AT_FDCWD, str_text(&overlay), str_text(&overlay), WPRIV_FILE_OVERLAY, err);
+	load_file(config, AT_FDCWD, str_text(&overlay), str_text(&overlay), WPRIV_FILE_OVERLAY,
+		  err);
 	if (!err_any(err))
 		evaluate(config, err);
 	if (err_any(err)) {
@@ -368,12 +375,15 @@ const struct ytree_node *mon_config_scalar(const struct mon_config *config, cons
 	const struct ytree_node *node = ytree_at(config->root, key, index);
 
 	if (!node || node->kind != YTREE_SCALAR) {
-		wpriv_refuse(err, -ENOENT, "the files have no value at %s (element %u)", key, index);
+		wpriv_refuse(err, -ENOENT, "the files have no value at %s (element %u)", key,
+			     index);
 		return NULL;
 	}
 	if (from_overlay(config, node)) {
-		wpriv_refuse(err, -EPERM, "%s is set in the overlay: what root opens must stand in the "
-			     "files of /etc", key);
+		wpriv_refuse(err, -EPERM,
+			     "%s is set in the overlay: what root opens must stand in the "
+			     "files of /etc",
+			     key);
 		return NULL;
 	}
 	return node;
@@ -399,16 +409,21 @@ int mon_config_user(const char *text, uid_t *uid, gid_t *gid, struct warren_err 
 		const struct passwd *pw = getpwnam(text);
 
 		if (!pw)
-			return wpriv_refuse(err, -ENOENT, "there is no user \"%s\" for the engine: run "
-					    "\"systemd-sysusers warren.conf\" or \"useradd --system "
-					    "--no-create-home --shell /usr/sbin/nologin %s\", or set "
-					    "system.user to a name or \"uid:gid\"", text, text);
+			return wpriv_refuse(
+				err, -ENOENT,
+				"there is no user \"%s\" for the engine: run "
+				"\"systemd-sysusers warren.conf\" or \"useradd --system "
+				"--no-create-home --shell /usr/sbin/nologin %s\", or set "
+				"system.user to a name or \"uid:gid\"",
+				text, text);
 		*uid = pw->pw_uid;
 		*gid = pw->pw_gid;
 	}
 	if (*uid == 0 || *gid == 0)
-		return wpriv_refuse(err, -EPERM, "system.user is \"%s\", which is root: name an "
-				    "unprivileged user (for debugging as root: warrend --no-privsep)",
-				    text);
+		return wpriv_refuse(
+			err, -EPERM,
+			"system.user is \"%s\", which is root: name an "
+			"unprivileged user (for debugging as root: warrend --no-privsep)",
+			text);
 	return 0;
 }

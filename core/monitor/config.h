@@ -19,7 +19,7 @@
 struct mon_config {
 	uint64_t generation;
 	struct ytree *tree;
-	const struct ytree_node *root;	/* NULL: no file, or empty ones */
+	struct ytree_node *root;	/* NULL: no file, or empty ones */
 	uint32_t n_files;
 	struct wpriv_file files[WPRIV_FILES_MAX];
 	int fds[WPRIV_FILES_MAX];	/* sealed memfds */

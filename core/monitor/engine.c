@@ -288,11 +288,14 @@ static void schedule_restart(struct mon *mon, const char *how)
 	}
 	engine->failures++;
 	engine->restart = now + delay;
-	mon_log(LOG_ERR, "the engine died (%s); interfaces, routes and ports are held, nothing passes; "
-		"it is started again in %llu ms", how, (unsigned long long)delay / 1000);
+	mon_log(LOG_ERR,
+		"the engine died (%s); interfaces, routes and ports are held, nothing passes; "
+		"it is started again in %llu ms",
+		how, (unsigned long long)delay / 1000);
 	mon_notify("STATUS=the engine died (%s), starting again", how);
 	if (engine->failures == CRASH_LOOP)
-		mon_log(LOG_ERR, "the engine has died %d times in a row: look at its last lines above; "
+		mon_log(LOG_ERR,
+			"the engine has died %d times in a row: look at its last lines above; "
 			"traffic stays blocked, \"systemctl stop warrend\" gives the host back",
 			CRASH_LOOP);
 }
@@ -310,7 +313,8 @@ void mon_engine_died(struct mon *mon, int status)
 		free_queued(mon, q);
 	mon_file_end_all(mon);
 	if (mon->next) {
-		mon_log(LOG_ERR, "the engine died while it tried the new configuration: the old one "
+		mon_log(LOG_ERR,
+			"the engine died while it tried the new configuration: the old one "
 			"stays in force");
 		mon_config_free(mon->next);
 		mon->next = NULL;
@@ -375,7 +379,8 @@ static int handle_ready(struct mon *mon, const struct wpriv_msg *msg)
 		return 0;
 	engine->ready = true;
 	mon_log(LOG_NOTICE, "the engine is up after %llu ms: %s",
-		(unsigned long long)(engine->heartbeat - engine->started) / 1000, str_text(&status));
+		(unsigned long long)(engine->heartbeat - engine->started) / 1000,
+		str_text(&status));
 	/* What the one before had and this one does not want. */
 	mon_undo_unclaimed(mon);
 	return 0;
@@ -455,7 +460,8 @@ void mon_engine_read(struct mon *mon)
 {
 	struct mon_engine *engine = &mon->engine;
 
-	for (int i = 0; i < MESSAGES_PER_TURN && list_empty(&engine->queue) && engine->fd != -1; i++) {
+	for (int i = 0; i < MESSAGES_PER_TURN && list_empty(&engine->queue) && engine->fd != -1;
+	     i++) {
 		struct wpriv_msg msg;
 		int got = wpriv_recv(engine->fd, engine->buf, &msg);
 

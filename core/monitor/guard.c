@@ -165,12 +165,16 @@ uint64_t mon_guard_repair(struct mon *mon, uint64_t now)
 	if (done[MON_ADDR] + done[MON_ROUTE] + done[MON_RULE] == 0)
 		return 0;
 	guard->repairs++;
-	mon_log(LOG_WARNING, "another program has removed addresses, routes or rules of ours: put back "
-		"%u addresses, %u routes, %u rules", done[MON_ADDR], done[MON_ROUTE], done[MON_RULE]);
+	mon_log(LOG_WARNING,
+		"another program has removed addresses, routes or rules of ours: put back "
+		"%u addresses, %u routes, %u rules",
+		done[MON_ADDR], done[MON_ROUTE], done[MON_RULE]);
 	if (guard->repairs == REPAIRS_MAX)
-		mon_log(LOG_ERR, "another program keeps removing them: from now on they are put back once "
+		mon_log(LOG_ERR,
+			"another program keeps removing them: from now on they are put back once "
 			"a minute; configure it to leave table %u and rules %u-%u alone (for "
-			"systemd-networkd: ManageForeignRoutes=no, ManageForeignRoutingPolicyRules=no)",
+			"systemd-networkd: ManageForeignRoutes=no, "
+			"ManageForeignRoutingPolicyRules=no)",
 			mon->config->limits.table, mon->config->limits.rule_low,
 			mon->config->limits.rule_high);
 	return 0;

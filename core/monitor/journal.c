@@ -120,7 +120,8 @@ int mon_journal_open(struct mon_journal *journal, int dir, const struct mon_thin
 	*journal = (struct mon_journal){ .dir = dir, .fd = -1, .things = things };
 	result = rewrite(journal);
 	if (result)
-		return wpriv_refuse(err, result, "cannot write the journal in the state folder: %s%s",
+		return wpriv_refuse(err, result,
+				    "cannot write the journal in the state folder: %s%s",
 				    strerror(-result), result == -ENOSPC ? ": make room" : "");
 	return 0;
 }
@@ -170,8 +171,10 @@ int mon_journal_flush(struct mon_journal *journal, struct warren_err *err)
 		result = append(journal);
 	str_free(&journal->pending);
 	if (result)
-		return wpriv_refuse(err, result, "nothing was changed: the journal in the state folder "
-				    "cannot be written: %s%s", strerror(-result),
+		return wpriv_refuse(err, result,
+				    "nothing was changed: the journal in the state folder "
+				    "cannot be written: %s%s",
+				    strerror(-result),
 				    result == -ENOSPC ? ": make room there" : "");
 	return 0;
 }
@@ -303,8 +306,10 @@ int mon_journal_load(int dir, struct mon_things *things, enum mon_journal_place 
 		else if (sscanf(line, "- %u", &id) == 1)
 			unload_thing(things, id);
 		if (result)
-			return wpriv_refuse(err, result, "cannot use the journal in the state folder: "
-					    "%s", strerror(-result));
+			return wpriv_refuse(err, result,
+					    "cannot use the journal in the state folder: "
+					    "%s",
+					    strerror(-result));
 	}
 	return result;
 }

@@ -78,8 +78,9 @@ static void write_line(int level, const char *text)
 
 	format_time(when, sizeof(when));
 	if (setup.format == MON_LOG_JSON) {
-		str_addf(&line, "{\"time\":\"%s\",\"level\":\"%s\",\"plugin\":\"monitor\",\"text\":",
-			 when, level_names[level]);
+		str_addf(&line,
+			 "{\"time\":\"%s\",\"level\":\"%s\",\"plugin\":\"monitor\",\"text\":", when,
+			 level_names[level]);
 		str_add_json(&line, text, strlen(text));
 		str_add(&line, "}\n");
 	} else {

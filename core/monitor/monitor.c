@@ -29,9 +29,13 @@
 #include "priv/check.h"
 
 enum {
-	LEFTOVER_WAIT = 2000,		/* milliseconds for a dying engine to let its interface go */
+	LEFTOVER_WAIT = 2000, /* milliseconds for a dying engine to let its interface go */
 	CONTROL_BACKLOG = 64,
-	POLL_SIGNALS = 0, POLL_ENGINE, POLL_INOTIFY, POLL_GUARD, POLL_JOBS,
+	POLL_SIGNALS = 0,
+	POLL_ENGINE,
+	POLL_INOTIFY,
+	POLL_GUARD,
+	POLL_JOBS,
 	POLL_COUNT = POLL_JOBS + MON_FILE_JOBS,
 };
 
@@ -62,8 +66,10 @@ static void wait_for_interface(const struct mon_tun *tun)
 			return;
 		nanosleep(&step, NULL);
 	}
-	mon_log(LOG_WARNING, "interface %s of a daemon that died is still there: is its engine still "
-		"running?", tun->req.ifname);
+	mon_log(LOG_WARNING,
+		"interface %s of a daemon that died is still there: is its engine still "
+		"running?",
+		tun->req.ifname);
 }
 
 static void drop_unreachable(struct mon *mon, enum mon_journal_place place)
@@ -80,8 +86,10 @@ static void drop_unreachable(struct mon *mon, enum mon_journal_place place)
 		dropped++;
 	}
 	if (place == MON_JOURNAL_OTHER_NETNS && dropped > 0)
-		mon_log(LOG_WARNING, "a daemon that died in another network namespace may have left %u "
-			"addresses, routes or rules there", dropped);
+		mon_log(LOG_WARNING,
+			"a daemon that died in another network namespace may have left %u "
+			"addresses, routes or rules there",
+			dropped);
 }
 
 static int undo_leftovers(struct mon *mon, struct warren_err *err)
@@ -96,13 +104,15 @@ static int undo_leftovers(struct mon *mon, struct warren_err *err)
 	drop_unreachable(mon, place);
 	count = mon->things.count;
 	if (count > 0)
-		mon_log(LOG_NOTICE, "a daemon before this one did not end in order: %u leftovers are "
-			"taken back", count);
+		mon_log(LOG_NOTICE,
+			"a daemon before this one did not end in order: %u leftovers are "
+			"taken back",
+			count);
 	list_for_each(thing, &mon->things.all, node) {
 		if (thing->kind == MON_TUN)
 			wait_for_interface(&thing->what.tun);
 	}
-	/* A full disk must not keep us from taking back what is there, so the journal comes after. */
+	/* A full disk must not keep us from taking it back, so the new journal comes after. */
 	mon->journal = (struct mon_journal){ .fd = -1, .things = &mon->things };
 	mon_undo_all(mon);
 	return mon_journal_open(&mon->journal, mon->state.monitor, &mon->things, err);

@@ -35,7 +35,7 @@ struct mon_reply {
 	uint32_t handle;
 	int fds[WARREN_PRIV_FDS];
 	uint32_t n_fds;
-	bool give;			/* fds are closed when they are sent: the monitor keeps none */
+	bool give; /* fds are closed when they are sent: the monitor keeps none */
 	bool later;			/* a job will answer */
 };
 typedef int mon_op_fn(struct mon *mon, const struct mon_request *req, struct mon_reply *reply,
@@ -99,7 +99,7 @@ void mon_sysctl_restore(const struct mon_sysctl *sysctl);
 /* Removes the socket file if it is the one that was made, or nobody listens on it. */
 void mon_path_remove(const struct mon_path *path);
 /* A listening socket at @path, in the journal. */
-int mon_listen_unix(struct mon *mon, const char *owner, const char *path, uint32_t mode, int backlog,
-		    struct warren_err *err);
+int mon_listen_unix(struct mon *mon, const char *owner, const char *path, uint32_t mode,
+		    int backlog, struct warren_err *err);
 
 #endif

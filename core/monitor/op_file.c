@@ -42,7 +42,8 @@ struct outcome {
 static int open_beneath(const char *name, int flags, mode_t mode)
 {
 	struct open_how how = {
-		.flags = (uint64_t)(flags | O_CLOEXEC | (flags & O_PATH ? 0 : O_NOCTTY | O_NONBLOCK)),
+		.flags = (uint64_t)(flags | O_CLOEXEC |
+				    (flags & O_PATH ? 0 : O_NOCTTY | O_NONBLOCK)),
 		.mode = flags & O_CREAT ? mode : 0,
 		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
 	};
@@ -122,7 +123,8 @@ static void add_entry(struct str *data, const struct stat *st, const char *name)
 
 static int do_stat(const struct warren_priv_file *req, struct outcome *out)
 {
-	AUTO(auto_close) int fd = open_beneath(req->name[0] ? req->name : ".", O_PATH | O_NOFOLLOW, 0);
+	AUTO(auto_close)
+	int fd = open_beneath(req->name[0] ? req->name : ".", O_PATH | O_NOFOLLOW, 0);
 	struct stat st;
 
 	if (fd < 0)

@@ -61,7 +61,8 @@ static const char *describe(uint32_t op, const void *item, struct str *out)
 	else if (op == WARREN_OP_ADDR)
 		str_addf(out, "address %s on %s", prefix_format(&addr->prefix, text), addr->ifname);
 	else if (op == WARREN_OP_ROUTE)
-		str_addf(out, "route %s in table %u", prefix_format(&route->dst, text), route->table);
+		str_addf(out, "route %s in table %u", prefix_format(&route->dst, text),
+			 route->table);
 	else
 		str_addf(out, "IPv%u rule %u", rule->family, rule->pref);
 	return str_text(out);
@@ -271,7 +272,7 @@ static int apply(struct transaction *t, size_t i, struct warren_err *err)
 	return result;
 }
 
-/* Takes back one step that was done. What cannot be taken back is told, and stays in the journal. */
+/* Takes back one step that was done; what cannot be taken back is told. */
 static void revert(struct transaction *t, struct step *step)
 {
 	AUTO(err_free) struct warren_err err = ERR_INIT;

@@ -124,8 +124,10 @@ int mon_open_path(const char *path, int flags, mode_t mode, struct warren_err *e
 	auto_close(&walk.dir);
 	if (result)
 		return wpriv_refuse(err, result, "cannot open %s: %s%s", path, strerror(-result),
-				    result == -ELOOP ? ": a link in a folder that others than root can "
-				    "write is not followed" : "");
+				    result == -ELOOP
+					    ? ": a link in a folder that others than root can "
+					      "write is not followed"
+					    : "");
 	return fd;
 }
 

@@ -61,9 +61,10 @@ static int check_port(const struct mon_request *req, const struct warren_priv_so
 				return 0;
 		}
 	}
-	return wpriv_refuse(err, -EPERM, "port %u does not stand at %s in the files: write it there, or "
-			    "add it to system.ports", item->bind.port,
-			    item->key[0] ? item->key : "any key");
+	return wpriv_refuse(err, -EPERM,
+			    "port %u does not stand at %s in the files: write it there, or "
+			    "add it to system.ports",
+			    item->bind.port, item->key[0] ? item->key : "any key");
 }
 
 static int set_int(int fd, int level, int name, int value, const char *what,
@@ -240,8 +241,8 @@ static int open_inet(struct mon *mon, const struct mon_request *req, struct mon_
 	fd = new_socket(item);
 	if (fd == -1)
 		return wpriv_refuse(err, -errno, "cannot make a socket: %s%s", strerror(errno),
-				    errno == EAFNOSUPPORT ? ": the kernel lacks this address family" :
-				    "");
+				    errno == EAFNOSUPPORT ? ": the kernel lacks this address family"
+							  : "");
 	result = set_options(fd, item, err);
 	if (!result)
 		result = bind_socket(fd, item, err);
@@ -321,8 +322,8 @@ static int bind_unix(struct mon_path *what, uint32_t mode, int backlog, struct w
 	return TAKE_FD(fd);
 }
 
-int mon_listen_unix(struct mon *mon, const char *owner, const char *path, uint32_t mode, int backlog,
-		    struct warren_err *err)
+int mon_listen_unix(struct mon *mon, const char *owner, const char *path, uint32_t mode,
+		    int backlog, struct warren_err *err)
 {
 	union mon_what what = { .path = { .dev = 0 } };
 	struct mon_thing *thing;

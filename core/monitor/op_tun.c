@@ -32,8 +32,10 @@ static int open_queue(const struct warren_priv_tun *req, struct warren_err *err)
 
 	if (fd == -1)
 		return wpriv_refuse(err, -errno, "cannot open /dev/net/tun: %s%s", strerror(errno),
-				    errno == ENOENT ? ": load the module tun, or give the container "
-				    "this device" : "");
+				    errno == ENOENT
+					    ? ": load the module tun, or give the container "
+					      "this device"
+					    : "");
 	if (req->flags & WARREN_TUN_VNET_HDR)
 		ifr.ifr_flags |= IFF_VNET_HDR;
 	if (req->flags & WARREN_TUN_MULTI_QUEUE)
@@ -90,7 +92,7 @@ static int set_up(struct mon *mon, const struct mon_tun *tun, struct warren_err 
 	AUTO(err_free) struct warren_err why = ERR_INIT;
 	int result;
 
-	/* Nobody answers router solicitations in there; without IPv6 this fails, and is not needed. */
+	/* Nobody answers router solicitations there. Without IPv6 it fails, and is not needed. */
 	(void)mon_netlink_no_autoconf(&mon->netlink, tun->index);
 	if (tun->req.mtu == 0)
 		return 0;
@@ -110,9 +112,10 @@ static int make(struct mon *mon, const struct mon_request *req, struct mon_thing
 	int result;
 
 	if (if_nametoindex(item->ifname) != 0)
-		return wpriv_refuse(err, -EEXIST, "there is an interface %s already, and it is not ours: "
-				    "remove it (ip link del %s) or choose another name", item->ifname,
-				    item->ifname);
+		return wpriv_refuse(err, -EEXIST,
+				    "there is an interface %s already, and it is not ours: "
+				    "remove it (ip link del %s) or choose another name",
+				    item->ifname, item->ifname);
 	thing = mon_thing_new(&mon->things, MON_TUN, req->owner, &what);
 	if (!thing)
 		return wpriv_refuse(err, -ENOMEM, "no room for another interface");
@@ -168,7 +171,8 @@ static struct mon_thing *claim(struct mon *mon, const struct warren_priv_tun *it
 	if (!thing || thing->claimed)
 		return NULL;
 	if (thing->what.tun.req.flags == item->flags && thing->n_fds == item->queues &&
-	    (int)if_nametoindex(item->ifname) == thing->what.tun.index && attach(thing, true) == 0) {
+	    (int)if_nametoindex(item->ifname) == thing->what.tun.index &&
+	    attach(thing, true) == 0) {
 		thing->claimed = true;
 		thing->what.tun.req.mtu = item->mtu;
 		if (set_up(mon, &thing->what.tun, NULL) == 0)

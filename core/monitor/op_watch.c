@@ -50,7 +50,8 @@ int mon_op_watch(struct mon *mon, const struct mon_request *req, struct mon_repl
 	if (!node)
 		return -ENOENT;
 	if (node->text[0] != '/' || !str_copy(what.watch.path, sizeof(what.watch.path), node->text))
-		return wpriv_refuse(err, -EINVAL, "\"%s\" is not an absolute path of at most %zu bytes",
+		return wpriv_refuse(err, -EINVAL,
+				    "\"%s\" is not an absolute path of at most %zu bytes",
 				    node->text, sizeof(what.watch.path) - 1);
 	list_for_each(thing, &mon->things.all, node)
 		n += thing->kind == MON_WATCH;
@@ -135,7 +136,8 @@ static void tell(struct mon *mon, const struct mon_thing *thing)
 	const struct wpriv_head head = { .type = WPRIV_EVENT };
 	const struct wpriv_event event = { .op = WARREN_OP_WATCH, .handle = thing->id };
 
-	mon_engine_send(mon, &head, &(struct wpriv_part){ &event, sizeof(event) }, 1, NULL, 0, false);
+	mon_engine_send(mon, &head, &(struct wpriv_part){ &event, sizeof(event) }, 1, NULL, 0,
+			false);
 }
 
 uint64_t mon_watch_tell(struct mon *mon, uint64_t now)

@@ -47,7 +47,8 @@ static int take_lock(struct mon_state *state, const char *path, struct warren_er
 {
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 
-	state->lock = openat(state->monitor, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	state->lock = openat(state->monitor, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
+			     0600);
 	if (state->lock == -1)
 		return wpriv_refuse(err, -errno, "cannot open %s/monitor/lock: %s", path,
 				    strerror(errno));
@@ -58,9 +59,10 @@ static int take_lock(struct mon_state *state, const char *path, struct warren_er
 				    strerror(errno));
 	if (fcntl(state->lock, F_GETLK, &lock) == -1)
 		lock.l_pid = 0;
-	return wpriv_refuse(err, -EBUSY, "another warrend (pid %d) uses the state folder %s: stop it, "
-			    "or give this one its own --state, --socket and interface", lock.l_pid,
-			    path);
+	return wpriv_refuse(err, -EBUSY,
+			    "another warrend (pid %d) uses the state folder %s: stop it, "
+			    "or give this one its own --state, --socket and interface",
+			    lock.l_pid, path);
 }
 
 int mon_state_open(struct mon_state *state, const char *path, struct warren_err *err)
@@ -70,8 +72,10 @@ int mon_state_open(struct mon_state *state, const char *path, struct warren_err 
 	int len = snprintf(state->engine, sizeof(state->engine), "%s/engine", path);
 
 	if (path[0] != '/' || len < 0 || (size_t)len >= sizeof(state->engine))
-		return wpriv_refuse(err, -EINVAL, "state folder %s: give an absolute path of at most "
-				    "%zu bytes", path, sizeof(state->engine) - 9);
+		return wpriv_refuse(err, -EINVAL,
+				    "state folder %s: give an absolute path of at most "
+				    "%zu bytes",
+				    path, sizeof(state->engine) - 9);
 	top = open_folder(AT_FDCWD, path, 0711, path, err);
 	if (top < 0)
 		return top;
@@ -101,9 +105,10 @@ int mon_state_engine(struct mon_state *state, const char *path, uid_t uid, gid_t
 				    strerror(errno));
 	/* As root (--no-privsep) the engine may use what an unprivileged one has left. */
 	if (!fresh && uid != 0 && st.st_uid != uid)
-		return wpriv_refuse(err, -EPERM, "%s/engine belongs to uid %u, but system.user is uid "
-				    "%u: chown -R %u:%u %s/engine", path, st.st_uid, uid, uid, gid,
-				    path);
+		return wpriv_refuse(err, -EPERM,
+				    "%s/engine belongs to uid %u, but system.user is uid "
+				    "%u: chown -R %u:%u %s/engine",
+				    path, st.st_uid, uid, uid, gid, path);
 	if (fchmod(fd, 0700) == -1)
 		return wpriv_refuse(err, -errno, "cannot set the mode of %s/engine: %s", path,
 				    strerror(errno));

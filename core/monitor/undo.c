@@ -129,7 +129,8 @@ void mon_undo_owner(struct mon *mon, const char *owner)
 	struct mon_thing *thing;
 
 	list_for_each(thing, &mon->things.all, node) {
-		bool kept = thing->n_fds > 0 && (thing->kind == MON_SOCKET || thing->kind == MON_PATH);
+		bool kept = thing->n_fds > 0 &&
+			    (thing->kind == MON_SOCKET || thing->kind == MON_PATH);
 
 		if (kept && of_owner(thing, owner))
 			thing->claimed = false;

@@ -89,7 +89,8 @@ bool wpriv_owner_valid(const char *owner, size_t size)
 	if (!text_valid(owner, size) || owner[0] == '\0')
 		return false;
 	for (const char *c = owner; *c; c++) {
-		if (!((*c >= 'a' && *c <= 'z') || (*c >= '0' && *c <= '9') || *c == '-' || *c == '_'))
+		if (!((*c >= 'a' && *c <= 'z') || (*c >= '0' && *c <= '9') || *c == '-' ||
+		      *c == '_'))
 			return false;
 	}
 	return true;
@@ -381,8 +382,10 @@ int wpriv_check_rule(const struct wpriv_limits *limits, const struct warren_priv
 	/* Any table may be looked up but only ours filled: 253 and 254 are the host's own. */
 	if (req->action == WARREN_RULE_TABLE && req->table != limits->table &&
 	    req->table != TABLE_MAIN && req->table != TABLE_MAIN - 1)
-		return wpriv_refuse(err, -EPERM, "a rule may look up table %u (system.route-table), "
-				    "main or default, not %u", limits->table, req->table);
+		return wpriv_refuse(err, -EPERM,
+				    "a rule may look up table %u (system.route-table), "
+				    "main or default, not %u",
+				    limits->table, req->table);
 	if (req->action == WARREN_RULE_UNREACHABLE && req->table != 0)
 		return wpriv_refuse(err, -EINVAL, "an unreachable rule has no table");
 	if ((req->mark | req->mask) & ~limits->mark_mask || req->mark & ~req->mask)
@@ -436,8 +439,10 @@ int wpriv_check_close(const struct wpriv_limits *limits, const struct warren_pri
 {
 	(void)limits;	/* the executor knows whose handle it is */
 	if (req->op != WARREN_OP_TUN && req->op != WARREN_OP_SOCKET && req->op != WARREN_OP_WATCH)
-		return wpriv_refuse(err, -EINVAL, "CLOSE of %s: only TUN, SOCKET and WATCH are kept "
-				    "open", wpriv_op_name(req->op));
+		return wpriv_refuse(err, -EINVAL,
+				    "CLOSE of %s: only TUN, SOCKET and WATCH are kept "
+				    "open",
+				    wpriv_op_name(req->op));
 	if (req->handle == 0)
 		return wpriv_refuse(err, -EINVAL, "CLOSE of handle 0");
 	return 0;
