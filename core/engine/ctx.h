@@ -20,11 +20,15 @@
 #include <warren/plugin.h>
 
 #include "engine/lane.h"
+#include "engine/timer.h"
 
 struct wcore_engine;
 struct wcore_plugin;
 struct wcore_retired;
+struct wcore_document;
 struct wcore_tie;
+
+#pragma GCC visibility push(default)
 
 enum wcore_phase {
 	WCORE_PHASE_START = 1,		/* inside or after `start`, until it is up */
@@ -35,17 +39,25 @@ enum wcore_phase {
 	WCORE_PHASE_GONE,
 };
 
-/* How a kind of owned thing dies. `free` gets the bytes after the header and does not free them. */
+/*
+ * How a kind of owned thing ends: `end` gets the bytes after the header, makes them harmless and
+ * does not free them. When a context closes, that happens at once; the bytes are freed only after
+ * the workers' grace, since packet hooks may still look at them.
+ */
 struct wcore_kind {
 	const char *name;
-	void (*free)(void *obj);	/* NULL: plain memory */
+	void (*end)(void *obj);		/* NULL: plain memory */
+	/* warren_release(): true if only one of several holders gave it back. NULL: has one. */
+	bool (*shared)(void *obj);
 	bool wipe;			/* zero the bytes before they are given back */
+	bool early;			/* ends before `fini`: worker, warren_on_end() */
+	bool quiet;			/* warren_release() does not call `end` */
 };
 
-struct wcore_owned {
+struct wcore_owned {			/* in front of the bytes; keeps them aligned for any type */
 	struct wcore_owned *prev, *next;	/* next: registered earlier */
 	struct warren_ctx *ctx;
-	const struct wcore_kind *kind;
+	const struct wcore_kind *kind;	/* NULL: ended, bytes not yet freed */
 	size_t size;
 	uint64_t magic;
 };
@@ -56,18 +68,24 @@ struct warren_ctx {
 	struct wcore_lane *lane;
 	const struct wcore_plugin *plugin;	/* NULL: the core's own context */
 	const char *name;
-	uint32_t id;			/* unique in this process; the monitor's name for it */
+	uint32_t id;			/* unique in this process; the monitor names it so */
 	enum wcore_phase phase;		/* lane */
 	bool waitable;			/* lane: inside start or reload, warren_priv_wait allowed */
 	_Atomic(void *) self;
-	struct wcore_owned *owned;	/* lane; the newest first */
+	struct wcore_owned *owned, *early;	/* lane; the newest first */
 	size_t n_owned, bytes;
 	uint32_t jobs;			/* lane: jobs whose `done` has not run yet */
 	bool refusing;			/* under the lane's queue mutex */
+	struct wcore_document *documents;	/* lane; of state.c */
 	struct wcore_retired *retired, **retired_tail;	/* lane */
-	struct warren_timer *sweep;
+	struct wcore_tick sweep;	/* runs while there are retired objects */
+	uint64_t grave;			/* GONE: its memory is freed when this epoch has passed */
 	struct warren_limit slow;	/* lane: log limit of slow callbacks */
-	/* Who waits for jobs to end, set by the lifecycle. */
+	/* lane: the lifecycle's. A pending start or stop, and what ended it before it was one. */
+	bool pending, answered;
+	bool started;			/* `start` did not fail: `fini` will be called */
+	int answer;
+	/* Who waits for jobs to end. */
 	void (*idle)(struct warren_ctx *ctx, void *arg);
 	void *idle_arg;
 };
@@ -76,11 +94,16 @@ struct warren_ctx {
 struct warren_ctx *wcore_ctx_new(struct wcore_engine *engine, struct wcore_lane *lane,
 				 const struct wcore_plugin *plugin, const char *name);
 /*
- * Lane. Joins the workers, refuses and drops errands, calls the plugin's `fini`, then frees all
- * that is owned. The structure stays, in phase GONE. Must not be called while ctx->jobs > 0.
+ * Lane. Ends the workers and what warren_on_end() asked for, refuses and drops errands, calls the
+ * plugin's `fini`, then ends all that is owned; its memory is freed when no worker can look at it
+ * any more. The structure stays, in phase GONE. Must not be called while ctx->jobs > 0.
  */
 void wcore_ctx_close(struct warren_ctx *ctx);
-/* After the engine's last lane ended. */
+/* The memory of a closed context, if its grace is over or no worker is left. Lane. */
+bool wcore_ctx_bury(struct warren_ctx *ctx);
+/* Lane. Looks again in a few milliseconds whether retired things can be freed. */
+void wcore_ctx_sweep_later(struct warren_ctx *ctx);
+/* After the engine's last worker and lane ended. */
 void wcore_ctx_free(struct warren_ctx *ctx);
 
 /* Aborts unless the caller is on the context's lane. @what names the function in the message. */
@@ -111,5 +134,7 @@ void wcore_disown(struct wcore_tie *tie);
  */
 int wcore_ctx_post(struct warren_ctx *ctx, warren_call_fn *fn, void *arg, void (*drop)(void *arg),
 		   const char *what);
+
+#pragma GCC visibility pop
 
 #endif

@@ -16,7 +16,10 @@ struct event_base;
 struct warren_ctx;
 struct warren_err;
 struct warren_timer;
+struct wcore_heap;
 struct wcore_lane;
+
+#pragma GCC visibility push(default)
 
 enum { WCORE_LANE_NAME = 16 };	/* with NUL: it is also the thread's name */
 
@@ -31,10 +34,11 @@ struct wcore_post {
 	void (*drop)(struct wcore_post *post);	/* may run on any thread */
 };
 
-/* A lane for the calling thread. NULL with a sentence in @err. */
-struct wcore_lane *wcore_lane_new(const char *name, struct warren_err *err);
-/* Gives the lane a thread of its own that runs it. 0 or -errno. */
-int wcore_lane_spawn(struct wcore_lane *lane, struct warren_err *err);
+/*
+ * A lane for the calling thread, or (@own_thread) with a thread of its own that runs it at once.
+ * NULL with a sentence in @err.
+ */
+struct wcore_lane *wcore_lane_new(const char *name, bool own_thread, struct warren_err *err);
 /* Ends the loop, joins the thread, drops what is queued, frees. NULL is allowed. */
 void wcore_lane_free(struct wcore_lane *lane);
 
@@ -59,7 +63,10 @@ int wcore_lane_post(struct wcore_lane *lane, struct wcore_post *post);
 /* From now on errands of @ctx are refused; those in the queue are dropped. On the lane. */
 void wcore_lane_refuse(struct wcore_lane *lane, struct warren_ctx *ctx);
 
-/* For io.c and for core/net: the only files that know libevent. */
+/* For io.c and for core/net: the only files that know libevent. For timer.c. */
 struct event_base *wcore_lane_base(struct wcore_lane *lane);
+struct wcore_heap *wcore_lane_heap(struct wcore_lane *lane);
+
+#pragma GCC visibility pop
 
 #endif

@@ -413,7 +413,8 @@ struct warren_plugin {
 		      const struct warren_conf *now, struct warren_err *err);
 	/* Drain; WARREN_PENDING: calls warren_stopped() later. Services are still there. */
 	int (*stop)(struct warren_ctx *ctx);
-	/* Last words, nothing may be registered any more; the core frees the rest. */
+	/* Last words, nothing may be registered any more; the core frees the rest. A `start` that
+	   returned an error has cleaned up what the core cannot know: no `stop`, no `fini`. */
 	void (*fini)(struct warren_ctx *ctx);
 	/* A soft need has come, or is about to go: drop its handle inside `lost`. */
 	void (*found)(struct warren_ctx *ctx, const char *service, const void *ops, void *self);

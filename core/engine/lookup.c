@@ -1,0 +1,119 @@
+/*
+ * Names to addresses: getaddrinfo() on the job pool, so that the host's own idea of names (hosts
+ * file, resolv.conf, NSS modules) counts and no lane waits for it.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <warren/plugin.h>
+
+#include "engine/ctx.h"
+
+enum { ADDRS_MAX = 16, NAME_BYTES = 254 };	/* RFC 1035 2.3.4: 253 characters */
+
+struct lookup {
+	warren_resolve_fn *done;
+	void *arg;
+	int result;
+	struct warren_addr addrs[ADDRS_MAX];
+	char why[128];
+	char name[NAME_BYTES];
+};
+
+static bool from_sockaddr(const struct sockaddr *sa, struct warren_addr *addr)
+{
+	struct sockaddr_in in4;
+	struct sockaddr_in6 in6;
+
+	*addr = (struct warren_addr){ 0 };
+	if (sa->sa_family == AF_INET) {
+		memcpy(&in4, sa, sizeof(in4));
+		memcpy(addr->bytes, &in4.sin_addr, 4);
+		addr->family = 4;
+	} else if (sa->sa_family == AF_INET6) {
+		memcpy(&in6, sa, sizeof(in6));
+		memcpy(addr->bytes, &in6.sin6_addr, 16);
+		addr->family = 6;
+	}
+	return addr->family != 0;
+}
+
+static int result_of(int gai)
+{
+	if (gai == EAI_NONAME)
+		return -ENOENT;
+	if (gai == EAI_AGAIN)
+		return -EAGAIN;
+	if (gai == EAI_MEMORY)
+		return -ENOMEM;
+	return gai == EAI_SYSTEM && errno ? -errno : -EIO;
+}
+
+static void lookup_job(void *arg)
+{
+	struct lookup *l = arg;
+	struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_DGRAM };
+	struct addrinfo *list = NULL;
+	int gai = getaddrinfo(l->name, NULL, &hints, &list), n = 0;
+
+	if (gai) {
+		l->result = result_of(gai);
+		snprintf(l->why, sizeof(l->why), "%s", gai == EAI_SYSTEM ? strerror(-l->result) :
+			 gai_strerror(gai));
+		return;
+	}
+	for (struct addrinfo *ai = list; ai && n < ADDRS_MAX; ai = ai->ai_next)
+		if (from_sockaddr(ai->ai_addr, &l->addrs[n]))
+			n++;
+	freeaddrinfo(list);
+	l->result = n ? n : -ENOENT;
+	if (!n)
+		snprintf(l->why, sizeof(l->why), "the name has no address");
+}
+
+static void lookup_done(struct warren_ctx *ctx, void *arg)
+{
+	struct lookup *l = arg;
+
+	l->done(ctx, l->result, l->addrs, l->result < 0 ? l->why : NULL, l->arg);
+	free(l);
+}
+
+static bool is_literal(const char *name, struct warren_addr *addr)
+{
+	*addr = (struct warren_addr){ .family = 4 };
+	if (inet_pton(AF_INET, name, addr->bytes) == 1)
+		return true;
+	addr->family = 6;
+	return inet_pton(AF_INET6, name, addr->bytes) == 1;
+}
+
+int warren_resolve(struct warren_ctx *ctx, const char *name, warren_resolve_fn *done, void *arg)
+{
+	struct lookup *l;
+	int rc;
+
+	wcore_ctx_assert_open(ctx, "warren_resolve");
+	if (!*name || strlen(name) >= NAME_BYTES)
+		return -EINVAL;
+	l = calloc(1, sizeof(*l));
+	if (!l)
+		return -ENOMEM;
+	l->done = done;
+	l->arg = arg;
+	memcpy(l->name, name, strlen(name) + 1);
+	l->result = 1;
+	if (is_literal(name, &l->addrs[0]))
+		rc = wcore_ctx_post(ctx, lookup_done, l, free, "answer of a lookup");
+	else
+		rc = warren_work(ctx, lookup_job, lookup_done, l);
+	if (rc)
+		free(l);
+	return rc;
+}

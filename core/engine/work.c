@@ -1,0 +1,200 @@
+/*
+ * The job pool. A job that finds no idle thread starts one, up to WCORE_POOL_THREADS; a thread
+ * that has had nothing to do for LINGER seconds ends. They are detached: the pool's end waits on
+ * a counter.
+ */
+#include "engine/work.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include <warren/plugin.h>
+
+#include "base/util.h"
+#include "engine/ctx.h"
+#include "engine/engine.h"
+#include "engine/thread.h"
+
+enum { LINGER = 5 };
+
+struct job {
+	struct wcore_post post;		/* carries `done` home */
+	struct job *next;
+	void (*job)(void *arg);
+	warren_call_fn *done;
+	void *arg;
+};
+
+struct wcore_pool {
+	pthread_mutex_t mutex;
+	pthread_cond_t work, gone;
+	struct job *head, **tail;
+	uint32_t queued, threads, idle;
+	bool ending;
+};
+
+struct wcore_pool *wcore_pool_new(void)
+{
+	struct wcore_pool *pool = calloc(1, sizeof(*pool));
+	pthread_condattr_t attr;
+
+	if (!pool)
+		return NULL;
+	pool->tail = &pool->head;
+	pthread_mutex_init(&pool->mutex, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&pool->work, &attr);
+	pthread_condattr_destroy(&attr);
+	pthread_cond_init(&pool->gone, NULL);
+	return pool;
+}
+
+/* With the mutex held. NULL: this thread should end. */
+static struct job *next_job(struct wcore_pool *pool)
+{
+	struct timespec until;
+	struct job *job;
+	int rc = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += LINGER;
+	pool->idle++;
+	while (!pool->head && !pool->ending && rc != ETIMEDOUT)
+		rc = pthread_cond_timedwait(&pool->work, &pool->mutex, &until);
+	pool->idle--;
+	job = pool->head;
+	if (!job)
+		return NULL;
+	pool->head = job->next;
+	if (!pool->head)
+		pool->tail = &pool->head;
+	pool->queued--;
+	return job;
+}
+
+static void *pool_thread(void *arg)
+{
+	struct wcore_pool *pool = arg;
+	struct job *job;
+
+	pthread_mutex_lock(&pool->mutex);
+	while ((job = next_job(pool))) {
+		pthread_mutex_unlock(&pool->mutex);
+		job->job(job->arg);
+		/* Never refused: a context with jobs does not close. */
+		wcore_lane_post(job->post.ctx->lane, &job->post);
+		pthread_mutex_lock(&pool->mutex);
+	}
+	pool->threads--;
+	pthread_cond_broadcast(&pool->gone);
+	pthread_mutex_unlock(&pool->mutex);
+	return NULL;
+}
+
+void wcore_pool_free(struct wcore_pool *pool)
+{
+	if (!pool)
+		return;
+	pthread_mutex_lock(&pool->mutex);
+	pool->ending = true;
+	pthread_cond_broadcast(&pool->work);
+	while (pool->threads)
+		pthread_cond_wait(&pool->gone, &pool->mutex);
+	pthread_mutex_unlock(&pool->mutex);
+	pthread_cond_destroy(&pool->work);
+	pthread_cond_destroy(&pool->gone);
+	pthread_mutex_destroy(&pool->mutex);
+	free(pool);
+}
+
+uint32_t wcore_pool_threads(struct wcore_pool *pool)
+{
+	uint32_t n;
+
+	pthread_mutex_lock(&pool->mutex);
+	n = pool->threads;
+	pthread_mutex_unlock(&pool->mutex);
+	return n;
+}
+
+/* With the mutex held: makes sure that somebody takes what was queued. */
+static int call_thread(struct wcore_pool *pool)
+{
+	pthread_t thread;
+	int rc;
+
+	if (pool->idle >= pool->queued || pool->threads == WCORE_POOL_THREADS) {
+		pthread_cond_signal(&pool->work);
+		return 0;
+	}
+	rc = wcore_thread_start(&thread, "warren-job", WCORE_POOL_STACK, pool_thread, pool);
+	if (rc)
+		return pool->threads ? 0 : rc;
+	pthread_detach(thread);
+	pool->threads++;
+	return 0;
+}
+
+static int pool_add(struct wcore_pool *pool, struct job *job)
+{
+	int rc = -EAGAIN;
+
+	pthread_mutex_lock(&pool->mutex);
+	if (pool->queued < WCORE_POOL_QUEUE) {
+		pool->queued++;
+		rc = call_thread(pool);
+		if (rc) {
+			pool->queued--;
+		} else {
+			*pool->tail = job;
+			pool->tail = &job->next;
+		}
+	}
+	pthread_mutex_unlock(&pool->mutex);
+	return rc;
+}
+
+static void job_done(struct wcore_post *post)
+{
+	struct job job = *CONTAINER_OF(post, struct job, post);
+	struct warren_ctx *ctx = post->ctx;
+	uint64_t entered;
+
+	free(CONTAINER_OF(post, struct job, post));
+	entered = wcore_ctx_enter(ctx);
+	if (job.done)
+		job.done(ctx, job.arg);
+	wcore_ctx_leave(ctx, entered, "end of a job");
+	if (--ctx->jobs == 0 && ctx->idle)
+		ctx->idle(ctx, ctx->idle_arg);
+}
+
+static void job_drop(struct wcore_post *post)
+{
+	free(CONTAINER_OF(post, struct job, post));
+}
+
+int warren_work(struct warren_ctx *ctx, void (*job_fn)(void *arg), warren_call_fn *done, void *arg)
+{
+	struct job *job;
+	int rc;
+
+	wcore_ctx_assert_open(ctx, "warren_work");
+	job = calloc(1, sizeof(*job));
+	if (!job)
+		return -ENOMEM;
+	*job = (struct job){
+		.post = { .ctx = ctx, .run = job_done, .drop = job_drop },
+		.job = job_fn, .done = done, .arg = arg,
+	};
+	rc = pool_add(wcore_engine_pool(ctx->engine), job);
+	if (rc)
+		free(job);
+	else
+		ctx->jobs++;
+	return rc;
+}
