@@ -14,6 +14,8 @@
 
 #include <warren/plugin.h>
 
+#pragma GCC visibility push(default)
+
 enum wcore_log_target {
 	WCORE_LOG_AUTO = 0,		/* journal if it is our stderr, else stderr */
 	WCORE_LOG_STDERR, WCORE_LOG_SYSLOG, WCORE_LOG_JOURNAL,
@@ -41,10 +43,14 @@ const char *wcore_log_level_name(int level);
 void wcore_log(int level, const char *fmt, ...) WARREN_PRINTF(2, 3);
 void wcore_log_limit(struct warren_limit *bucket, int level, const char *fmt, ...)
 	WARREN_PRINTF(3, 4);
+/* In the name of @plugin. */
+void wcore_log_as(const char *plugin, int level, const char *fmt, ...) WARREN_PRINTF(3, 4);
 void wcore_vlog(const char *plugin, int level, const char *fmt, va_list ap) WARREN_PRINTF(3, 0);
 
 /* For tests: lines go to @fn instead, whatever their target; NULL ends it. */
 typedef void wcore_log_sink_fn(void *arg, const char *plugin, int level, const char *text);
 void wcore_log_sink(wcore_log_sink_fn *fn, void *arg);
+
+#pragma GCC visibility pop
 
 #endif

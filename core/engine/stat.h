@@ -11,8 +11,10 @@
 
 struct wcore_stats;
 
+#pragma GCC visibility push(default)
+
 struct wcore_stats *wcore_stats_new(void);
-void wcore_stats_free(struct wcore_stats *stats);	/* contexts are closed; takes NULL */
+void wcore_stats_free(struct wcore_stats *stats);	/* NULL is allowed */
 
 /*
  * Calls @fn for each counter, sorted by plugin, metric row and label. @label: value, NULL if the
@@ -28,5 +30,7 @@ void wcore_stats_each(struct wcore_stats *stats, wcore_stat_fn *fn, void *arg);
  * Any thread.
  */
 char *wcore_stats_text(struct wcore_stats *stats);
+
+#pragma GCC visibility pop
 
 #endif

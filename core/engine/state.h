@@ -4,7 +4,7 @@
  * A document is a line `{"format":N}` and the plugin's bytes (JSON, by convention): two JSON
  * values, which jq and friends read as they are. N is the @version of the call. A key file has no
  * such line. Both are files of mode 0600 in folders of mode 0700 that belong to the engine's user;
- * anything else is refused. Written as <name>.tmp, fsync, rename, fsync of the folder: a full disk
+ * anything else is refused. Written as .<name>.new, fsync, rename, fsync of the folder: a full disk
  * or a crash leaves the old document whole.
  */
 #ifndef WARREN_ENGINE_STATE_H
