@@ -15,7 +15,9 @@
 
 struct warren_err;
 
-enum { WCORE_PLUGIN_NAME = 48 };	/* with NUL */
+#pragma GCC visibility push(default)
+
+enum { WCORE_PLUGIN_NAME = 32 };	/* with NUL; also WPRIV_OWNER */
 
 struct wcore_plugin {			/* immutable, lives until the process ends */
 	struct wcore_plugin *next;
@@ -39,5 +41,7 @@ const struct wcore_plugin *wcore_plugin_load(const char *name, const char *dir, 
  * NULL-terminated array, freed as one piece with free(). NULL: no memory.
  */
 char **wcore_plugin_scan(const char *dir);
+
+#pragma GCC visibility pop
 
 #endif
