@@ -15,8 +15,9 @@
 
 #include <warren/plugin.h>
 
+#include "engine/conf.h"
+
 struct wcore_bus;
-struct wcore_config;
 struct wcore_engine;
 struct wcore_epochs;
 struct wcore_lane;
@@ -25,6 +26,8 @@ struct wcore_pool;
 struct wcore_services;
 struct wcore_state;
 struct wcore_stats;
+
+#pragma GCC visibility push(default)
 
 enum wcore_plugin_state {
 	WCORE_PLUGIN_OFF = 0,		/* configured, not yet (or no longer) started */
@@ -47,7 +50,8 @@ struct wcore_instance {
 	char *reason;			/* FAILED: a sentence */
 	uint64_t since;			/* warren_now() of the last change of state */
 	uint32_t restarts;
-	bool bound_soft;		/* internal: `found` calls have been made */
+	struct wcore_config *config;	/* that `conf` is part of: one reference */
+	bool fresh;			/* of a configuration that is not yet in force */
 };
 
 struct wcore_engine_options {
@@ -57,11 +61,15 @@ struct wcore_engine_options {
 	int state_dir;			/* descriptor of <state>/engine, taken; -1: none */
 	const char *state_shown;
 	uint64_t start_deadline, stop_deadline;	/* microseconds per plugin; 0: 30 s, 10 s */
+	wcore_secret_fn *load;		/* opens secrets; NULL: they stay empty */
+	void *load_arg;
 };
 
 /* NULL with a sentence in @err. The calling thread becomes lane "main". */
 struct wcore_engine *wcore_engine_new(const struct wcore_engine_options *options,
 				      struct warren_err *err);
+/* Other options, while nothing was started: the daemon learns them from the monitor. -ENOMEM. */
+int wcore_engine_configure(struct wcore_engine *engine, const struct wcore_engine_options *options);
 /* All plugins are stopped. NULL is allowed. */
 void wcore_engine_free(struct wcore_engine *engine);
 
@@ -80,8 +88,8 @@ typedef void wcore_engine_fn(struct wcore_engine *engine, int result, const char
 void wcore_engine_apply_take(struct wcore_engine *engine, struct wcore_config *config,
 			     wcore_engine_fn *done, void *arg);
 /*
- * All that can be said about @config without starting anything; what a reload would do goes to
- * @text (for free()) if it is not NULL. @config is bound afterwards.
+ * All that can be said about @config without starting anything; what a reload would do ("restart
+ * router, reload wg") goes to @text (for free()) if it is not NULL. @config is bound afterwards.
  */
 int wcore_engine_check(struct wcore_engine *engine, struct wcore_config *config, char **text,
 		       struct warren_err *err);
@@ -112,10 +120,17 @@ struct wcore_epochs *wcore_engine_epochs(const struct wcore_engine *engine);
 struct wcore_pool *wcore_engine_pool(const struct wcore_engine *engine);
 struct wcore_state *wcore_engine_state(const struct wcore_engine *engine);
 
-/* What the privileged side needs to keep with the engine: set by wcore_priv_attach(). */
+/*
+ * The engine's end of the monitor, set by wcore_priv_attach(); NULL: there is none (tests).
+ * @owner_end is called when a plugin's context has ended, on its lane: wcore_priv_owner_end().
+ */
 struct wcore_priv;
+typedef void wcore_owner_end_fn(struct wcore_priv *priv, struct warren_ctx *ctx);
 struct wcore_priv *wcore_engine_priv(const struct wcore_engine *engine);
-void wcore_engine_priv_set(struct wcore_engine *engine, struct wcore_priv *priv);
+void wcore_engine_priv_set(struct wcore_engine *engine, struct wcore_priv *priv,
+			   wcore_owner_end_fn *owner_end);
+/* For ctx.c. */
+void wcore_engine_owner_end(struct wcore_engine *engine, struct warren_ctx *ctx);
 
 /*
  * Runs @engine's main lane until @done of the sequence was called: for tests and for tools that
@@ -124,5 +139,7 @@ void wcore_engine_priv_set(struct wcore_engine *engine, struct wcore_priv *priv)
  */
 int wcore_engine_apply_wait(struct wcore_engine *engine, struct wcore_config *config, char **text);
 int wcore_engine_stop_wait(struct wcore_engine *engine, char **text);
+
+#pragma GCC visibility pop
 
 #endif
