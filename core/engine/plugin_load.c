@@ -25,7 +25,7 @@ enum {
 	/* Up to `name`: what every major of the ABI has in the same place. */
 	SIZE_LEAST = offsetof(struct warren_plugin, name) + sizeof(const char *),
 	SIZE_MOST = 64 << 10,
-	/* A row has at least what makes sense of it; what is shorter than ours is zero behind that. */
+	/* What a row has at least; one that is shorter than ours is zero behind that. */
 	OPTION_LEAST = offsetof(struct warren_option, def),
 	COMMAND_LEAST = sizeof(struct warren_command),
 	PORT_LEAST = offsetof(struct warren_port, provider),
