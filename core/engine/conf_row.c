@@ -69,8 +69,9 @@ static struct conf_row *compile_element(struct conf_bind *b, const struct conf_r
 		return NULL;
 	opt.flags &= ~(without | WARREN_REQUIRED | WARREN_DEPRECATED);
 	opt.def = NULL;
-	/* The elements of a KEYED scalar may have a row of their own. */
-	if (without == WARREN_KEYED && opt.type != WARREN_MAP && opt.sub.count > 0)
+	/* The elements of a scalar may have a row of their own, below the last container. */
+	if (opt.type != WARREN_MAP && opt.sub.count > 0 &&
+	    !(opt.flags & (WARREN_KEYED | WARREN_MANY)))
 		wcore_table_row(&row->opt.sub, 0, &opt, sizeof(opt));
 	compile_row(b, &opt, what, nesting + 1, elem);
 	return elem;

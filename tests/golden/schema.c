@@ -73,7 +73,7 @@ static int check_peer(const struct warren_conf *at, struct warren_err *err)
 
 static const struct warren_option peer[] = {
 	{ .key = "key", .type = WARREN_STRING, .flags = WARREN_REQUIRED, .check = check_key,
-	  .brief = "Its key." },
+	  .example = "abcd", .brief = "Its key." },
 	{ .key = "endpoint", .type = WARREN_ADDRPORT, .brief = "Its address." },
 	{ .key = "allowed", .type = WARREN_PREFIX, .flags = WARREN_MANY, .brief = "Its networks." },
 	{ .key = "psk", .type = WARREN_SECRET_REF, .flags = WARREN_RESTART,

@@ -117,6 +117,7 @@ struct warren_option {
 	const char *brief, *help;	/* one line that ends with a period; paragraphs or NULL */
 	/* Pure test of one value that the type allows; @at holds it (a scalar: key NULL). */
 	int (*check)(const struct warren_conf *at, struct warren_err *err);
+	const char *example;		/* a valid value in YAML, for samples; NULL: by type */
 };
 
 struct warren_addr {			/* an address: IPv4 in the first four bytes */
