@@ -90,7 +90,7 @@ bool wpriv_owner_valid(const char *owner, size_t size)
 		return false;
 	for (const char *c = owner; *c; c++) {
 		if (!((*c >= 'a' && *c <= 'z') || (*c >= '0' && *c <= '9') || *c == '-' ||
-		      *c == '_'))
+		      *c == '_' || *c == '.'))
 			return false;
 	}
 	return true;

@@ -25,7 +25,7 @@ size_t wpriv_op_size(uint32_t op);
 const char *wpriv_op_name(uint32_t op);
 /* True for the operations that take several items: ADDR, ROUTE, RULE. */
 bool wpriv_op_many(uint32_t op);
-/* A plugin's name: letters, digits, '-', NUL-terminated, zeroes after it. */
+/* A plugin's name: a-z 0-9 - _ . NUL-terminated, zeroes after it. */
 bool wpriv_owner_valid(const char *owner, size_t size);
 /* A name below a folder: relative, without "", "." and ".." parts. */
 bool wpriv_name_valid(const char *name);
