@@ -257,6 +257,8 @@ void wcore_priv_free(struct wcore_priv *priv)
 
 	if (!priv)
 		return;
+	if (wcore_engine_priv(priv->engine) == priv)
+		wcore_engine_priv_set(priv->engine, NULL, NULL);
 	wcore_priv_free_calls(priv);
 	list_for_each_safe(m, next, &priv->later, node)
 		free_message(m);
