@@ -1,7 +1,7 @@
 #!/bin/sh
 # make installcheck: does with the installed Warren what somebody else would do who writes a plugin.
-# Builds contrib/plugin-template through pkg-config, checks its configuration, and, as root, runs the
-# daemon with it. The environment gives WARREN_SRCDIR, BINDIR, SBINDIR, PKGCONFIGDIR.
+# Builds contrib/plugin-template through pkg-config, checks its configuration, and, as root, runs
+# the daemon with it. The environment gives WARREN_SRCDIR, BINDIR, SBINDIR, PKGCONFIGDIR.
 set -eu
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/warren-installcheck.XXXXXX")

@@ -329,6 +329,7 @@ static bool limit_pass(struct warren_limit *bucket, uint64_t *dropped)
 	return __atomic_fetch_add(&bucket->opaque[1], 1, __ATOMIC_RELAXED) < BURST;
 }
 
+__attribute__((format(printf, 4, 0)))
 static void vlog_limit(const char *plugin, struct warren_limit *bucket, int level, const char *fmt,
 		       va_list ap)
 {

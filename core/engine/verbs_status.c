@@ -113,7 +113,8 @@ static void status_done(struct warren_reply *reply, void *arg)
 }
 
 static const struct wcore_visit status_visit = {
-	.what = "status", .heading = true, .wanted = has_status, .run = plugin_status, .done = status_done,
+	.what = "status", .heading = true,
+	.wanted = has_status, .run = plugin_status, .done = status_done,
 };
 
 int wcore_verb_status(struct warren_ctx *ctx, const struct warren_conf *args,
