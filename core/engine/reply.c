@@ -438,6 +438,12 @@ void warren_reply_int(struct warren_reply *reply, const char *key, int64_t value
 		str_addf(&reply->data, "%lld", (long long)value);
 }
 
+void warren_reply_null(struct warren_reply *reply, const char *key)
+{
+	if (scalar_begin(reply, key))
+		str_add(&reply->data, "null");
+}
+
 void warren_reply_bool(struct warren_reply *reply, const char *key, bool value)
 {
 	if (scalar_begin(reply, key))
