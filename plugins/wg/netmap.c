@@ -1,0 +1,382 @@
+/*
+ * Reconciliation with the network map. Both ways in, the change list and the comparison with the
+ * snapshot before, end in one function that gets a node as it was and as it is.
+ *
+ * Allowed IPs change in one batch, so that workers see the old map or the new one. Where two nodes
+ * claim the very same prefix, the one that comes last in the map (the higher id) has it. While
+ * such claims exist a change rebuilds the whole trie, so that the result depends on the map alone
+ * and not on the way that led to it.
+ */
+#include "netmap.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "device.h"
+#include "handshake.h"
+
+struct change {
+	struct wg_device *dev;
+	const struct warren_netmap *map;
+	struct wg_allowedips *trie; /* with an open batch */
+	bool rebuild; /* the trie must be made from the snapshot */
+	struct wg_peer **gone; /* to be removed once no trie has them */
+	uint32_t n_gone;
+	uint64_t now;
+};
+
+const struct warren_node *wg_netmap_node(const struct warren_netmap *map, int64_t id)
+{
+	uint32_t low = 0, high = map ? map->n_peers : 0;
+
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if (map->peers[middle]->id == id)
+			return map->peers[middle];
+		if (map->peers[middle]->id < id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+static bool is_zero(const struct warren_key32 *key)
+{
+	static const struct warren_key32 zero;
+
+	return !memcmp(key, &zero, sizeof(zero));
+}
+
+/* A node that takes part: not expired, with a key that is not ours. */
+static bool is_peer(const struct wg_device *dev, const struct warren_node *node)
+{
+	return node && !node->expired && !is_zero(&node->key) &&
+	       memcmp(node->key.bytes, dev->local.public_key, 32);
+}
+
+static bool same_prefixes(const struct warren_node *a, const struct warren_node *b)
+{
+	if (a->n_allowed_ips != b->n_allowed_ips)
+		return false;
+	for (uint32_t i = 0; i < a->n_allowed_ips; i++) {
+		if (a->allowed_ips[i].bits != b->allowed_ips[i].bits ||
+		    !wg_addr_equal(&a->allowed_ips[i].addr, &b->allowed_ips[i].addr))
+			return false;
+	}
+	return true;
+}
+
+static bool same_endpoints(const struct warren_node *a, const struct warren_node *b)
+{
+	if (a->n_endpoints != b->n_endpoints)
+		return false;
+	for (uint32_t i = 0; i < a->n_endpoints; i++) {
+		if (!wg_addrport_equal(&a->endpoints[i], &b->endpoints[i]))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * ---- Allowed IPs ----
+ */
+
+static int insert_prefixes(struct change *change, struct wg_peer *peer,
+			   const struct warren_node *node)
+{
+	for (uint32_t i = 0; i < node->n_allowed_ips; i++) {
+		void *former = NULL;
+		int r = wg_allowedips_insert(change->trie, &node->allowed_ips[i], peer, &former);
+
+		if (r == -ENOMEM)
+			return r;
+		if (former && former != peer)
+			change->rebuild = true;
+	}
+	return 0;
+}
+
+static int remove_prefixes(struct change *change, const struct wg_peer *peer,
+			   const struct warren_node *node)
+{
+	for (uint32_t i = 0; i < node->n_allowed_ips; i++) {
+		if (wg_allowedips_remove(change->trie, &node->allowed_ips[i], peer) == -ENOMEM)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static void table_retire(void *arg, void *ptr)
+{
+	warren_retire(((struct wg_device *)arg)->ctx, ptr, free);
+}
+
+static void trie_free(void *ptr)
+{
+	wg_allowedips_free(ptr);
+}
+
+int wg_netmap_init(struct wg_device *dev)
+{
+	dev->index = wg_index_new(NULL, table_retire, dev);
+	atomic_store(&dev->allowed, wg_allowedips_new(table_retire, dev));
+	return dev->index && atomic_load(&dev->allowed) ? 0 : -ENOMEM;
+}
+
+/* A trie of the whole map, in the map's order. */
+static int build_trie(struct change *change)
+{
+	struct wg_device *dev = change->dev;
+	struct wg_allowedips *trie = wg_allowedips_new(table_retire, dev), *old;
+	uint32_t conflicts = 0;
+
+	if (!trie)
+		return -ENOMEM;
+	wg_allowedips_begin(trie);
+	for (uint32_t i = 0; i < change->map->n_peers; i++) {
+		const struct warren_node *node = change->map->peers[i];
+		struct wg_peer *peer = wg_peers_find(&dev->peers, node->key.bytes);
+
+		if (!peer || peer->node_id != node->id)
+			continue;
+		for (uint32_t p = 0; p < node->n_allowed_ips; p++) {
+			void *former = NULL;
+
+			if (wg_allowedips_insert(trie, &node->allowed_ips[p], peer, &former) ==
+			    -ENOMEM) {
+				wg_allowedips_free(trie);
+				return -ENOMEM;
+			}
+			conflicts += former && former != peer;
+		}
+	}
+	wg_allowedips_commit(trie);
+	if (conflicts && conflicts != dev->prefix_conflicts)
+		warren_log_limit(
+			dev->ctx, &dev->log_map, LOG_WARNING,
+			"%u allowed IPs are claimed by two peers; the later one in the map has"
+			" each. Give every prefix one owner",
+			conflicts);
+	dev->prefix_conflicts = conflicts;
+	old = atomic_exchange_explicit(&dev->allowed, trie, memory_order_acq_rel);
+	if (old)
+		warren_retire(dev->ctx, old, trie_free);
+	return 0;
+}
+
+/*
+ * ---- One node ----
+ */
+
+/* The map's endpoints replace the path, unless it leads to one of them; with a writer: never. */
+static void set_endpoint(struct wg_peer *peer, const struct warren_node *node)
+{
+	const struct wg_path *path = atomic_load_explicit(&peer->path, memory_order_relaxed);
+	struct warren_data_path data = { .size = sizeof(data), .kind = WARREN_PATH_UDP };
+	struct wg_path *made;
+
+	if (peer->device->writer.ctx || !node->n_endpoints)
+		return;
+	for (uint32_t i = 0; path && i < node->n_endpoints; i++) {
+		if (path->kind == WARREN_PATH_UDP &&
+		    wg_addrport_equal(&path->to, &node->endpoints[i]))
+			return;
+	}
+	data.address = node->endpoints[0];
+	peer->endpoint_next = 0;
+	peer->proved.addr.family = 0;
+	made = wg_path_new(&data, peer->key);
+	if (made)
+		wg_peer_set_path(peer, made);
+}
+
+static int add_peer(struct change *change, const struct warren_node *node)
+{
+	struct wg_device *dev = change->dev;
+	struct wg_peer *peer = wg_peers_add(&dev->peers, dev, node->key.bytes);
+
+	if (!peer)
+		return -ENOMEM;
+	peer->node_id = node->id;
+	peer->stamp = change->map->serial;
+	set_endpoint(peer, node);
+	wg_peer_settings(peer, node, change->now);
+	return insert_prefixes(change, peer, node);
+}
+
+static int remove_peer(struct change *change, const struct warren_node *before)
+{
+	struct wg_device *dev = change->dev;
+	struct wg_peer *peer = wg_peers_find(&dev->peers, before->key.bytes);
+
+	/* Another node of the map may have the key by now: a node that was replaced. */
+	if (!peer || peer->node_id != before->id)
+		return 0;
+	if (dev->prefix_conflicts && before->n_allowed_ips)
+		change->rebuild = true;
+	if (remove_prefixes(change, peer, before) < 0)
+		return -ENOMEM;
+	peer->node_id = 0;
+	change->gone[change->n_gone++] = peer;
+	return 0;
+}
+
+static int change_peer(struct change *change, struct wg_peer *peer,
+		       const struct warren_node *before, const struct warren_node *after)
+{
+	if (!same_prefixes(before, after)) {
+		if (change->dev->prefix_conflicts)
+			change->rebuild = true;
+		if (remove_prefixes(change, peer, before) < 0 ||
+		    insert_prefixes(change, peer, after) < 0)
+			return -ENOMEM;
+	}
+	if (!same_endpoints(before, after))
+		set_endpoint(peer, after);
+	wg_peer_settings(peer, after, change->now);
+	return 0;
+}
+
+/* From @before to @after; either may be NULL, or one that takes no part. */
+static int apply_node(struct change *change, const struct warren_node *before,
+		      const struct warren_node *after)
+{
+	struct wg_device *dev = change->dev;
+	bool was = is_peer(dev, before), is = is_peer(dev, after);
+	struct wg_peer *peer;
+
+	if (was && (!is || memcmp(&before->key, &after->key, sizeof(before->key)))) {
+		if (remove_peer(change, before) < 0)
+			return -ENOMEM;
+		was = false;
+	}
+	if (!is)
+		return 0;
+	peer = wg_peers_find(&dev->peers, after->key.bytes);
+	if (was && peer && peer->node_id == after->id) {
+		peer->stamp = change->map->serial;
+		return change_peer(change, peer, before, after);
+	}
+	if (peer && peer->node_id) {
+		warren_log_limit(dev->ctx, &dev->log_map, LOG_WARNING,
+				 "the map has two nodes with the key of %s; the first one counts",
+				 after->name ? after->name : "?");
+		return 0;
+	}
+	if (peer) {
+		/* Same key under another id, in one change: it stays, with all its sessions. */
+		for (uint32_t i = 0; i < change->n_gone; i++) {
+			if (change->gone[i] == peer)
+				change->gone[i] = change->gone[--change->n_gone];
+		}
+		peer->node_id = after->id;
+		peer->stamp = change->map->serial;
+		set_endpoint(peer, after);
+		wg_peer_settings(peer, after, change->now);
+		return insert_prefixes(change, peer, after);
+	}
+	return add_peer(change, after);
+}
+
+/*
+ * ---- A whole map ----
+ */
+
+static int apply_changes(struct change *change)
+{
+	const struct warren_netmap *map = change->map;
+	int r = 0;
+
+	/* What goes first, so that a key or prefix can move from one node to another. */
+	for (uint32_t i = 0; !r && i < map->n_changes; i++) {
+		if (!map->changes[i].after)
+			r = apply_node(change, map->changes[i].before, NULL);
+	}
+	for (uint32_t i = 0; !r && i < map->n_changes; i++) {
+		if (map->changes[i].after)
+			r = apply_node(change, map->changes[i].before, map->changes[i].after);
+	}
+	return r;
+}
+
+static int apply_snapshot(struct change *change)
+{
+	const struct warren_netmap *map = change->map, *old = change->dev->map;
+	int r = 0;
+
+	for (uint32_t i = 0; !r && old && i < old->n_peers; i++) {
+		if (!wg_netmap_node(map, old->peers[i]->id))
+			r = apply_node(change, old->peers[i], NULL);
+	}
+	for (uint32_t i = 0; !r && i < map->n_peers; i++) {
+		const struct warren_node *before = wg_netmap_node(old, map->peers[i]->id);
+
+		if (before != map->peers[i])
+			r = apply_node(change, before, map->peers[i]);
+	}
+	return r;
+}
+
+static bool continues(const struct wg_device *dev, const struct warren_netmap *map)
+{
+	return dev->map && map->previous && map->previous == dev->map->serial;
+}
+
+int wg_netmap_apply(struct wg_device *dev, const struct warren_netmap *map)
+{
+	struct change change = {
+		.dev = dev,
+		.map = map,
+		.now = warren_now(),
+		.trie = atomic_load_explicit(&dev->allowed, memory_order_relaxed),
+	};
+	const struct warren_netmap *old = dev->map;
+	int r;
+
+	change.gone = calloc(dev->peers.count + 1, sizeof(*change.gone));
+	if (!change.gone)
+		return -ENOMEM;
+	wg_allowedips_begin(change.trie);
+	r = continues(dev, map) ? apply_changes(&change) : apply_snapshot(&change);
+	if (r < 0)
+		wg_allowedips_abort(change.trie);
+	else if (!change.rebuild)
+		wg_allowedips_commit(change.trie);
+	else {
+		wg_allowedips_abort(change.trie);
+		r = build_trie(&change);
+	}
+	for (uint32_t i = 0; !r && i < change.n_gone; i++)
+		wg_peer_remove(change.gone[i]);
+	free(change.gone);
+	if (r < 0)
+		return r;
+	dev->map = warren_obj_ref(map);
+	warren_obj_unref(old);
+	r = wg_verdict_builtin(dev, map->builtin_policy == WARREN_POLICY_ALLOWED_IPS);
+	wg_device_wake_keepalive(dev);
+	return r;
+}
+
+void wg_netmap_restore_endpoints(struct wg_device *dev)
+{
+	struct wg_peer *peer;
+
+	for (uint32_t at = 0; (peer = wg_peers_next(&dev->peers, &at));) {
+		const struct warren_node *node = wg_netmap_node(dev->map, peer->node_id);
+
+		wg_peer_set_path(peer, NULL);
+		if (node)
+			set_endpoint(peer, node);
+	}
+}
+
+void wg_netmap_fini(struct wg_device *dev)
+{
+	warren_obj_unref(dev->map);
+	dev->map = NULL;
+}
