@@ -67,7 +67,7 @@ static uint8_t *next_message(const struct wg_worker *w)
 /* The area up to the end of a message of an inner packet of @len bytes at @msg is taken. */
 static void take_area(struct wg_worker *w, const uint8_t *msg, size_t len)
 {
-	w->used = (size_t)(msg - w->area) + WG_TRANSPORT_HEADER + (len + 15) / 16 * 16 + WG_TAG_LEN;
+	w->used = (size_t)(msg - w->area) + wg_transport_len(len, w->mtu);
 }
 
 /*
