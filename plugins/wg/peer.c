@@ -11,6 +11,7 @@
 #include <sodium.h>
 
 #include "device.h"
+#include "handshake.h"
 #include "wire.h"
 #include "worker.h"
 
@@ -413,13 +414,20 @@ void wg_peer_settings(struct wg_peer *peer, const struct warren_node *node, uint
 {
 	struct wg_live *live = peer->live;
 	uint8_t before[32];
+	bool changed;
 
 	if (live) {
 		memcpy(before, live->noise.psk, sizeof(before));
 		set_psk(live, node);
-		if (sodium_memcmp(before, live->noise.psk, sizeof(before)))
-			wg_timers_reset_handshake(&live->timers);
+		changed = sodium_memcmp(before, live->noise.psk, sizeof(before)) != 0;
 		sodium_memzero(before, sizeof(before));
+		if (changed) {
+			wg_timers_reset_handshake(&live->timers);
+			atomic_store_explicit(&peer->quiet_until, 0, memory_order_relaxed);
+		}
+		/* The waiting one was made for a peer with the other key: it would not be answered. */
+		if (changed && live->noise.sent.waiting)
+			wg_handshake_want(peer, now);
 	}
 	if (peer->keepalive == node->keepalive)
 		return;
