@@ -25,16 +25,16 @@ struct wcore_config *conf_owner(const struct warren_conf *value)
 static void __attribute__((noreturn, format(printf, 3, 4)))
 misuse(const struct warren_conf *conf, const char *caller, const char *fmt, ...)
 {
-	struct str path = STR_INIT;
+	struct str text = STR_INIT, path = STR_INIT;
 	va_list ap;
 
 	if (conf)
 		wcore_conf_path(conf, NULL, &path, NULL);
-	fprintf(stderr, "%s: mistake in the program, at \"%s\": ", caller, str_text(&path));
+	str_addf(&text, "%s: mistake in the program, at \"%s\": ", caller, str_text(&path));
 	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
+	str_vaddf(&text, fmt, ap);
 	va_end(ap);
-	fputc('\n', stderr);
+	fprintf(stderr, "%s\n", str_text(&text));
 	abort();
 }
 

@@ -39,12 +39,15 @@ static void compile_default(struct conf_bind *b, struct conf_row *row, const cha
 		row->def = ytree_get(root, "value");
 	b->err = &err;
 	b->in_default = true;
-	if (row->def && !row->elem && !row->sub)
+	if (row->def)
 		value = conf_bind_alloc(b, sizeof(*value));
 	if (value) {
 		value->parent = &b->cfg->root;
 		value->name = row->opt.key;
-		if (conf_bind_value(b, row->def, row, value))
+		/* A container is bound anew wherever it is used, and here only to be tested. */
+		if (!conf_bind_value(b, row->def, row, value))
+			row->def = NULL;
+		else if (!row->elem && !row->sub)
 			row->def_scalar = value;
 	}
 	b->in_default = false;
