@@ -162,6 +162,26 @@ size_t str_utf8_check(const char *text, size_t len)
 	return at;
 }
 
+/* The code point of a valid sequence of @n bytes. */
+static uint32_t utf8_decode(const unsigned char *p, size_t n)
+{
+	uint32_t c = n == 1 ? p[0] : p[0] & (0xffu >> (n + 1));
+
+	for (size_t i = 1; i < n; i++)
+		c = c << 6 | (p[i] & 0x3f);
+	return c;
+}
+
+/*
+ * Allowed raw by JSON, but no YAML reader takes them as they are: controls, the line ends of
+ * Unicode, the byte order mark, and what is no character.
+ */
+static bool needs_escape(uint32_t c)
+{
+	return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x2028 || c == 0x2029 || c == 0xfeff ||
+	       c == 0xfffe || c == 0xffff;
+}
+
 void str_add_json(struct str *s, const char *text, size_t len)
 {
 	const unsigned char *p = (const unsigned char *)text;
@@ -178,8 +198,8 @@ void str_add_json(struct str *s, const char *text, size_t len)
 			str_add(s, "\\n");
 		else if (p[at] == '\t')
 			str_add(s, "\\t");
-		else if (p[at] < 0x20 || p[at] == 0x7f)
-			str_addf(s, "\\u%04x", p[at]);
+		else if (needs_escape(utf8_decode(p + at, n)))
+			str_addf(s, "\\u%04x", utf8_decode(p + at, n));
 		else
 			str_addn(s, text + at, n);
 	}

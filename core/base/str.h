@@ -33,7 +33,10 @@ void str_addn(struct str *s, const char *text, size_t len);
 void str_addc(struct str *s, char c);
 void str_addf(struct str *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void str_vaddf(struct str *s, const char *fmt, va_list ap) __attribute__((format(printf, 2, 0)));
-/* As a JSON string with its quotes. Bytes that are not UTF-8 become U+FFFD. */
+/*
+ * As a JSON string with its quotes, which is a double-quoted YAML text too. Bytes that are not
+ * UTF-8 become U+FFFD.
+ */
 void str_add_json(struct str *s, const char *text, size_t len);
 /*
  * For a terminal or a log line: control characters and bytes that are not UTF-8 as \xNN, at most

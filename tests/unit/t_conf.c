@@ -93,7 +93,8 @@ static void test_containers(void **state)
 {
 	struct wcore_config *cfg = help_config(
 		"network:\n"
-		"  peers: {nas: {key: abcd, allowed: [10.0.0.0/8, 10.1.0.0/16]}, box: {key: efgh}}\n"
+		"  peers: {nas: {key: abcd, allowed: [10.0.0.0/8, 10.1.0.0/16]},\n"
+		"          box: {key: efgh}}\n"
 		"  accept: [{ports: [a, b]}, {ports: c}]\n"
 		"  groups: {g: [x, y], h: []}\n"
 		"web: {\"https:443\": {/: a, /b: c}}\n", NULL);
@@ -189,8 +190,8 @@ static void test_misuse(void **state)
 	     "\"itn\"\n");
 	dies(read_wrong_type, "warren_conf_int: mistake in the program, at \"types.string\": its "
 	     "row has the type text\n");
-	dies(read_scalar_as_list, "warren_conf_count: mistake in the program, at \"types.int\": its "
-	     "row is neither MANY nor KEYED\n");
+	dies(read_scalar_as_list, "warren_conf_count: mistake in the program, at \"types.int\": "
+	     "its row is neither MANY nor KEYED\n");
 	dies(read_below_scalar, "warren_conf_int: mistake in the program, at \"types\": its row "
 	     "has the type map\n");
 	dies(read_nothing, "warren_conf_int: mistake in the program, at \"\": no configuration "
@@ -320,7 +321,8 @@ static void test_many_secrets(void **state)
 	(void)state;
 	str_add(&text, "network:\n  peers:\n");
 	for (int i = 0; i < 3; i++)
-		str_addf(&text, "    p%d: {key: abcd, endpoint: 192.0.2.1:1, psk: {file: /k}}\n", i);
+		str_addf(&text, "    p%d: {key: abcd, endpoint: 192.0.2.1:1, psk: {file: /k}}\n",
+			 i);
 	cfg = help_config(str_text(&text), secrets);
 	network = wcore_config_section(cfg, "network");
 	for (uint32_t i = 0; i < 3; i++) {
@@ -358,8 +360,8 @@ static void test_secret_check(void **state)
 	assert_int_equal(wcore_config_bind(cfg, &schema, 1, WCORE_BIND_CHECK, help_open_secret,
 					   &none, &err), 0);
 	err_print(&err, &out);
-	assert_string_equal(str_text(&out), "note: t.yaml:1:17: \"key\": /k cannot be read (No such "
-			    "file or directory), so its content was not checked\n");
+	assert_string_equal(str_text(&out), "note: t.yaml:1:17: \"key\": /k cannot be read (No "
+			    "such file or directory), so its content was not checked\n");
 	assert_true(warren_conf_has(wcore_config_section(cfg, "s"), "key"));
 	secret = warren_conf_secret(wcore_config_section(cfg, "s"), "key");
 	assert_null(warren_secret_bytes(secret, &len));
