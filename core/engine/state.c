@@ -327,6 +327,7 @@ static void document_done(struct warren_ctx *ctx, void *arg)
 	doc->busy = false;
 	if (doc->has_later) {
 		doc->now = doc->later;
+		doc->later = (struct write){ 0 };
 		doc->has_later = false;
 		rc = document_start(doc);
 		if (rc) {
