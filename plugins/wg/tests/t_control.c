@@ -19,6 +19,7 @@
 #include "../netmap.h"
 #include "../transport.h"
 #include "base/err.h"
+#include "engine/ctx.h"
 #include "engine/engine.h"
 #include "engine/loop.h"
 
@@ -69,7 +70,8 @@ static void identity_key(void *self, enum warren_key_kind kind, uint8_t out[32])
 	memcpy(out, ((struct box *)self)->public_key, 32);
 }
 
-static int identity_dh(void *self, enum warren_key_kind kind, const uint8_t peer[32], uint8_t out[32])
+static int identity_dh(void *self, enum warren_key_kind kind, const uint8_t peer[32],
+		       uint8_t out[32])
 {
 	assert_int_equal(kind, WARREN_KEY_NODE);
 	return crypto_scalarmult(out, ((struct box *)self)->private_key, peer) == -1 ? -EINVAL : 0;
@@ -215,7 +217,8 @@ static int setup(void **state)
 	set_clock(1000 * S);
 	assert_non_null(mkdtemp(dir));
 	options.state_dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	assert_int_equal(rmdir(dir), 0);	/* nothing is kept: writes fail, reads find nothing */
+	/* Nothing is kept: reads find nothing, writes fail. */
+	assert_int_equal(rmdir(dir), 0);
 	engine = wcore_engine_new(&options, &err);
 	if (!engine)
 		fail_msg("%s", err_first(&err));
@@ -232,10 +235,12 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
-	for (int i = 0; i < 2; i++) {
-		wg_device_stop(box[i].dev);
-		wg_device_free(box[i].dev);
-	}
+	wg_device_stop(a->dev);
+	wg_device_stop(b->dev);
+	while (ctx->jobs)			/* state is being written */
+		wcore_lane_turn(wcore_engine_main(engine), true);
+	wg_device_free(a->dev);
+	wg_device_free(b->dev);
 	wcore_engine_free(engine);
 	wcore_clock_set_fake(0, 0);
 	return 0;
@@ -549,7 +554,7 @@ static void replayed_initiation_changes_nothing(void **state)
 	assert_int_equal(queued, 0);
 }
 
-/* An initiation to b by somebody who has the public keys of a and b, and a private key of his own. */
+/* An initiation to b by somebody who has both public keys, but no private one of them. */
 static struct message forge(const uint8_t claimed[32])
 {
 	struct message m = { .to = b, .len = WG_INITIATION_LEN };
@@ -723,7 +728,7 @@ static void new_psk_reaches_the_waiting_handshake(void **state)
 	assert_int_equal(count(a, WG_C_HS_FORGED), 1);
 	assert_true(live_of(a)->noise.sent.waiting);
 	set_clock(now + S);
-	/* The same PSK on this side: the handshake begins anew at once, in spite of the hold-off. */
+	/* The same PSK here: the handshake begins anew at once, in spite of the hold-off. */
 	a->node.psk = &psk;
 	apply_map(a);
 	settle();
