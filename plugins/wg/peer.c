@@ -425,7 +425,7 @@ void wg_peer_settings(struct wg_peer *peer, const struct warren_node *node, uint
 			wg_timers_reset_handshake(&live->timers);
 			atomic_store_explicit(&peer->quiet_until, 0, memory_order_relaxed);
 		}
-		/* The waiting one was made for a peer with the other key: it would not be answered. */
+		/* What waits was made for the other PSK: its response would be refused. */
 		if (changed && live->noise.sent.waiting)
 			wg_handshake_want(peer, now);
 	}
