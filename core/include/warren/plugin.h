@@ -343,7 +343,7 @@ void warren_reply_str(struct warren_reply *reply, const char *key, const char *f
 	WARREN_PRINTF(3, 4);
 void warren_reply_int(struct warren_reply *reply, const char *key, int64_t value);
 void warren_reply_bool(struct warren_reply *reply, const char *key, bool value);
-void warren_reply_null(struct warren_reply *reply, const char *key);	/* data: known to be nothing */
+void warren_reply_null(struct warren_reply *reply, const char *key);	/* data: known to be none */
 void warren_reply_text(struct warren_reply *reply, const char *fmt, ...) WARREN_PRINTF(2, 3);
 void warren_reply_progress(struct warren_reply *reply, int64_t done, int64_t total,
 			   const char *unit);
