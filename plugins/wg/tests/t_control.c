@@ -54,6 +54,9 @@ static struct box box[2], *const a = &box[0], *const b = &box[1];
 static struct message queue[QUEUE];
 static size_t queued;
 static bool lossy;			/* what is sent is lost */
+static long loss;			/* of 100 messages */
+static struct message history[32];	/* for replays */
+static size_t sent;
 static uint64_t now;
 
 static void set_clock(uint64_t t)
@@ -91,7 +94,9 @@ static void post(const uint8_t to[32], const uint8_t *data, size_t len)
 	m->to = memcmp(to, a->public_key, 32) ? b : a;
 	m->len = (uint32_t)len;
 	memcpy(m->data, data, len);
-	queued++;
+	history[sent++ % 32] = *m;
+	if (!loss || random() % 100 >= loss)
+		queued++;
 }
 
 static void relay_out(void *arg, uint32_t region, const uint8_t peer[32], const uint8_t *data,
@@ -223,8 +228,9 @@ static int setup(void **state)
 	if (!engine)
 		fail_msg("%s", err_first(&err));
 	ctx = wcore_engine_ctx(engine);
-	queued = 0;
+	queued = sent = 0;
 	lossy = false;
+	loss = 0;
 	box_start(a);
 	box_start(b);
 	box_meet(a, b);
@@ -736,6 +742,82 @@ static void new_psk_reaches_the_waiting_handshake(void **state)
 	assert_non_null(sending(b));
 }
 
+/* ---- All at once ---- */
+
+/* What the index table holds is what the peer has. */
+static void check_indices(struct box *x)
+{
+	const struct wg_live *live = live_of(x);
+	size_t want_n = 0;
+
+	if (live)
+		want_n = !!live->current + !!live->next + !!live->previous +
+			 live->noise.sent.waiting;
+	assert_int_equal(wg_index_count(x->dev->index), want_n);
+	if (sending(x)) {
+		assert_non_null(live);
+		assert_ptr_equal(sending(x), live->current);
+	}
+}
+
+static void one_disturbance(void)
+{
+	struct box *x = &box[random() % 2];
+
+	switch (random() % 8) {
+	case 0:
+		wg_peer_sleep(peer_of(x));	/* as after a restart */
+		x->staged = 0;
+		break;
+	case 1:
+	case 2:
+		if (sent)
+			deliver(&history[(size_t)random() % (sent < 32 ? sent : 32)],
+				random() % 4 ? 1 : 200, REGION);
+		break;
+	case 3:
+		pass((uint64_t)random() % (200 * S));
+		break;
+	default:
+		if (x->staged < 10)
+			want(x);
+		pass((uint64_t)random() % (7 * S));
+	}
+}
+
+/*
+ * Loss, replays, load and restarts in any order; whatever state they leave, traffic flows again
+ * once they end, within a retry and the no-answer timer.
+ */
+static void recovers_from_anything(void **state)
+{
+	int before[2];
+
+	(void)state;
+	for (unsigned int seed = 1; seed <= 60; seed++) {
+		srandom(seed);
+		loss = random() % 70;
+		for (int i = 0; i < 60; i++) {
+			one_disturbance();
+			check_indices(a);
+			check_indices(b);
+		}
+		loss = 0;
+		for (int i = 0; i < 25; i++) {
+			want(a);
+			want(b);
+			pass(S);
+		}
+		before[0] = a->received;
+		before[1] = b->received;
+		want(a);
+		want(b);
+		settle();
+		if (a->received <= before[0] || b->received <= before[1])
+			fail_msg("seed %u: no traffic after the storm", seed);
+	}
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -756,6 +838,7 @@ int main(void)
 		TEST(idle_peers_are_forgotten),
 		TEST(new_private_key),
 		TEST(new_psk_reaches_the_waiting_handshake),
+		TEST(recovers_from_anything),
 	};
 
 	return sodium_init() == -1 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
