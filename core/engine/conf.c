@@ -129,6 +129,13 @@ const char *wcore_config_section_name(const struct wcore_config *cfg, size_t i)
 	return i < cfg->n_names ? cfg->names[i] : NULL;
 }
 
+struct err_at wcore_config_section_place(const struct wcore_config *cfg, size_t i)
+{
+	const struct ytree_node *node = ytree_get(cfg->top, cfg->names[i]);
+
+	return node ? ytree_key_place(cfg->tree, node) : (struct err_at){ 0 };
+}
+
 static const struct warren_conf *find_section(const struct wcore_config *cfg, const char *name)
 {
 	const struct conf_row *row = conf_table_find(&cfg->sections, name);

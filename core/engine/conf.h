@@ -61,6 +61,8 @@ struct wcore_config *wcore_config_parse(const struct wcore_conf_source *sources,
 
 /* Name of the @i-th section that the files have, in file order; NULL: the end. Before bind too. */
 const char *wcore_config_section_name(const struct wcore_config *cfg, size_t i);
+/* Where its key stands. Before bind only. */
+struct err_at wcore_config_section_place(const struct wcore_config *cfg, size_t i);
 
 /*
  * Opens what a secret refers to. @path is the key path of the reference for OPEN

@@ -85,6 +85,7 @@ struct warren_ctx {
 	bool pending, answered;
 	bool started;			/* `start` did not fail: `fini` will be called */
 	int answer;
+	char *fatal;			/* warren_fatal() inside `start` */
 	/* Who waits for jobs to end. */
 	void (*idle)(struct warren_ctx *ctx, void *arg);
 	void *idle_arg;

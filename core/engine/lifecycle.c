@@ -284,10 +284,15 @@ static void start_there(struct call *call)
 	ctx->waitable = false;
 	ctx->started = call->result >= 0;
 	call->result = settle(ctx, call->result);
+	if (ctx->fatal && call->result >= 0) {
+		call->result = -EIO;
+		call->why = TAKE_PTR(ctx->fatal);
+	}
 	if (call->result == 0)
 		ctx->phase = WCORE_PHASE_UP;
-	if (call->result < 0)
+	if (call->result < 0 && !call->why)
 		call->why = explain(&err, call->result);
+	free(TAKE_PTR(ctx->fatal));
 	err_free(&err);
 }
 
@@ -468,6 +473,11 @@ void warren_fatal(struct warren_ctx *ctx, const char *fmt, ...)
 	str_vaddf(&text, fmt, ap);
 	va_end(ap);
 	wcore_log(LOG_ERR, "plugin `%s` cannot go on: %s", ctx->name, str_text(&text));
+	if (ctx->phase == WCORE_PHASE_START && !ctx->pending) {
+		free(ctx->fatal);
+		ctx->fatal = str_take(&text);
+		return;
+	}
 	ctx->pending = false;
 	call_send(ctx, -EIO, str_take(&text), fatal_home);
 }

@@ -53,6 +53,22 @@ static bool is_core_section(const char *name)
 	return false;
 }
 
+/* The plugin of the @i-th section; what is wrong with it is said at the section's place. */
+static const struct wcore_plugin *find_at(struct finder *finder, const struct wcore_config *config,
+					  size_t i, struct warren_err *err)
+{
+	const char *name = wcore_config_section_name(config, i);
+	struct err_at at = wcore_config_section_place(config, i);
+	struct warren_err own = ERR_INIT;
+	const struct wcore_plugin *plugin;
+
+	plugin = find_plugin(name, finder, &own);
+	if (!plugin)
+		err_add(err, &at, "%s", err_first(&own));
+	err_free(&own);
+	return plugin;
+}
+
 /* An item for each section that is a plugin's; one that cannot be loaded stays without. */
 static int load_sections(struct finder *finder, const struct wcore_config *config,
 			 struct wcore_plan *plan, struct warren_err *err)
@@ -71,7 +87,7 @@ static int load_sections(struct finder *finder, const struct wcore_config *confi
 
 		if (is_core_section(name))
 			continue;
-		plugin = find_plugin(name, finder, err);
+		plugin = find_at(finder, config, i, err);
 		if (!plugin)
 			rc = -EINVAL;
 		else
