@@ -60,7 +60,8 @@ static bool keep_names(struct wcore_config *cfg)
 
 	cfg->files = arena_alloc(&cfg->arena, cfg->tree->n_files * sizeof(*cfg->files));
 	cfg->names = arena_alloc(&cfg->arena, count * sizeof(*cfg->names));
-	if (!cfg->files || !cfg->names)
+	cfg->places = arena_alloc(&cfg->arena, count * sizeof(*cfg->places));
+	if (!cfg->files || !cfg->names || !cfg->places)
 		return false;
 	for (uint32_t i = 0; i < cfg->tree->n_files; i++) {
 		const char *name = cfg->tree->files[i];
@@ -71,9 +72,15 @@ static bool keep_names(struct wcore_config *cfg)
 	}
 	cfg->n_files = cfg->tree->n_files;
 	for (const struct ytree_node *n = count ? top->first : NULL; n; n = n->next) {
-		cfg->names[cfg->n_names] = arena_text(&cfg->arena, n->key, strlen(n->key));
-		if (!cfg->names[cfg->n_names++])
+		const char *name = arena_text(&cfg->arena, n->key, strlen(n->key));
+
+		if (!name)
 			return false;
+		if (n->file < cfg->n_files) {
+			cfg->places[cfg->n_names] = ytree_key_place(cfg->tree, n);
+			cfg->places[cfg->n_names].file = cfg->files[n->file];
+		}
+		cfg->names[cfg->n_names++] = name;
 	}
 	return true;
 }
@@ -131,9 +138,7 @@ const char *wcore_config_section_name(const struct wcore_config *cfg, size_t i)
 
 struct err_at wcore_config_section_place(const struct wcore_config *cfg, size_t i)
 {
-	const struct ytree_node *node = ytree_get(cfg->top, cfg->names[i]);
-
-	return node ? ytree_key_place(cfg->tree, node) : (struct err_at){ 0 };
+	return i < cfg->n_names ? cfg->places[i] : (struct err_at){ 0 };
 }
 
 static const struct warren_conf *find_section(const struct wcore_config *cfg, const char *name)
@@ -276,9 +281,7 @@ static bool add_args(struct args *a, const char *what, const struct wcore_conf_p
 	a->map = arg_node(a, YTREE_MAP, CONF_FILE_NONE);
 	if (!a->cfg->top || !a->map)
 		return false;
-	a->map->key = arena_text(&a->cfg->tree->arena, what, strlen(what));
-	if (!a->map->key)
-		return false;
+	a->map->key = what;
 	append(a->cfg->top, a->map);
 	for (size_t i = 0; i < count; i++) {
 		if (!add_arg(a, &pairs[i]))

@@ -61,7 +61,7 @@ struct wcore_config *wcore_config_parse(const struct wcore_conf_source *sources,
 
 /* Name of the @i-th section that the files have, in file order; NULL: the end. Before bind too. */
 const char *wcore_config_section_name(const struct wcore_config *cfg, size_t i);
-/* Where its key stands. Before bind only. */
+/* Where the key of that section stands, for err_add(). */
 struct err_at wcore_config_section_place(const struct wcore_config *cfg, size_t i);
 
 /*
@@ -80,11 +80,11 @@ enum {
 };
 
 /*
- * Checks the whole tree against @schemas (whose tables and texts must outlive @cfg) and makes the
- * values: every section of the files, and those ALWAYS bound. Runs the `check` of rows, then of
- * sections (only of those that have no error). @load NULL: secrets are not opened, and read as
- * NULL bytes; a `check` must bear that. 0 or -EINVAL with all errors in @err; @cfg is good for
- * unref only then. Frees the tree. Call once.
+ * Checks the whole tree against @schemas and makes the values. The array may go afterwards; tables
+ * and texts that it points to must outlive @cfg. Bound are every section of the files, and those
+ * that are ALWAYS bound. Runs the `check` of rows, then of sections (only of those that have no
+ * error). @load NULL: secrets are not opened, and read as NULL bytes; a `check` must bear that.
+ * 0 or -EINVAL with all errors in @err; @cfg is good for unref only then. Frees the tree. Call once.
  */
 int wcore_config_bind(struct wcore_config *cfg, const struct wcore_conf_schema *schemas,
 		      size_t count, uint32_t flags, wcore_secret_fn *load, void *arg,
@@ -119,9 +119,10 @@ struct wcore_conf_pair {
 	const char *value;		/* NULL: a flag given without value, "true" */
 };
 /*
- * Values of a command's arguments as one section called @what; a name that comes more often than
- * its row allows is an error, as are missing REQUIRED ones. Values are plain text, no YAML. NULL
- * with sentences ("--every: ...") in @err. Read with wcore_config_section(cfg, @what).
+ * Values of a command's arguments as one section called @what (which must outlive them, as must
+ * @rows); a name that comes more often than its row allows is an error, as are missing REQUIRED
+ * ones. Values are plain text, no YAML. NULL with sentences ("--every: ...") in @err. Read with
+ * wcore_config_section(cfg, @what).
  */
 struct wcore_config *wcore_conf_build(const char *what, const struct warren_table *rows,
 				      const struct wcore_conf_pair *pairs, size_t count,

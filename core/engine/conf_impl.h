@@ -35,7 +35,7 @@ struct conf_row {
 	struct conf_row *elem;		/* of MANY and KEYED */
 	const struct ytree_node *def;	/* what `def` parses to; valid while binding */
 	const struct warren_conf *def_scalar;	/* a default that is no container, bound once */
-	const struct wcore_conf_schema *schema;	/* of a row of the root, or NULL */
+	const char *implied_by;		/* of a section's row, or NULL */
 };
 struct conf_table {
 	struct conf_row *rows;
@@ -84,7 +84,8 @@ struct wcore_config {
 	uint32_t n_files;
 	bool overlay[YTREE_MAX_FILES];	/* the file is the overlay */
 	bool command;			/* arguments of a command, not files */
-	const char **names;		/* sections of the files */
+	const char **names;		/* sections of the files, and where they begin */
+	struct err_at *places;
 	size_t n_names;
 	struct conf_row root_row;
 	struct conf_table sections;

@@ -174,11 +174,9 @@ static void add_rest(struct str *out, const struct warren_conf *value, uint32_t 
 static void add_entry(struct str *out, const struct warren_conf *item, uint32_t flags,
 		      uint32_t columns)
 {
-	const struct wcore_conf_schema *schema = item->row->schema;
-
 	add_text(out, item->name, true);
 	str_addc(out, ':');
-	add_rest(out, item, flags, columns, schema ? schema->implied_by : NULL);
+	add_rest(out, item, flags, columns, item->row->implied_by);
 }
 
 static void add_element(struct str *out, const struct warren_conf *item, uint32_t flags,
@@ -247,10 +245,8 @@ static void add_origins_json(struct str *out, const struct warren_conf *value, u
 
 static bool is_section_shown(const struct warren_conf *section, uint32_t flags)
 {
-	const struct wcore_conf_schema *schema = section->row->schema;
-
 	return is_shown(section, flags) ||
-	       (section->shape != CONF_NONE && schema && schema->implied_by);
+	       (section->shape != CONF_NONE && section->row->implied_by);
 }
 
 void wcore_config_print(const struct wcore_config *cfg, uint32_t flags, struct str *out)

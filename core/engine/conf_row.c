@@ -149,7 +149,7 @@ void conf_section_compile(struct conf_bind *b, const struct wcore_conf_schema *s
 		.brief = schema->brief, .help = schema->help,
 	};
 
-	row->schema = schema;
+	row->implied_by = schema->implied_by;
 	row->opt = opt;
 	if (!(schema->flags & WCORE_SCHEMA_OPAQUE))
 		compile_row(b, &opt, schema->name, 0, row);

@@ -18,6 +18,7 @@
 #include "base/str.h"
 #include "base/util.h"
 #include "engine/builtins.h"
+#include "engine/conf.h"
 #include "engine/lane.h"
 #include "engine/table.h"
 
@@ -344,7 +345,12 @@ static void say_unknown(const char *name, const char *dir, struct warren_err *er
 {
 	AUTO(auto_free) char **names = wcore_plugin_scan(dir);
 	struct str_guess guess = { .word = name };
+	size_t n_core;
+	const struct wcore_conf_schema *core = wcore_core_schemas(&n_core);
 
+	/* It may have been meant as a section of the core. */
+	for (size_t i = 0; i < n_core; i++)
+		str_guess_try(&guess, core[i].name);
 	for (size_t i = 0; names && names[i]; i++)
 		str_guess_try(&guess, names[i]);
 	if (guess.best)

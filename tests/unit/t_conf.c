@@ -272,6 +272,9 @@ static void test_section_names(void **state)
 	assert_string_equal(wcore_config_section_name(cfg, 0), "web");
 	assert_string_equal(wcore_config_section_name(cfg, 2), "broken");
 	assert_null(wcore_config_section_name(cfg, 3));
+	assert_int_equal(wcore_config_section_place(cfg, 2).line, 3);
+	assert_string_equal(wcore_config_section_place(cfg, 2).file, "t.yaml");
+	assert_null(wcore_config_section_place(cfg, 3).file);
 	assert_null(wcore_config_section(cfg, "broken"));
 	wcore_config_unref(cfg);
 }
