@@ -32,6 +32,7 @@ enum {
 	HEARTBEAT_DEADLINE = 30000000,
 	RELOAD_DEADLINE = 60000000,
 	STOP_DEADLINE = 15000000,
+	END_DEADLINE = 2000000,		/* between the end of the conversation and of the process */
 	STABLE = 60000000,		/* up this long, its failures are forgotten */
 	BACKOFF_FIRST = 100000,
 	BACKOFF_LAST = 10000000,
@@ -232,6 +233,13 @@ int mon_engine_start(struct mon *mon, struct warren_err *err)
 	return 0;
 }
 
+static void close_conversation(struct mon_engine *engine)
+{
+	auto_close(&engine->fd);
+	engine->fd = -1;
+	engine->end_deadline = mon_now() + END_DEADLINE;
+}
+
 void mon_engine_kill(struct mon *mon, const char *why)
 {
 	struct mon_engine *engine = &mon->engine;
@@ -241,8 +249,7 @@ void mon_engine_kill(struct mon *mon, const char *why)
 	mon_log(LOG_ERR, "the engine (pid %d) %s: it is killed", engine->pid, why);
 	kill(engine->pid, SIGKILL);
 	/* Nothing that it may still have sent counts. */
-	auto_close(&engine->fd);
-	engine->fd = -1;
+	close_conversation(engine);
 }
 
 void mon_engine_stop(struct mon *mon)
@@ -473,10 +480,8 @@ void mon_engine_read(struct mon *mon)
 		if (got == 1)
 			continue;
 		if (got == 0) {
-			/* It is dying, or has closed the only thing that makes it useful. */
-			kill(engine->pid, SIGKILL);
-			auto_close(&engine->fd);
-			engine->fd = -1;
+			/* It ends; one that only closed its socket is of no use and is helped. */
+			close_conversation(engine);
 			return;
 		}
 		mon_engine_kill(mon, got == -EBADMSG ? "sent what is no message" :
@@ -550,8 +555,11 @@ uint64_t mon_engine_tick(struct mon *mon, uint64_t now)
 	}
 	if (engine->pid == 0)
 		return engine->restart;
-	if (engine->fd == -1)
-		return 0;	/* killed: its end is near */
+	if (engine->fd == -1) {
+		if (now >= engine->end_deadline)
+			mon_engine_kill(mon, "has left the conversation but did not end");
+		return engine->end_deadline;
+	}
 	if (engine->stopping) {
 		if (now >= engine->stop_deadline)
 			mon_engine_kill(mon, "did not stop in time");

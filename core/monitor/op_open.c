@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -179,6 +180,27 @@ static int connect_to(const char *path, struct warren_err *err)
 	return TAKE_FD(fd);
 }
 
+/*
+ * "{credential: NAME}" names a file that the service manager has put into a folder which only root
+ * can enter (systemd.exec(5), LoadCredential=).
+ */
+static int open_credential(const char *name, struct warren_err *err)
+{
+	const char *folder = getenv("CREDENTIALS_DIRECTORY");
+
+	if (!folder || !wpriv_name_valid(name) || strchr(name, '/'))
+		return wpriv_refuse(err, -ENOENT, "there is no credential \"%s\": give it to the "
+				    "service with LoadCredential=%s:PATH", name, name);
+	return open_below(folder, name, O_RDONLY, err);
+}
+
+static bool is_credential(const char *key)
+{
+	const char *dot = strrchr(key, '.');
+
+	return dot && strcmp(dot, ".credential") == 0;
+}
+
 int mon_op_open(struct mon *mon, const struct mon_request *req, struct mon_reply *reply,
 		struct warren_err *err)
 {
@@ -190,7 +212,9 @@ int mon_op_open(struct mon *mon, const struct mon_request *req, struct mon_reply
 	(void)mon;
 	if (!node)
 		return -ENOENT;
-	if (item->access == WARREN_CONNECT)
+	if (is_credential(item->key) && item->access == WARREN_READ && !item->name[0])
+		fd = open_credential(node->text, err);
+	else if (item->access == WARREN_CONNECT)
 		fd = connect_to(node->text, err);
 	else if (item->name[0])
 		fd = open_below(node->text, item->name, flags, err);
