@@ -23,6 +23,8 @@
 #include "engine/request.h"
 #include "engine/table.h"
 
+enum { GUESS = 64 };			/* bytes of a word of a path, with NUL */
+
 static int compare_paths(const void *a, const void *b)
 {
 	const struct wcore_cmd *x = a, *y = b;
@@ -158,6 +160,32 @@ static void end_usage(struct warren_reply *reply, const struct wcore_cmd *cmd,
 	warren_reply_end(reply, 2, str_text(&text));
 }
 
+/* The word after the first @known ones that was probably meant; *@best keeps it. */
+static void guess_word(const struct wcore_env *env, const struct wcore_request *request, size_t n,
+		       size_t known, struct str_guess *guess, char best[static GUESS])
+{
+	guess->word = request->argv[known];
+	for (size_t i = 0; i < env->cmds->count; i++) {
+		const char *path = env->cmds->v[i].row.path;
+		char word[GUESS] = "";
+		bool all;
+
+		if (wcore_cmd_hidden(&env->cmds->v[i]) ||
+		    common_words(path, request->argv, n, &all) != known)
+			continue;
+		for (size_t k = 0; k < known; k++)
+			path += strcspn(path, " ") + 1;
+		if (strcspn(path, " ") >= sizeof(word))
+			continue;
+		memcpy(word, path, strcspn(path, " "));
+		str_guess_try(guess, word);
+		if (guess->best == word) {
+			memcpy(best, word, GUESS);
+			guess->best = best;
+		}
+	}
+}
+
 /* No command is at the start of argv. */
 static void end_unknown(const struct wcore_env *env, const struct wcore_request *request,
 			struct warren_reply *reply)
@@ -165,6 +193,7 @@ static void end_unknown(const struct wcore_env *env, const struct wcore_request 
 	size_t n = leading_words(request), known = 0;
 	AUTO(str_free) struct str text = STR_INIT;
 	struct str_guess guess = { 0 };
+	char best[GUESS];
 
 	/* The words that begin some command, so that only the first wrong one is blamed. */
 	for (size_t i = 0; i < env->cmds->count; i++) {
@@ -181,22 +210,7 @@ static void end_unknown(const struct wcore_env *env, const struct wcore_request 
 			warren_reply_end(reply, 2, "that is only the beginning of a command");
 		return;
 	}
-	guess.word = request->argv[known];
-	for (size_t i = 0; i < env->cmds->count; i++) {
-		bool all;
-		const char *path = env->cmds->v[i].row.path;
-		char word[64] = "";
-
-		if (wcore_cmd_hidden(&env->cmds->v[i]) ||
-		    common_words(path, request->argv, n, &all) != known)
-			continue;
-		for (size_t k = 0; k < known; k++)
-			path += strcspn(path, " ") + 1;
-		if (strcspn(path, " ") < sizeof(word)) {
-			memcpy(word, path, strcspn(path, " "));
-			str_guess_try(&guess, word);
-		}
-	}
+	guess_word(env, request, n, known, &guess, best);
 	wcore_help_unknown(request->argv, known, &guess, &text);
 	warren_reply_end(reply, 2, str_text(&text));
 }

@@ -12,6 +12,7 @@
 #include "base/util.h"
 #include "engine/cmd.h"
 #include "engine/describe.h"
+#include "engine/reply.h"
 #include "engine/table.h"
 
 static const char *value_word(uint32_t type)
@@ -87,14 +88,28 @@ static bool has_rows(const struct warren_table *rows, bool operands)
 	return false;
 }
 
+/* What the form does not say already. */
+static void add_type(const struct warren_option *row, struct str *out)
+{
+	if (row->type == WARREN_BOOL)
+		return;
+	if (row->type != WARREN_ENUM)
+		wcore_describe_row(row, out);
+	else if (row->def)
+		str_addf(out, "default %s", row->def);
+}
+
 static void write_row_text(const struct warren_option *row, struct warren_reply *reply)
 {
 	AUTO(str_free) struct str form = STR_INIT;
 	AUTO(str_free) struct str type = STR_INIT;
+	bool typed;
 
 	add_form(row, &form);
-	wcore_describe_row(row, &type);
-	warren_reply_text(reply, "  %s\t%s (%s)", str_text(&form), row->brief, str_text(&type));
+	add_type(row, &type);
+	typed = type.len > 0;
+	warren_reply_text(reply, "  %s\t%s%s%s%s", str_text(&form), row->brief,
+			  typed ? " (" : "", str_text(&type), typed ? ")" : "");
 }
 
 static void write_row_data(const struct warren_option *row, struct warren_reply *reply)
@@ -158,9 +173,35 @@ static void write_rows_text(const struct wcore_cmd *cmd, bool operands, struct w
 			write_row_text(&row, reply);
 }
 
+/* A paragraph, wrapped between words. */
+static void write_wrapped(const char *text, uint32_t width, struct warren_reply *reply)
+{
+	AUTO(str_free) struct str line = STR_INIT;
+
+	while (*text) {
+		size_t len = strcspn(text, " \n");
+
+		if (line.len > 0 && line.len + 1 + len > width) {
+			warren_reply_text(reply, "%s", str_text(&line));
+			str_cut(&line, 0);
+		}
+		str_add(&line, line.len > 0 ? " " : "");
+		str_addn(&line, text, len);
+		text += len;
+		if (*text == '\n') {
+			warren_reply_text(reply, "%s", str_text(&line));
+			str_cut(&line, 0);
+		}
+		text += *text != '\0';
+	}
+	if (line.len > 0)
+		warren_reply_text(reply, "%s", str_text(&line));
+}
+
 void wcore_help_command(const struct wcore_cmd *cmd, struct warren_reply *reply)
 {
 	AUTO(str_free) struct str usage = STR_INIT;
+	uint32_t width = wcore_reply_width(reply);
 
 	if (warren_reply_json(reply)) {
 		write_data(cmd, reply);
@@ -168,8 +209,10 @@ void wcore_help_command(const struct wcore_cmd *cmd, struct warren_reply *reply)
 	}
 	wcore_help_usage(cmd, &usage);
 	warren_reply_text(reply, "Usage: %s\n\n%s", str_text(&usage), cmd->row.brief);
-	if (cmd->row.help)
-		warren_reply_text(reply, "\n%s", cmd->row.help);
+	if (cmd->row.help) {
+		warren_reply_text(reply, "%s", "");
+		write_wrapped(cmd->row.help, width ? width : 80, reply);
+	}
 	if (has_rows(&cmd->row.args, true)) {
 		warren_reply_text(reply, "\nOperands:");
 		write_rows_text(cmd, true, reply);
