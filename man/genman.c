@@ -34,10 +34,23 @@ struct genman {
 	struct str out;
 };
 
+/* Text for the manual; mdoc wants each sentence on a line of its own. */
 static void add_text(struct str *out, const char *text)
 {
-	wcore_describe_escape_mdoc(text, out);
-	str_addc(out, '\n');
+	while (*text) {
+		const char *end = strstr(text, ". ");
+		size_t len = end ? (size_t)(end - text) + 1 : strlen(text);
+		AUTO(auto_free) char *sentence = strndup(text, len);
+
+		if (!sentence) {
+			out->failed = true;
+			return;
+		}
+		wcore_describe_escape_mdoc(sentence, out);
+		str_addc(out, '\n');
+		text += len;
+		text += strspn(text, " ");
+	}
 }
 
 /* ".It Fl -name Ar VALUE" */
@@ -152,8 +165,18 @@ static void part_sections(struct genman *g)
 	}
 }
 
+/* What a build without plugins says, since a list must not be empty. */
+static bool no_plugins(struct genman *g)
+{
+	if (g->installed.count == 0)
+		str_add(&g->out, "This build has no plugins.\n");
+	return g->installed.count == 0;
+}
+
 static void part_metrics(struct genman *g)
 {
+	if (no_plugins(g))
+		return;
 	str_add(&g->out, ".Bl -tag -width Ds\n");
 	for (size_t i = 0; i < g->installed.count; i++) {
 		const struct warren_plugin *desc = &g->installed.plugins[i]->desc;
@@ -183,6 +206,8 @@ static void add_ports(struct str *out, const char *verb, const struct warren_tab
 
 static void part_plugins(struct genman *g)
 {
+	if (no_plugins(g))
+		return;
 	str_add(&g->out, ".Bl -tag -width Ds\n");
 	for (size_t i = 0; i < g->installed.count; i++) {
 		const struct warren_plugin *desc = &g->installed.plugins[i]->desc;

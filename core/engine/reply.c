@@ -205,23 +205,28 @@ static size_t colour_len(const char *s, size_t len)
 /* Appends @text without what could play tricks on a terminal: names come from peers. */
 static void add_clean(struct str *out, const char *text, size_t len, bool colour)
 {
-	for (size_t i = 0; i < len; i++) {
-		size_t n = colour_len(text + i, len - i);
-		unsigned char b = (unsigned char)text[i];
+	size_t plain = 0;		/* bytes before @i that are fine and not yet added */
 
-		if (n > 0) {
-			if (colour)
-				str_addn(out, text + i, n);
-			i += n - 1;
-		} else if ((b < 0x20 && b != '\t' && b != '\n') || b == 0x7f) {
-			str_addc(out, '?');
-		} else if (b == 0xc2 && i + 1 < len && (unsigned char)text[i + 1] < 0xa0) {
-			str_addc(out, '?');	/* U+0080 to U+009F: controls as well */
-			i++;
-		} else {
-			str_addc(out, text[i]);
+	for (size_t i = 0; i < len; i++) {
+		unsigned char b = (unsigned char)text[i];
+		bool c1 = b == 0xc2 && i + 1 < len && (unsigned char)text[i + 1] < 0xa0;
+		size_t n;
+
+		if ((b >= 0x20 && b != 0x7f && !c1) || b == '\t' || b == '\n') {
+			plain++;
+			continue;
 		}
+		str_addn(out, text + i - plain, plain);
+		plain = 0;
+		n = colour_len(text + i, len - i);
+		if (n > 0 && colour)
+			str_addn(out, text + i, n);
+		else if (n == 0)
+			str_addc(out, '?');
+		/* U+0080 to U+009F, two bytes, are controls as well. */
+		i += n > 0 ? n - 1 : c1;
 	}
+	str_addn(out, text + len - plain, plain);
 }
 
 static void write_heading(struct warren_reply *reply)
