@@ -321,7 +321,8 @@ static const char *ask(struct fixture *f, const char *line)
 	client_send(&c, line);
 	client_send(&c, "\n");
 	snprintf(answer, sizeof(answer), "%s", client_wait(f, &c, "}\n"));
-	if (!strstr(answer, "\"end\"") && !strstr(answer, "\"local\"") && !strstr(answer, "\"open\""))
+	if (!strstr(answer, "\"end\"") && !strstr(answer, "\"local\"") &&
+	    !strstr(answer, "\"open\""))
 		snprintf(answer, sizeof(answer), "%s", client_wait(f, &c, "\"end\""));
 	client_close(&c);
 	for (int i = 0; i < 3; i++)
@@ -363,7 +364,8 @@ static void test_core_verbs(void **state)
 	expect_in(ask(f, "{\"argv\":[\"log\",\"level\"]}"), "probe    debug");
 	expect_in(ask(f, "{\"argv\":[\"log\",\"level\",\"probe\",\"loud\"]}"),
 		  "warren log level: \\\"loud\\\" is no level");
-	expect_in(ask(f, "{\"argv\":[\"log\",\"level\",\"nothing\"]}"), "no plugin \\\"nothing\\\"");
+	expect_in(ask(f, "{\"argv\":[\"log\",\"level\",\"nothing\"]}"),
+		  "no plugin \\\"nothing\\\"");
 	expect_in(ask(f, "{\"argv\":[\"log\",\"level\",\"probe\",\"default\"]}"), "\"exit\":0");
 	expect_in(ask(f, "{\"argv\":[\"reload\"]}"), "without a monitor");
 }
