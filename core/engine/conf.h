@@ -83,8 +83,9 @@ enum {
  * Checks the whole tree against @schemas and makes the values. The array may go afterwards; tables
  * and texts that it points to must outlive @cfg. Bound are every section of the files, and those
  * that are ALWAYS bound. Runs the `check` of rows, then of sections (only of those that have no
- * error). @load NULL: secrets are not opened, and read as NULL bytes; a `check` must bear that. 0 or
- * -EINVAL with all errors in @err; @cfg is good for unref only then. Frees the tree. Call once.
+ * error). @load NULL: secrets are not opened, and read as NULL bytes; a `check` must bear that.
+ * 0 or -EINVAL with all errors in @err; @cfg is good for unref only then. Frees the tree, so it
+ * is called once.
  */
 int wcore_config_bind(struct wcore_config *cfg, const struct wcore_conf_schema *schemas,
 		      size_t count, uint32_t flags, wcore_secret_fn *load, void *arg,

@@ -79,12 +79,16 @@ static void add_limits(const struct warren_option *row, struct str *out)
 		number.type = WARREN_INT;
 		unit = " bytes";
 	}
-	str_add(out, ", ");
-	conf_number_format(&number, row->min, out);
-	if (row->max != row->min) {
-		str_add(out, " to ");
-		conf_number_format(&number, row->max, out);
+	if (row->min == 0 && *unit) {
+		str_add(out, ", at most ");
+	} else {
+		str_add(out, ", ");
+		conf_number_format(&number, row->min, out);
+		if (row->max != row->min)
+			str_add(out, " to ");
 	}
+	if (row->max != row->min)
+		conf_number_format(&number, row->max, out);
 	str_add(out, unit);
 }
 

@@ -208,6 +208,7 @@ static void test_rows(void **state)
 	const struct warren_option words = {
 		.type = WARREN_ENUM, .flags = WARREN_KEYED | WARREN_MANY, .values = values,
 	};
+	const struct warren_option file = { .type = WARREN_FD_IN, .max = 4096 };
 	const struct warren_option unknown = { .type = 99 };
 
 	(void)state;
@@ -215,6 +216,7 @@ static void test_rows(void **state)
 	check_row(&ports, "list of numbers, 1 to 65535");
 	check_row(&key, "text, 44 bytes");
 	check_row(&words, "map of names to lists of choices: a | b");
+	check_row(&file, "file to read, at most 4096 bytes");
 	check_row(&unknown, "unknown");
 }
 
