@@ -350,7 +350,7 @@ static struct wcore_config *make_config(const char *yaml)
 				      *yaml ? ", " : "", yaml);
 	config = wcore_config_parse(&source, 1, &err);
 	if (!config)
-		fprintf(stderr, "%s\n", err_text(&err));
+		fprintf(stderr, "%s\n", err_first(&err));
 	REQUIRE(config);
 	err_free(&err);
 	return config;
@@ -406,13 +406,13 @@ static void *node_run(void *arg)
 	impl->monitor_fd = pair[0];
 	node->engine = wcore_engine_new(&options, &err);
 	if (!node->engine)
-		fprintf(stderr, "%s\n", err_text(&err));
+		fprintf(stderr, "%s\n", err_first(&err));
 	REQUIRE(node->engine);
 	monitor_hello(node);
 	REQUIRE(pthread_create(&impl->monitor, NULL, monitor_run, node) == 0);
 	impl->priv = wcore_priv_attach(node->engine, pair[1], &handlers, &err);
 	if (!impl->priv)
-		fprintf(stderr, "%s\n", err_text(&err));
+		fprintf(stderr, "%s\n", err_first(&err));
 	REQUIRE(impl->priv && wcore_priv_start(impl->priv) == 0);
 	close(wcore_priv_take_control(impl->priv));
 	wcore_priv_take_files(impl->priv, &files);
