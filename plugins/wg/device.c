@@ -706,7 +706,6 @@ int wg_device_start(struct wg_device *dev, struct warren_err *err)
 
 void wg_device_stop(struct wg_device *dev)
 {
-	struct warren_priv_close close_tun = { .op = WARREN_OP_TUN, .handle = dev->tun_handle };
 	struct wg_peer *peer;
 
 	if (dev->worker)
@@ -727,9 +726,7 @@ void wg_device_stop(struct wg_device *dev)
 	wg_sockets_close(atomic_exchange(&dev->sockets, NULL));
 	if (dev->tun_fd != -1) {
 		close(dev->tun_fd);
-		if (dev->tun_handle)
-			warren_priv(dev->ctx, WARREN_OP_CLOSE, &close_tun, sizeof(close_tun), NULL,
-				    NULL);
+		wg_give_back(dev, WARREN_OP_TUN, dev->tun_handle);
 	}
 	dev->tun_fd = -1;
 	if (dev->stats.stat[0])

@@ -114,6 +114,8 @@ struct wg_sockets *wg_sockets_open(struct wg_device *dev, const struct wg_option
 				   struct warren_err *err);
 /* Closes descriptors and gives the monitor's copies back. NULL is allowed. */
 void wg_sockets_close(struct wg_sockets *sockets);
+/* sockets.c, lane. CLOSE of the monitor's copy; @handle 0: there is none. */
+void wg_give_back(struct wg_device *dev, uint32_t op, uint32_t handle);
 
 struct wg_foreign_taker {
 	struct wg_device *device;

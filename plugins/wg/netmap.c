@@ -202,7 +202,6 @@ static int add_peer(struct change *change, const struct warren_node *node)
 	if (!peer)
 		return -ENOMEM;
 	peer->node_id = node->id;
-	peer->stamp = change->map->serial;
 	set_endpoint(peer, node);
 	wg_peer_settings(peer, node, change->now);
 	return insert_prefixes(change, peer, node);
@@ -241,82 +240,90 @@ static int change_peer(struct change *change, struct wg_peer *peer,
 	return 0;
 }
 
-/* From @before to @after; either may be NULL, or one that takes no part. */
-static int apply_node(struct change *change, const struct warren_node *before,
+static bool keeps_key(const struct wg_device *dev, const struct warren_node *before,
 		      const struct warren_node *after)
 {
+	return is_peer(dev, before) && is_peer(dev, after) &&
+	       !memcmp(&before->key, &after->key, sizeof(before->key));
+}
+
+/* The same key under another id, in one change: the peer stays, with all its sessions. */
+static int keep_peer(struct change *change, struct wg_peer *peer, const struct warren_node *node)
+{
+	for (uint32_t i = 0; i < change->n_gone; i++) {
+		if (change->gone[i] == peer)
+			change->gone[i] = change->gone[--change->n_gone];
+	}
+	peer->node_id = node->id;
+	set_endpoint(peer, node);
+	wg_peer_settings(peer, node, change->now);
+	return insert_prefixes(change, peer, node);
+}
+
+/*
+ * From @before to @after, in two passes over all nodes: either may be NULL, or a node that takes no
+ * part. What goes is taken out first, so that a key can move from one node to another.
+ */
+typedef int step_fn(struct change *change, const struct warren_node *before,
+		    const struct warren_node *after);
+
+static int take_out(struct change *change, const struct warren_node *before,
+		    const struct warren_node *after)
+{
+	if (!is_peer(change->dev, before) || keeps_key(change->dev, before, after))
+		return 0;
+	return remove_peer(change, before);
+}
+
+static int put_in(struct change *change, const struct warren_node *before,
+		  const struct warren_node *after)
+{
 	struct wg_device *dev = change->dev;
-	bool was = is_peer(dev, before), is = is_peer(dev, after);
 	struct wg_peer *peer;
 
-	if (was && (!is || memcmp(&before->key, &after->key, sizeof(before->key)))) {
-		if (remove_peer(change, before) < 0)
-			return -ENOMEM;
-		was = false;
-	}
-	if (!is)
+	if (!is_peer(dev, after))
 		return 0;
 	peer = wg_peers_find(&dev->peers, after->key.bytes);
-	if (was && peer && peer->node_id == after->id) {
-		peer->stamp = change->map->serial;
+	if (!peer)
+		return add_peer(change, after);
+	if (!peer->node_id)
+		return keep_peer(change, peer, after);
+	if (peer->node_id == after->id && keeps_key(dev, before, after))
 		return change_peer(change, peer, before, after);
-	}
-	if (peer && peer->node_id) {
-		warren_log_limit(dev->ctx, &dev->log_map, LOG_WARNING,
-				 "the map has two nodes with the key of %s; the first one counts",
-				 after->name ? after->name : "?");
-		return 0;
-	}
-	if (peer) {
-		/* Same key under another id, in one change: it stays, with all its sessions. */
-		for (uint32_t i = 0; i < change->n_gone; i++) {
-			if (change->gone[i] == peer)
-				change->gone[i] = change->gone[--change->n_gone];
-		}
-		peer->node_id = after->id;
-		peer->stamp = change->map->serial;
-		set_endpoint(peer, after);
-		wg_peer_settings(peer, after, change->now);
-		return insert_prefixes(change, peer, after);
-	}
-	return add_peer(change, after);
+	warren_log_limit(dev->ctx, &dev->log_map, LOG_WARNING,
+			 "the map has two nodes with the key of %s; the first one counts",
+			 after->name ? after->name : "?");
+	return 0;
 }
 
 /*
  * ---- A whole map ----
  */
 
-static int apply_changes(struct change *change)
+static int each_change(struct change *change, step_fn *step)
 {
 	const struct warren_netmap *map = change->map;
 	int r = 0;
 
-	/* What goes first, so that a key or prefix can move from one node to another. */
-	for (uint32_t i = 0; !r && i < map->n_changes; i++) {
-		if (!map->changes[i].after)
-			r = apply_node(change, map->changes[i].before, NULL);
-	}
-	for (uint32_t i = 0; !r && i < map->n_changes; i++) {
-		if (map->changes[i].after)
-			r = apply_node(change, map->changes[i].before, map->changes[i].after);
-	}
+	for (uint32_t i = 0; !r && i < map->n_changes; i++)
+		r = step(change, map->changes[i].before, map->changes[i].after);
 	return r;
 }
 
-static int apply_snapshot(struct change *change)
+static int each_difference(struct change *change, step_fn *step)
 {
 	const struct warren_netmap *map = change->map, *old = change->dev->map;
 	int r = 0;
 
 	for (uint32_t i = 0; !r && old && i < old->n_peers; i++) {
 		if (!wg_netmap_node(map, old->peers[i]->id))
-			r = apply_node(change, old->peers[i], NULL);
+			r = step(change, old->peers[i], NULL);
 	}
 	for (uint32_t i = 0; !r && i < map->n_peers; i++) {
 		const struct warren_node *before = wg_netmap_node(old, map->peers[i]->id);
 
 		if (before != map->peers[i])
-			r = apply_node(change, before, map->peers[i]);
+			r = step(change, before, map->peers[i]);
 	}
 	return r;
 }
@@ -335,13 +342,17 @@ int wg_netmap_apply(struct wg_device *dev, const struct warren_netmap *map)
 		.trie = atomic_load_explicit(&dev->allowed, memory_order_relaxed),
 	};
 	const struct warren_netmap *old = dev->map;
+	int (*each)(struct change *change, step_fn *step);
 	int r;
 
 	change.gone = calloc(dev->peers.count + 1, sizeof(*change.gone));
 	if (!change.gone)
 		return -ENOMEM;
 	wg_allowedips_begin(change.trie);
-	r = continues(dev, map) ? apply_changes(&change) : apply_snapshot(&change);
+	each = continues(dev, map) ? each_change : each_difference;
+	r = each(&change, take_out);
+	if (!r)
+		r = each(&change, put_in);
 	if (r < 0)
 		wg_allowedips_abort(change.trie);
 	else if (!change.rebuild)

@@ -90,7 +90,6 @@ struct wg_peer {
 	struct wg_device *device;
 	uint8_t key[32];
 	int64_t node_id;		/* in the current snapshot */
-	uint64_t stamp;			/* serial of the snapshot that has it */
 	struct wg_live *live;		/* NULL: idle */
 	uint32_t endpoint_next;		/* candidate for the next retry */
 	struct warren_addrport proved;	/* the last address it roamed to; family 0: none */

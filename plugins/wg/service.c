@@ -227,11 +227,14 @@ static int service_inject(void *self, uint32_t region, const uint8_t peer_key[32
 
 	if (len > bulk->message_max) {
 		wg_count(&dev->counts, WG_C_TOO_LARGE, 1);
+		wg_counts_flush(&dev->counts, &dev->stats);
 		return -EMSGSIZE;
 	}
 	slot = wg_ring_claim_over(bulk->inject, &dropped);
-	if (dropped || !slot)
+	if (dropped || !slot) {
 		wg_count(&dev->counts, WG_C_IN_INJECT_FULL, dropped + !slot);
+		wg_counts_flush(&dev->counts, &dev->stats);
+	}
 	if (!slot)
 		return -EAGAIN;
 	slot->kind = WG_INJECT_RELAY;

@@ -120,12 +120,20 @@ struct wg_sockets *wg_sockets_open(struct wg_device *dev, const struct wg_option
 	return sockets;
 }
 
-static void closed(struct warren_ctx *ctx, const struct warren_priv_answer *answer, void *arg)
+static void given_back(struct warren_ctx *ctx, const struct warren_priv_answer *answer, void *arg)
 {
 	(void)arg;
 	if (answer->result < 0)
-		warren_log(ctx, LOG_WARNING, "the monitor did not give a UDP port back: %s",
+		warren_log(ctx, LOG_WARNING, "the monitor did not give back what we had: %s",
 			   answer->error ? answer->error : strerror(-answer->result));
+}
+
+void wg_give_back(struct wg_device *dev, uint32_t op, uint32_t handle)
+{
+	struct warren_priv_close request = { .op = op, .handle = handle };
+
+	if (handle)
+		warren_priv(dev->ctx, WARREN_OP_CLOSE, &request, sizeof(request), given_back, NULL);
 }
 
 void wg_sockets_close(struct wg_sockets *sockets)
@@ -133,17 +141,10 @@ void wg_sockets_close(struct wg_sockets *sockets)
 	if (!sockets)
 		return;
 	for (int which = 0; which < 2; which++) {
-		struct warren_priv_close request = {
-			.op = WARREN_OP_SOCKET,
-			.handle = sockets->handle[which],
-		};
-
 		if (sockets->fd[which] == -1)
 			continue;
 		close(sockets->fd[which]);
-		if (sockets->handle[which])
-			warren_priv(sockets->device->ctx, WARREN_OP_CLOSE, &request,
-				    sizeof(request), closed, NULL);
+		wg_give_back(sockets->device, WARREN_OP_SOCKET, sockets->handle[which]);
 	}
 	free(sockets);
 }
