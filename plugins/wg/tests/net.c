@@ -1,27 +1,19 @@
 /*
- * The nodes of net.h. The stand-in for the monitor answers the four operations that `wg` uses with
- * real descriptors; everything above it is the real engine and the real plugin.
+ * The nodes of net.h: the real engine and the real plugin over net_monitor.c, with two plugins of
+ * the test.
  */
-#include "net.h"
-
-#include <arpa/inet.h>
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
-#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <sodium.h>
 
-#include <warren/priv.h>
 #include <warren/service/identity.h>
 
 #include "base/err.h"
@@ -31,139 +23,11 @@
 #include "engine/plugin_load.h"
 #include "engine/priv_client.h"
 #include "engine/stat.h"
-#include "priv/channel.h"
-
-#define REQUIRE(x)									\
-	do {										\
-		if (!(x)) {								\
-			fprintf(stderr, "%s:%d: %s is false\n", __FILE__, __LINE__, #x);	\
-			abort();							\
-		}									\
-	} while (0)
+#include "net_impl.h"
 
 extern const struct warren_plugin warren_plugin_wg;
 
-struct net_impl {
-	pthread_t thread, monitor;
-	int monitor_fd;
-	struct wcore_priv *priv;
-	sem_t ready;
-	char *yaml;
-	_Atomic bool stop;
-};
-
-static _Thread_local struct net_node *here;	/* the node whose engine runs on this thread */
-
-/*
- * ---- The monitor ----
- */
-
-static int open_udp(const struct warren_priv_socket *request, int64_t *port)
-{
-	int family = request->family == 6 ? AF_INET6 : AF_INET, one = 1;
-	int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = htons(request->bind.port) };
-	struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = htons(request->bind.port) };
-	socklen_t len = family == AF_INET6 ? sizeof(v6) : sizeof(v4);
-	struct sockaddr *name = family == AF_INET6 ? (struct sockaddr *)&v6 : (struct sockaddr *)&v4;
-
-	if (fd == -1)
-		return -errno;
-	memcpy(&v6.sin6_addr, request->bind.addr.bytes, 16);
-	memcpy(&v4.sin_addr, request->bind.addr.bytes, 4);
-	if (family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
-	if (bind(fd, name, len) == -1 || getsockname(fd, name, &len) == -1) {
-		int r = -errno;
-
-		close(fd);
-		return r;
-	}
-	*port = ntohs(family == AF_INET6 ? v6.sin6_port : v4.sin_port);
-	return fd;
-}
-
-static int open_tun(struct net_node *node)
-{
-	int pair[2], size = 4 << 20;
-
-	REQUIRE(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, pair) == 0);
-	for (int i = 0; i < 2; i++) {
-		setsockopt(pair[i], SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size));
-		setsockopt(pair[i], SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
-	}
-	node->tun = pair[0];
-	return pair[1];
-}
-
-static void answer(struct net_node *node, const struct wpriv_msg *msg)
-{
-	const struct wpriv_request *request = (const void *)msg->data;
-	const uint8_t *items = msg->data + sizeof(*request);
-	struct wpriv_answer reply = { 0 };
-	struct wpriv_head head = { .type = WPRIV_ANSWER, .seq = msg->head.seq };
-	struct wpriv_part part = { &reply, sizeof(reply) };
-	struct warren_priv_socket socket_request;
-	int fd = -1, r;
-
-	switch (request->op) {
-	case WARREN_OP_TUN:
-		fd = open_tun(node);
-		reply.value = 7;
-		reply.handle = 1;
-		break;
-	case WARREN_OP_SOCKET:
-		memcpy(&socket_request, items, sizeof(socket_request));
-		fd = open_udp(&socket_request, &reply.value);
-		reply.handle = 2;
-		if (fd < 0)
-			head.result = fd;
-		break;
-	default:
-		break;
-	}
-	r = wpriv_send(node->impl->monitor_fd, &head, &part, 1, &fd, fd >= 0);
-	REQUIRE(r == 0 || r == -EPIPE);	/* it may have gone after its last request */
-	if (fd >= 0)
-		close(fd);
-}
-
-static void *monitor_run(void *arg)
-{
-	struct net_node *node = arg;
-	_Alignas(16) static _Thread_local uint8_t buf[WPRIV_MSG_MAX];
-	struct pollfd pfd = { node->impl->monitor_fd, POLLIN, 0 };
-	struct wpriv_msg msg;
-
-	for (;;) {
-		int r;
-
-		poll(&pfd, 1, -1);
-		r = wpriv_recv(node->impl->monitor_fd, buf, &msg);
-		if (r == -EAGAIN)
-			continue;
-		if (r <= 0)
-			return NULL;
-		if (msg.head.type == WPRIV_REQUEST)
-			answer(node, &msg);
-		wpriv_msg_close(&msg);
-	}
-}
-
-static void monitor_hello(struct net_node *node)
-{
-	struct wpriv_hello hello = {
-		.version = WPRIV_VERSION, .generation = 1, .log_level = UINT32_MAX,
-	};
-	struct wpriv_head head = { .type = WPRIV_HELLO };
-	struct wpriv_part part = { &hello, sizeof(hello) };
-	int control = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	snprintf(hello.state, sizeof(hello.state), "%s", node->state);
-	snprintf(hello.config, sizeof(hello.config), "test.yaml");
-	REQUIRE(wpriv_send(node->impl->monitor_fd, &head, &part, 1, &control, 1) == 0);
-	close(control);
-}
+static _Thread_local struct net_node *here; /* the node whose engine runs on this thread */
 
 /*
  * ---- The plugin `fixture`: identity and map ----
@@ -175,14 +39,17 @@ static void fixture_public(void *self, enum warren_key_kind kind, uint8_t out[32
 	memcpy(out, ((struct net_node *)self)->public_key, 32);
 }
 
-static int fixture_dh(void *self, enum warren_key_kind kind, const uint8_t peer[32], uint8_t out[32])
+static int fixture_dh(void *self, enum warren_key_kind kind, const uint8_t peer[32],
+		      uint8_t out[32])
 {
 	(void)kind;
 	return crypto_scalarmult(out, ((struct net_node *)self)->private_key, peer) ? -EINVAL : 0;
 }
 
 static const struct warren_identity_ops identity_ops = {
-	.size = sizeof(identity_ops), .public_key = fixture_public, .dh = fixture_dh,
+	.size = sizeof(identity_ops),
+	.public_key = fixture_public,
+	.dh = fixture_dh,
 };
 
 static const struct warren_netmap *fixture_current(void *self)
@@ -193,7 +60,9 @@ static const struct warren_netmap *fixture_current(void *self)
 }
 
 static const struct warren_netmap_ops netmap_ops = {
-	.size = sizeof(netmap_ops), .current = fixture_current, .provider = "fixture",
+	.size = sizeof(netmap_ops),
+	.current = fixture_current,
+	.provider = "fixture",
 };
 
 static int fixture_start(struct warren_ctx *ctx, const struct warren_conf *conf,
@@ -217,17 +86,25 @@ static const struct warren_topic fixture_topics[] = {
 	{ .name = "identity", .flags = WARREN_STICKY, .brief = "Keys." },
 };
 static const struct warren_plugin fixture_plugin = {
-	.magic = WARREN_ABI_MAGIC, .abi_major = WARREN_ABI_MAJOR, .abi_minor = WARREN_ABI_MINOR,
-	.size = sizeof(struct warren_plugin), .name = "fixture", .version = "1", .license = "ISC",
-	.brief = "Identity and map.", .offers = WARREN_TABLE(fixture_offers),
-	.topics = WARREN_TABLE(fixture_topics), .start = fixture_start,
+	.magic = WARREN_ABI_MAGIC,
+	.abi_major = WARREN_ABI_MAJOR,
+	.abi_minor = WARREN_ABI_MINOR,
+	.size = sizeof(struct warren_plugin),
+	.name = "fixture",
+	.version = "1",
+	.license = "ISC",
+	.brief = "Identity and map.",
+	.offers = WARREN_TABLE(fixture_offers),
+	.topics = WARREN_TABLE(fixture_topics),
+	.start = fixture_start,
 };
 
 /*
  * ---- The plugin `probe`: paths, relay and filter ----
  */
 
-static int probe_start(struct warren_ctx *ctx, const struct warren_conf *conf, struct warren_err *err)
+static int probe_start(struct warren_ctx *ctx, const struct warren_conf *conf,
+		       struct warren_err *err)
 {
 	const void *ops;
 	void *self;
@@ -245,9 +122,15 @@ static const struct warren_port probe_needs[] = {
 	{ .name = "dataplane", .minor = 1, .brief = "Packets." },
 };
 static const struct warren_plugin probe_plugin = {
-	.magic = WARREN_ABI_MAGIC, .abi_major = WARREN_ABI_MAJOR, .abi_minor = WARREN_ABI_MINOR,
-	.size = sizeof(struct warren_plugin), .name = "probe", .version = "1", .license = "ISC",
-	.brief = "Plays paths, relay and filter.", .needs = WARREN_TABLE(probe_needs),
+	.magic = WARREN_ABI_MAGIC,
+	.abi_major = WARREN_ABI_MAJOR,
+	.abi_minor = WARREN_ABI_MINOR,
+	.size = sizeof(struct warren_plugin),
+	.name = "probe",
+	.version = "1",
+	.license = "ISC",
+	.brief = "Plays paths, relay and filter.",
+	.needs = WARREN_TABLE(probe_needs),
 	.start = probe_start,
 };
 
@@ -312,8 +195,11 @@ static void probe_relay_out(void *arg, uint32_t region, const uint8_t peer[32], 
 }
 
 static const struct warren_path_events path_events = {
-	.size = sizeof(path_events), .proved = probe_proved, .session = probe_session,
-	.wanted = probe_wanted, .relay_out = probe_relay_out,
+	.size = sizeof(path_events),
+	.proved = probe_proved,
+	.session = probe_session,
+	.wanted = probe_wanted,
+	.relay_out = probe_relay_out,
 };
 
 static void probe_foreign(struct net_node *node, uint32_t class_, uint32_t vni, const uint8_t *data,
@@ -327,12 +213,12 @@ static void probe_foreign(struct net_node *node, uint32_t class_, uint32_t vni, 
 	memcpy(f->data, data, len < sizeof(f->data) ? len : sizeof(f->data));
 }
 
-#define FOREIGN_FN(name, class_)								\
-	static void name(void *arg, const struct warren_addrport *from, uint32_t vni,		\
-			 const uint8_t *data, size_t len)					\
-	{											\
-		(void)from;									\
-		probe_foreign(arg, class_, vni, data, len);					\
+#define FOREIGN_FN(name, class_) \
+	static void name(void *arg, const struct warren_addrport *from, uint32_t vni, \
+			 const uint8_t *data, size_t len) \
+	{ \
+		(void)from; \
+		probe_foreign(arg, class_, vni, data, len); \
 	}
 FOREIGN_FN(foreign_stun, WARREN_FOREIGN_STUN)
 FOREIGN_FN(foreign_disco, WARREN_FOREIGN_DISCO)
@@ -349,7 +235,8 @@ static struct wcore_config *make_config(const char *yaml)
 	struct wcore_conf_source source = { .name = "test.yaml", .bytes = text, .fd = -1 };
 	struct wcore_config *config;
 
-	source.len = (size_t)snprintf(text, sizeof(text), "fixture: {}\nprobe: {}\nwg: {port: 0%s%s}\n",
+	source.len = (size_t)snprintf(text, sizeof(text),
+				      "fixture: {}\nprobe: {}\nwg: {port: 0%s%s}\n",
 				      *yaml ? ", " : "", yaml);
 	config = wcore_config_parse(&source, 1, &err);
 	if (!config)
@@ -389,7 +276,9 @@ static void ignore(struct wcore_engine *engine)
 }
 
 static const struct wcore_priv_handlers handlers = {
-	.reload = ignore_reload, .stop = ignore, .lost = ignore,
+	.reload = ignore_reload,
+	.stop = ignore,
+	.lost = ignore,
 };
 
 static void *node_run(void *arg)
@@ -398,7 +287,8 @@ static void *node_run(void *arg)
 	struct net_impl *impl = node->impl;
 	struct warren_err err = ERR_INIT;
 	struct wcore_engine_options options = {
-		.extra = plugins(), .state_dir = open(node->state, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+		.extra = plugins(),
+		.state_dir = open(node->state, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
 		.state_shown = node->state,
 	};
 	struct wcore_priv_files files;
@@ -412,8 +302,8 @@ static void *node_run(void *arg)
 	if (!node->engine)
 		fprintf(stderr, "%s\n", err_first(&err));
 	REQUIRE(node->engine);
-	monitor_hello(node);
-	REQUIRE(pthread_create(&impl->monitor, NULL, monitor_run, node) == 0);
+	net_monitor_hello(node);
+	REQUIRE(pthread_create(&impl->monitor, NULL, net_monitor_run, node) == 0);
 	impl->priv = wcore_priv_attach(node->engine, pair[1], &handlers, &err);
 	if (!impl->priv)
 		fprintf(stderr, "%s\n", err_first(&err));
@@ -567,7 +457,7 @@ static void reload_run(struct net_node *node, void *arg)
 	wcore_engine_apply_take(node->engine, make_config(call->yaml), reloaded, call);
 }
 
-static void pause_ms(int ms)
+void net_pause(int ms)
 {
 	struct timespec t = { ms / 1000, ms % 1000 * 1000000L };
 
@@ -580,7 +470,7 @@ int net_reload(struct net_node *node, const char *yaml, char **text)
 
 	net_call(node, reload_run, &call);
 	for (int i = 0; i < 10000 && !atomic_load(&call.done); i++)
-		pause_ms(1);
+		net_pause(1);
 	REQUIRE(atomic_load(&call.done));
 	node->port = node->ops->port(node->dev, 4);
 	return call.result;
@@ -609,196 +499,7 @@ void net_restart_probe(struct net_node *node)
 
 	net_call(node, restart_run, &call);
 	while (!atomic_load(&call.done))
-		pause_ms(1);
-}
-
-/*
- * ---- Maps ----
- */
-
-struct net_map {
-	struct warren_node **nodes;
-	uint32_t count;
-};
-
-struct snapshot {
-	struct warren_netmap map;
-	struct warren_node **nodes;
-	struct warren_netmap_change *changes;
-	const struct warren_netmap *previous;	/* `before` of the changes points into it */
-};
-
-struct net_map *net_map_new(void)
-{
-	struct net_map *map = calloc(1, sizeof(*map));
-
-	REQUIRE(map);
-	REQUIRE(map);
-	map->nodes = calloc(NET_PEERS, sizeof(*map->nodes));
-	REQUIRE(map->nodes);
-	return map;
-}
-
-static void *copy(const void *data, size_t size)
-{
-	void *made = malloc(size ? size : 1);
-
-	REQUIRE(made);
-	return size ? memcpy(made, data, size) : made;
-}
-
-static void node_free(struct warren_node *node)
-{
-	free((void *)node->allowed_ips);
-	free((void *)node->endpoints);
-	free((void *)node->psk);
-	free((void *)node->name);
-	free(node);
-}
-
-void net_map_add(struct net_map *map, const struct warren_node *node)
-{
-	struct warren_node *made = copy(node, sizeof(*node));
-
-	made->allowed_ips = copy(node->allowed_ips, node->n_allowed_ips * sizeof(*node->allowed_ips));
-	made->endpoints = copy(node->endpoints, node->n_endpoints * sizeof(*node->endpoints));
-	if (node->psk)
-		made->psk = copy(node->psk, sizeof(*node->psk));
-	if (node->name)
-		made->name = strdup(node->name);
-	REQUIRE(map->count < NET_PEERS);
-	map->nodes[map->count++] = made;
-}
-
-static void snapshot_free(struct warren_obj *obj)
-{
-	struct snapshot *s = (struct snapshot *)obj;
-
-	for (uint32_t i = 0; i < s->map.n_peers; i++)
-		node_free(s->nodes[i]);
-	free(s->nodes);
-	free(s->changes);
-	warren_obj_unref(s->previous);
-	free(s);
-}
-
-static const struct warren_node *find(const struct warren_netmap *map, int64_t id)
-{
-	for (uint32_t i = 0; map && i < map->n_peers; i++) {
-		if (map->peers[i]->id == id)
-			return map->peers[i];
-	}
-	return NULL;
-}
-
-static int by_id(const void *a, const void *b)
-{
-	int64_t x = (*(struct warren_node *const *)a)->id, y = (*(struct warren_node *const *)b)->id;
-
-	return (x > y) - (x < y);
-}
-
-/* Every node counts as modified: what did not change is for the consumer to see. */
-static void list_changes(struct snapshot *s, const struct warren_netmap *old)
-{
-	uint32_t n = 0;
-
-	s->changes = calloc(s->map.n_peers + (old ? old->n_peers : 0) + 1, sizeof(*s->changes));
-	REQUIRE(s->changes);
-	for (uint32_t i = 0; i < s->map.n_peers; i++) {
-		const struct warren_node *before = find(old, s->nodes[i]->id);
-
-		s->changes[n++] = (struct warren_netmap_change){
-			.what = before ? WARREN_CHANGE_MODIFIED : WARREN_CHANGE_ADDED,
-			.fields = before ? UINT32_MAX : 0, .before = before, .after = s->nodes[i],
-		};
-	}
-	for (uint32_t i = 0; old && i < old->n_peers; i++) {
-		if (!find(&s->map, old->peers[i]->id))
-			s->changes[n++] = (struct warren_netmap_change){
-				.what = WARREN_CHANGE_REMOVED, .before = old->peers[i],
-			};
-	}
-	s->map.changes = s->changes;
-	s->map.n_changes = n;
-}
-
-struct publish_call {
-	struct net_map *map;
-	uint32_t policy;
-	bool gap;
-};
-
-static void publish_run(struct net_node *node, void *arg)
-{
-	static const struct warren_dns no_dns;
-	struct publish_call *call = arg;
-	struct snapshot *s = calloc(1, sizeof(*s));
-
-	REQUIRE(s);
-	qsort(call->map->nodes, call->map->count, sizeof(*call->map->nodes), by_id);
-	s->nodes = call->map->nodes;
-	warren_obj_init(&s->map.obj, sizeof(s->map), snapshot_free);
-	s->map.peers = (const struct warren_node *const *)s->nodes;
-	s->map.n_peers = call->map->count;
-	s->map.builtin_policy = call->policy;
-	s->map.dns = &no_dns;
-	s->map.changed = WARREN_NETMAP_ALL;
-	node->serial += call->gap ? 2 : 1;
-	s->map.serial = node->serial;
-	s->map.previous = node->map ? node->serial - 1 : 0;
-	s->previous = node->map ? warren_obj_ref(node->map) : NULL;
-	list_changes(s, node->map);
-	warren_obj_unref(node->map);
-	node->map = warren_obj_ref(s);
-	REQUIRE(warren_publish_take(node->fixture, "netmap", s) == 0);
-	free(call->map);
-}
-
-static void nothing(struct net_node *node, void *arg)
-{
-	(void)node;
-	(void)arg;
-}
-
-void net_publish_take(struct net_node *node, struct net_map *map, uint32_t policy, bool gap)
-{
-	struct publish_call call = { map, policy, gap };
-
-	net_call(node, publish_run, &call);
-	/* Events come after the publisher has returned, in order: one more round and it is there. */
-	net_call(node, nothing, NULL);
-	net_call(node, nothing, NULL);
-}
-
-void net_peer_init(struct net_peer *peer, const struct net_node *of, uint8_t host, bool endpoint)
-{
-	memset(peer, 0, sizeof(*peer));
-	peer->node.id = host;
-	peer->node.name = of->name;
-	memcpy(peer->node.key.bytes, of->public_key, 32);
-	peer->allowed[0] = (struct warren_prefix){ { 4, { 10, 0, 0, host } }, 32 };
-	peer->node.allowed_ips = peer->allowed;
-	peer->node.n_allowed_ips = 1;
-	peer->endpoint[0] = (struct warren_addrport){ { 4, { 127, 0, 0, 1 } }, of->port };
-	peer->node.endpoints = peer->endpoint;
-	peer->node.n_endpoints = endpoint;
-}
-
-static void know(struct net_node *node, const struct net_node *of, uint8_t host)
-{
-	struct net_map *map = net_map_new();
-	struct net_peer peer;
-
-	net_peer_init(&peer, of, host, true);
-	net_map_add(map, &peer.node);
-	net_publish_take(node, map, WARREN_POLICY_ALLOWED_IPS, false);
-}
-
-void net_join(struct net_node *a, struct net_node *b)
-{
-	know(a, b, 2);
-	know(b, a, 1);
+		net_pause(1);
 }
 
 /*
@@ -808,8 +509,26 @@ void net_join(struct net_node *a, struct net_node *b)
 void net_packet(uint8_t *out, size_t len, uint8_t from, uint8_t to, uint32_t tag)
 {
 	const uint8_t head[] = {
-		0x45, 0, (uint8_t)(len >> 8), (uint8_t)len, 0, 0, 0, 0, 64, 17, 0, 0,
-		10, 0, 0, from, 10, 0, 0, to,
+		0x45,
+		0,
+		(uint8_t)(len >> 8),
+		(uint8_t)len,
+		0,
+		0,
+		0,
+		0,
+		64,
+		17,
+		0,
+		0,
+		10,
+		0,
+		0,
+		from,
+		10,
+		0,
+		0,
+		to,
 	};
 
 	memset(out, 0xab, len);
@@ -891,12 +610,13 @@ int64_t net_metric(struct net_node *node, const char *name, const char *label)
 	return call.sum;
 }
 
-bool net_wait_metric(struct net_node *node, const char *name, const char *label, int64_t least, int ms)
+bool net_wait_metric(struct net_node *node, const char *name, const char *label, int64_t least,
+		     int ms)
 {
 	for (int waited = 0; waited < ms; waited += 5) {
 		if (net_metric(node, name, label) >= least)
 			return true;
-		pause_ms(5);
+		net_pause(5);
 	}
 	return false;
 }
@@ -912,8 +632,8 @@ struct probe_call {
 
 static void attach_run(struct net_node *node, void *arg)
 {
-	((struct probe_call *)arg)->result =
-		node->ops->paths_attach(node->dev, node->probe, &path_events, node);
+	((struct probe_call *)arg)->result = node->ops->paths_attach(node->dev, node->probe,
+								     &path_events, node);
 }
 
 int net_attach_paths(struct net_node *node)
@@ -948,7 +668,8 @@ static void path_run(struct net_node *node, void *arg)
 	call->result = node->ops->path_set(node->dev, call->peer->public_key, call->path);
 }
 
-int net_path(struct net_node *node, const struct net_node *peer, const struct warren_data_path *path)
+int net_path(struct net_node *node, const struct net_node *peer,
+	     const struct warren_data_path *path)
 {
 	struct probe_call call = { .peer = peer, .path = path };
 
@@ -963,10 +684,69 @@ static void status_run(struct net_node *node, void *arg)
 	call->result = node->ops->peer(node->dev, call->peer->public_key, call->status);
 }
 
-int net_status(struct net_node *node, const struct net_node *peer, struct warren_peer_status *status)
+int net_status(struct net_node *node, const struct net_node *peer,
+	       struct warren_peer_status *status)
 {
 	struct probe_call call = { .peer = peer, .status = status };
 
 	net_call(node, status_run, &call);
 	return call.result;
+}
+
+/*
+ * ---- Two nodes, and traffic between them ----
+ */
+
+int net_two_nodes(void **state)
+{
+	struct net_pair *p = calloc(1, sizeof(*p));
+
+	REQUIRE(p);
+	p->a = net_start("a", "");
+	p->b = net_start("b", "");
+	net_join(p->a, p->b);
+	*state = p;
+	return 0;
+}
+
+int net_end_nodes(void **state)
+{
+	struct net_pair *p = *state;
+
+	net_free(p->a);
+	net_free(p->b);
+	free(p);
+	return 0;
+}
+
+void *net_send_many(void *arg)
+{
+	struct net_sender *s = arg;
+	uint8_t packet[600];
+
+	for (uint32_t i = 0; i < s->count; i++) {
+		net_packet(packet, sizeof(packet), 1, 2, i);
+		net_send(s->node, packet, sizeof(packet));
+		if (i % 16 == 15)
+			net_pause(1); /* loopback loses what comes faster */
+	}
+	return NULL;
+}
+
+uint32_t net_receive_many(struct net_node *node, uint32_t count)
+{
+	uint8_t *seen = calloc(count, 1), got[2048];
+	uint32_t distinct = 0, tag;
+
+	REQUIRE(seen);
+	while (distinct < count && net_receive(node, got, sizeof(got), 2000)) {
+		memcpy(&tag, got + 20, 4);
+		if (tag < count) {
+			REQUIRE(!seen[tag]); /* nothing comes twice */
+			seen[tag] = 1;
+			distinct++;
+		}
+	}
+	free(seen);
+	return distinct;
 }

@@ -1,6 +1,6 @@
 /*
- * Nodes for tests of the data plane: each is a whole engine with the plugin `wg`, on a thread of its
- * own, over real loopback sockets. A thread plays the monitor and speaks its protocol; the TUN
+ * Nodes for tests of the data plane: each is a whole engine with the plugin `wg`, on a thread of
+ * its own, over real loopback sockets. A thread plays the monitor and speaks its protocol; the TUN
  * queue is one end of a pair of datagram sockets. Two plugins belong to the test: `fixture`
  * offers identity and network map, `probe` plays paths, relay and filter.
  */
@@ -29,16 +29,16 @@ struct net_foreign {
 struct net_node {
 	const char *name;
 	uint8_t private_key[32], public_key[32];
-	char state[64];			/* folder; kept over a restart */
-	int tun;			/* our end: write = the host sends, read = it receives */
-	uint16_t port;			/* IPv4, as bound */
+	char state[64]; /* folder; kept over a restart */
+	int tun; /* our end: write = the host sends, read = it receives */
+	uint16_t port; /* IPv4, as bound */
 
 	/* of its thread */
 	struct wcore_engine *engine;
 	struct warren_ctx *fixture, *probe;
 	const struct warren_dataplane_ops *ops;
-	struct wg_device *dev;		/* self of the service */
-	struct warren_netmap *map;	/* the last one published */
+	struct wg_device *dev; /* self of the service */
+	struct warren_netmap *map; /* the last one published */
 	uint64_t serial;
 
 	/* what the probe was told; lane writes, test reads by net_call() */
@@ -46,8 +46,8 @@ struct net_node {
 	struct warren_addrport proved_at;
 	struct net_foreign foreign[NET_FOREIGN_KEPT];
 	uint32_t n_foreign;
-	struct net_node *relay_to;	/* relay_out goes to inject of this node */
-	bool relay_hold;		/* or is thrown away */
+	struct net_node *relay_to; /* relay_out goes to inject of this node */
+	bool relay_hold; /* or is thrown away */
 	_Atomic uint32_t relayed;
 
 	/* internal */
@@ -97,14 +97,35 @@ bool net_ping(struct net_node *a, uint8_t from, struct net_node *b, uint8_t to, 
 /* A metric of wg: sum over labels, or of one label. */
 int64_t net_metric(struct net_node *node, const char *name, const char *label);
 /* Waits until the metric is at least @least; false after @ms. */
-bool net_wait_metric(struct net_node *node, const char *name, const char *label, int64_t least, int ms);
+bool net_wait_metric(struct net_node *node, const char *name, const char *label, int64_t least,
+		     int ms);
 
 /* The probe, on the node's lane by net_call() inside: */
 int net_attach_paths(struct net_node *node);
 int net_take_foreign(struct net_node *node, uint32_t class_, bool take);
-int net_path(struct net_node *node, const struct net_node *peer, const struct warren_data_path *path);
-int net_status(struct net_node *node, const struct net_node *peer, struct warren_peer_status *status);
+int net_path(struct net_node *node, const struct net_node *peer,
+	     const struct warren_data_path *path);
+int net_status(struct net_node *node, const struct net_node *peer,
+	       struct warren_peer_status *status);
 /* Stops the plugin `probe`, starts it again. */
 void net_restart_probe(struct net_node *node);
+
+void net_pause(int ms);
+
+/* cmocka's set-up and tear-down for tests with two nodes that know each other. */
+struct net_pair {
+	struct net_node *a, *b;
+};
+int net_two_nodes(void **state); /* *state: struct net_pair */
+int net_end_nodes(void **state);
+
+/* Sends packets 0 ... count - 1 from host 1 to host 2; a thread's body. */
+struct net_sender {
+	struct net_node *node;
+	uint32_t count;
+};
+void *net_send_many(void *sender);
+/* Receives until all came, or none for 2 s; how many different ones. None may come twice. */
+uint32_t net_receive_many(struct net_node *node, uint32_t count);
 
 #endif
