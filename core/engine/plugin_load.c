@@ -38,7 +38,7 @@ enum {
 	DEPTH_MOST = 8,
 	KNOWN_FLAGS = WARREN_PLUGIN_LANE,
 	KNOWN_PORT_FLAGS = WARREN_SOFT | WARREN_ENABLE,
-	KNOWN_OPTION_FLAGS = (WARREN_POSITIONAL << 1) - 1,
+	KNOWN_OPTION_FLAGS = (WARREN_HOST_BITS << 1) - 1,
 };
 
 static struct wcore_plugin *loaded;	/* what was mapped stays mapped: RTLD_NODELETE */
