@@ -1,0 +1,60 @@
+/*
+ * warren/netstate.h - what the kernel's network stack holds, read without rights
+ *
+ * Dumps over rtnetlink: a request and its answer, which the kernel gives at once. Any thread, but
+ * for the main loop's sake not for tables of hundreds of thousands of routes: the kernel is asked
+ * for one table only. Changing things is for the monitor: warren/priv.h.
+ */
+#ifndef WARREN_NETSTATE_H
+#define WARREN_NETSTATE_H
+
+#include <warren/plugin.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
+
+/* rtm_protocol and FRA_PROTOCOL of the routes and rules that the monitor makes for us. */
+#define WARREN_NET_PROTOCOL 87
+
+struct warren_net_route {
+	uint32_t size;
+	uint32_t table, metric;
+	uint32_t ifindex;		/* 0: none (throw, unreachable, several next hops) */
+	uint8_t family;			/* 4, 6 */
+	uint8_t protocol, type;		/* RTPROT_, RTN_ of linux/rtnetlink.h */
+	uint8_t reserved;
+	struct warren_prefix dst;
+};
+
+struct warren_net_rule {
+	uint32_t size;
+	uint32_t pref, table, mark, mask;
+	uint8_t family;			/* 4, 6 */
+	uint8_t protocol;		/* RTPROT_ */
+	uint8_t action;			/* FR_ACT_ of linux/fib_rules.h */
+	uint8_t reserved;
+};
+
+/* Reverse-path filter of an interface: NETCONFA_RP_FILTER, 0 off, 1 strict, 2 loose. */
+struct warren_net_filter {
+	uint32_t size;
+	int32_t ifindex;		/* -1: "all", -2: "default" */
+	int32_t rp_filter;
+};
+
+typedef void warren_net_route_fn(const struct warren_net_route *route, void *arg);
+typedef void warren_net_rule_fn(const struct warren_net_rule *rule, void *arg);
+typedef void warren_net_filter_fn(const struct warren_net_filter *filter, void *arg);
+
+/* Call @fn for each; return 0, or -errno with a sentence in @err. */
+int warren_net_routes(uint32_t table, warren_net_route_fn *fn, void *arg, struct warren_err *err);
+int warren_net_rules(warren_net_rule_fn *fn, void *arg, struct warren_err *err);
+int warren_net_filters(warren_net_filter_fn *fn, void *arg, struct warren_err *err);
+
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
+#endif
