@@ -1,0 +1,115 @@
+/*
+ * Takes inner packets apart, by the rules of control-protocol.md 8.2.
+ *
+ * Fragments: the first must hold the whole header of its protocol; a later one is let pass if it
+ * begins at 80 bytes or beyond (the largest headers, 20 of IPv4 options aside, end before), since a
+ * receiver cannot complete it without the first, which was judged. IPv6 extension headers, its
+ * fragment header among them, are not walked: such a packet has the extension's number as its
+ * protocol, and passes only if a rule names that.
+ */
+#include "packet.h"
+
+#include <string.h>
+
+#include "base/buf.h"
+
+enum {
+	LATER_FRAGMENT = 80,		/* (60 + 20) bytes: TCP and IP header at their largest */
+	MORE_FRAGMENTS = 0x2000, FRAGMENT_OFFSET = 0x1fff,	/* RFC 791 3.1 */
+};
+
+static bool parse_ports(struct buf_reader *r, struct filter_packet *out)
+{
+	return buf_be16(r, &out->source_port) && buf_be16(r, &out->port);
+}
+
+static bool parse_tcp(struct buf_reader *r, struct filter_packet *out)
+{
+	/* Ports, sequence, acknowledgement, offset; flags; the rest (RFC 9293 3.1). */
+	return parse_ports(r, out) && buf_skip(r, 9) && buf_u8(r, &out->tcp_flags) &&
+	       buf_skip(r, 6);
+}
+
+/* The header of the protocol, which must be whole. */
+static bool parse_body(struct buf_reader *r, struct filter_packet *out)
+{
+	switch (out->protocol) {
+	case 0:				/* the stock client's "unknown"; IPv6 hop-by-hop options */
+		return false;
+	case FILTER_TCP:
+		return parse_tcp(r, out);
+	case FILTER_UDP:
+		return parse_ports(r, out) && buf_skip(r, 4);
+	case FILTER_SCTP:
+		return parse_ports(r, out) && buf_skip(r, 8);
+	case FILTER_ICMP:
+		if (out->version != 4)
+			return true;
+		break;
+	case FILTER_ICMP6:
+		if (out->version != 6)
+			return true;
+		break;
+	case 255:			/* reserved (RFC 5237); the stock client drops it too */
+		return false;
+	default:
+		return true;
+	}
+	return buf_u8(r, &out->icmp_type) && buf_u8(r, &out->icmp_code) && buf_skip(r, 2);
+}
+
+static bool parse_v4(const uint8_t *data, size_t len, struct filter_packet *out)
+{
+	struct buf_reader r, body;
+	uint8_t first;
+	uint16_t total, fragment;
+	uint32_t source, destination;
+	size_t header;
+
+	buf_reader_init(&r, data, len);
+	if (!buf_u8(&r, &first) || !buf_skip(&r, 1) || !buf_be16(&r, &total) || !buf_skip(&r, 2) ||
+	    !buf_be16(&r, &fragment) || !buf_skip(&r, 1) || !buf_u8(&r, &out->protocol) ||
+	    !buf_skip(&r, 2) || !buf_be32(&r, &source) || !buf_be32(&r, &destination))
+		return false;
+	header = 4 * (size_t)(first & 15);
+	if (header < 20 || total < header || total > len)
+		return false;
+	out->source.low = source;
+	out->destination.low = destination;
+	out->body = (uint32_t)(total - header);
+	if (fragment & FRAGMENT_OFFSET) {
+		out->later_fragment = true;
+		return 8 * (fragment & FRAGMENT_OFFSET) >= LATER_FRAGMENT;
+	}
+	/* What follows a shorter one would be dropped: it can never be completed. */
+	if (fragment & MORE_FRAGMENTS && out->body < LATER_FRAGMENT)
+		return false;
+	buf_reader_init(&body, data + header, out->body);
+	return parse_body(&body, out);
+}
+
+static bool parse_v6(const uint8_t *data, size_t len, struct filter_packet *out)
+{
+	struct buf_reader r, body;
+	uint16_t length;
+
+	buf_reader_init(&r, data, len);
+	if (!buf_skip(&r, 4) || !buf_be16(&r, &length) || !buf_u8(&r, &out->protocol) ||
+	    !buf_skip(&r, 1) || !buf_be64(&r, &out->source.high) ||
+	    !buf_be64(&r, &out->source.low) || !buf_be64(&r, &out->destination.high) ||
+	    !buf_be64(&r, &out->destination.low) || !buf_sub(&r, length, &body))
+		return false;
+	out->body = length;
+	return parse_body(&body, out);
+}
+
+bool filter_packet_parse(const uint8_t *data, size_t len, struct filter_packet *out)
+{
+	memset(out, 0, sizeof(*out));
+	if (len == 0)
+		return false;
+	out->version = data[0] >> 4;
+	if (out->version == 4)
+		return parse_v4(data, len, out);
+	return out->version == 6 && parse_v6(data, len, out);
+}

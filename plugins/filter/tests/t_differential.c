@@ -1,0 +1,203 @@
+/*
+ * The compiled filter against the naive one: random policies over few addresses, so that ranges
+ * touch and overlap, and random packets, some of them damaged.
+ */
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/addr.h"
+#include "craft.h"
+#include "naive.h"
+#include "plugins/filter/flow.h"
+#include "plugins/filter/table.h"
+
+enum { POLICIES = 500, PACKETS = 400, RULES = 8, PER_RULE = 4 };
+
+static uint64_t seed;
+
+/* xorshift64*: the same cases on every machine; the seed is printed and may be given. */
+static uint32_t below(uint32_t n)
+{
+	seed ^= seed >> 12;
+	seed ^= seed << 25;
+	seed ^= seed >> 27;
+	return (uint32_t)((seed * UINT64_C(2685821657736338717)) >> 33) % n;
+}
+
+static struct warren_addr any_addr(void)
+{
+	static const uint8_t edges[] = { 0, 1, 2, 7, 127, 128, 254, 255 };
+	struct warren_addr out = { .family = below(2) ? 4 : 6 };
+
+	out.bytes[0] = below(20) ? 10 : (uint8_t)below(256);
+	out.bytes[out.family == 4 ? 2 : 7] = edges[below(3)];
+	out.bytes[out.family == 4 ? 3 : 15] = edges[below(8)];
+	if (!below(40))
+		memset(out.bytes, 0xff, out.family == 4 ? 4 : 16);
+	return out;
+}
+
+static struct warren_prefix any_prefix(void)
+{
+	static const uint8_t v4[] = { 0, 8, 16, 23, 24, 25, 30, 31, 32, 32 };
+	static const uint8_t v6[] = { 0, 8, 56, 64, 65, 120, 126, 127, 128, 128 };
+	struct warren_prefix out = { .addr = any_addr() };
+
+	out.bits = out.addr.family == 4 ? v4[below(10)] : v6[below(10)];
+	prefix_mask(&out);
+	return out;
+}
+
+/* One of PREFIX, RANGE (sometimes backwards or of mixed families), ANY, CAP. */
+static void any_target(uint8_t *kind, struct warren_prefix *prefix, struct warren_addr *first,
+		       struct warren_addr *last)
+{
+	uint32_t which = below(12);
+
+	*kind = which < 7 ? WARREN_SRC_PREFIX : which < 10 ? WARREN_SRC_RANGE :
+		which == 10 ? WARREN_SRC_ANY : WARREN_SRC_CAP;
+	*prefix = any_prefix();
+	*first = any_addr();
+	*last = any_addr();
+}
+
+struct policy {
+	struct warren_netmap map;
+	struct warren_node self;
+	struct warren_prefix own[3];
+	struct warren_filter_rule rules[RULES];
+	struct warren_src srcs[RULES][PER_RULE];
+	struct warren_dst dsts[RULES][PER_RULE];
+	uint8_t protocols[RULES][PER_RULE];
+};
+
+static void any_policy(struct policy *p)
+{
+	static const uint8_t protocols[] = { 6, 17, 1, 58, 132, 47, 99, 0, 255, 44 };
+	static const uint16_t ports[] = { 0, 1, 80, 443, 65534, 65535 };
+
+	memset(p, 0, sizeof(*p));
+	for (int i = 0; i < 3; i++)
+		p->own[i] = any_prefix();
+	p->self.allowed_ips = p->own;
+	p->self.n_allowed_ips = below(4);
+	p->map.self = &p->self;
+	p->map.filter = p->rules;
+	p->map.n_filter = below(RULES + 1);
+	for (uint32_t r = 0; r < p->map.n_filter; r++) {
+		struct warren_filter_rule *rule = &p->rules[r];
+
+		rule->srcs = p->srcs[r];
+		rule->dsts = p->dsts[r];
+		rule->protocols = p->protocols[r];
+		rule->n_srcs = below(PER_RULE + 1);
+		rule->n_dsts = below(PER_RULE + 1);
+		rule->n_protocols = below(PER_RULE + 1);
+		for (uint32_t i = 0; i < PER_RULE; i++) {
+			struct warren_src *src = &p->srcs[r][i];
+			struct warren_dst *dst = &p->dsts[r][i];
+
+			any_target(&src->kind, &src->prefix, &src->first, &src->last);
+			any_target(&dst->kind, &dst->prefix, &dst->first, &dst->last);
+			dst->port_first = below(2) ? 0 : ports[below(6)];
+			dst->port_last = below(2) ? 65535 : ports[below(6)];
+			p->protocols[r][i] = protocols[below(10)];
+		}
+	}
+}
+
+static size_t any_packet(uint8_t data[CRAFT_MAX])
+{
+	static const uint8_t protocols[] = { 6, 6, 17, 17, 1, 58, 132, 47, 99, 0, 255, 44 };
+	static const uint16_t ports[] = { 0, 1, 80, 443, 65534, 65535 };
+	static const uint8_t types[] = { 0, 1, 2, 3, 4, 5, 8, 11, 12, 18, 128, 129 };
+	struct craft craft = {
+		.from = any_addr(), .protocol = protocols[below(12)],
+		.tcp_flags = (uint8_t)below(64), .icmp_type = types[below(12)],
+		.icmp_code = (uint8_t)below(2), .source_port = ports[below(6)],
+		.port = ports[below(6)], .options = below(8) ? 0 : (uint8_t)below(11),
+	};
+	size_t len;
+
+	do
+		craft.to = any_addr();
+	while (craft.to.family != craft.from.family);
+	if (!below(6))
+		craft.fragment = (uint16_t)(below(2) * 0x2000 + below(14));
+	if (!below(4))
+		craft.body = (uint16_t)(1 + below(100));
+	len = craft_packet(&craft, data);
+	if (!below(10))
+		data[below(24)] = (uint8_t)below(256);
+	if (!below(20))
+		len = below((uint32_t)len + 1);
+	return len;
+}
+
+/* True: a packet from a peer that was accepted. */
+static bool compare_one(struct filter_table *table, struct naive *naive, uint32_t policy)
+{
+	uint8_t data[CRAFT_MAX];
+	size_t len = any_packet(data);
+	bool out = below(3) == 0;
+	uint8_t *exact = malloc(len ? len : 1);
+	bool want, got;
+
+	assert_non_null(exact);
+	memcpy(exact, data, len);
+	want = naive_accepts(naive, out, data, len);
+	got = filter_table_decide(table, out ? WARREN_PKT_OUT : WARREN_PKT_IN, exact, len, 0) ==
+	      FILTER_ACCEPTED;
+	free(exact);
+	if (want == got)
+		return got && !out;
+	for (size_t i = 0; i < len; i++)
+		print_message("%02x", data[i]);
+	fail_msg("\npolicy %u, %s: naive says %d, compiled says %d", policy, out ? "out" : "in",
+		 want, got);
+	return false;
+}
+
+static void agrees_with_the_naive_filter(void **state)
+{
+	static struct filter_flows flows;
+	static struct naive naive;
+	struct policy *policy = malloc(sizeof(*policy));
+	uint32_t accepted = 0;
+
+	(void)state;
+	for (uint32_t i = 0; i < POLICIES; i++) {
+		struct filter_table *table;
+		int result;
+
+		any_policy(policy);
+		filter_flows_init(&flows);
+		naive.map = &policy->map;
+		naive.n_flows = 0;
+		table = filter_table_new(&policy->map, &flows, &result);
+		assert_non_null(table);
+		for (uint32_t k = 0; k < PACKETS; k++)
+			accepted += compare_one(table, &naive, i);
+		filter_table_free(table);
+	}
+	print_message("%u packets let in\n", accepted);
+	assert_true(accepted > 5000);	/* the cases are not all drops */
+	free(policy);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = { cmocka_unit_test(agrees_with_the_naive_filter) };
+	const char *given = getenv("WARREN_TEST_SEED");
+
+	seed = given ? strtoull(given, NULL, 0) : UINT64_C(0x5741525245);
+	seed = seed ? seed : 1;
+	print_message("WARREN_TEST_SEED=%" PRIu64 "\n", seed);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
