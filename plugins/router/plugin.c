@@ -1,0 +1,568 @@
+/*
+ * router: leads packets into the tunnel and keeps our own encrypted ones out of it.
+ *
+ * What should be there follows from network map and configuration (desired.c). What we have had
+ * applied is kept beside it; only the difference is sent, part by part, one transaction at a time:
+ * link, addresses, routes, rules. A new map, a reload and the start all go that one way, and no
+ * item that stays is touched. What somebody else removes is put back by the monitor, which also
+ * undoes all of it when this plugin ends.
+ */
+#include <errno.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include <warren/netstate.h>
+#include <warren/plugin.h>
+#include <warren/priv.h>
+#include <warren/service/dataplane.h>
+#include <warren/service/netmap.h>
+
+#include "base/addr.h"
+#include "base/str.h"
+#include "desired.h"
+#include "foreign.h"
+
+static bool check_foreign(struct warren_ctx *ctx, struct warren_check_result *result);
+static bool check_applied(struct warren_ctx *ctx, struct warren_check_result *result);
+static bool check_rp_filter(struct warren_ctx *ctx, struct warren_check_result *result);
+
+static const struct warren_option options[] = {
+	{
+		.key = "routes", .type = WARREN_BOOL, .def = "true",
+		.brief = "Lay routes to the peers' inner networks.",
+		.help = "0.0.0.0/0 or ::/0 in a peer's allowed IPs leads all traffic of this host "
+			"to that peer, its local networks included.",
+	},
+	{
+		.key = "rules", .type = WARREN_BOOL, .def = "true",
+		.brief = "Lay the rules that look into our routing table.",
+		.help = "Without them the table is there but nobody looks into it.",
+	},
+	{
+		.key = "table", .type = WARREN_INT, .def = "52", .min = 1, .max = UINT32_MAX,
+		.brief = "Routing table; system.route-table must allow it.",
+	},
+	{
+		.key = "metric", .type = WARREN_INT, .def = "0", .min = 0, .max = UINT32_MAX,
+		.brief = "Metric of the routes; 0: the kernel's choice.",
+	},
+	{
+		.key = "rule-priority", .type = WARREN_INT, .def = "5210", .min = 1,
+		.max = 32765 - ROUTER_RULE_OURS,
+		.brief = "Priority of the first rule; others are 20, 40, 60 above.",
+		.help = "system.rule-priorities must allow all four.",
+	},
+	{
+		.key = "mark", .type = WARREN_INT, .def = "0x80000", .min = 1, .max = UINT32_MAX,
+		.brief = "Mark of our own encrypted packets (system.marks).",
+	},
+	{
+		.key = "mark-mask", .type = WARREN_INT, .def = "0xff0000", .min = 1,
+		.max = UINT32_MAX,
+		.brief = "Bits of the mark that the rules compare.",
+	},
+};
+
+static const struct warren_metric metrics[] = {
+	{ .name = "routes", .kind = WARREN_GAUGE, .unit = "1", .brief = "Routes in force." },
+	{ .name = "changes", .kind = WARREN_COUNTER, .unit = "1",
+	  .brief = "Addresses, routes and rules added or removed." },
+	{ .name = "failures", .kind = WARREN_COUNTER, .unit = "1",
+	  .brief = "Transactions that the monitor or the kernel refused." },
+};
+
+static const struct warren_port needs[] = {
+	{ .name = "dataplane", .major = 0, .minor = 1, .brief = "The interface." },
+	{ .name = "netmap", .major = 0, .minor = 1, .brief = "Addresses and networks." },
+};
+
+static const struct warren_check checks[] = {
+	{
+		.id = "router.foreign", .severity = WARREN_BAD,
+		.brief = "Nobody else uses our rules and our routing table.",
+		.run = check_foreign,
+	},
+	{
+		.id = "router.applied", .severity = WARREN_BAD,
+		.brief = "Addresses, routes and rules are as they should be.",
+		.run = check_applied,
+	},
+	{
+		.id = "router.rp-filter", .severity = WARREN_WARN,
+		.brief = "The reverse-path filter lets encrypted packets in.",
+		.help = "With all traffic led into the tunnel, a strict filter drops the answers "
+			"of peers on the uplink.",
+		.run = check_rp_filter,
+	},
+};
+
+enum { STEP_LINK = -2, STEP_IPV6 = -1 };	/* before the parts */
+enum { SLICE = 4096 };			/* items of one transaction; WARREN_PRIV_ITEMS at most */
+
+static const uint64_t second = 1000000;
+static const uint64_t longest_pause = 60;
+
+struct router {
+	struct warren_ctx *ctx;
+	const struct warren_dataplane_ops *dataplane;
+	void *dataplane_self;
+	struct router_conf conf;
+	const struct warren_netmap *map;	/* the newest, with a reference */
+	struct router_state applied, wanted;
+	struct warren_timer *retry;
+	uint64_t pause;			/* before the next try, seconds; 0: the last one was good */
+	struct warren_stat *routes, *changes, *failures;
+
+	/* A run: from the first difference to the last answer. */
+	bool running, again, starting, link_up, ipv6_on;
+	bool failed, failed_v4;		/* in this run */
+	int step;			/* STEP_ or enum router_part */
+	struct router_list diff;	/* of this part */
+	size_t sent, slice;		/* of diff: sent so far, in the last transaction */
+	char problem[256];		/* the newest failure; empty: none */
+};
+
+/*
+ * ---- One run ----
+ */
+
+static void run_next(struct router *r);
+
+static void run_end(struct router *r)
+{
+	bool starting = r->starting, bad = r->failed_v4;
+
+	r->running = false;
+	r->starting = false;
+	router_state_free(&r->wanted);
+	warren_stat_set(r->routes, (int64_t)(r->applied.parts[ROUTER_ROUTE4].n +
+					     r->applied.parts[ROUTER_ROUTE6].n));
+	if (starting) {
+		warren_started(r->ctx, bad ? -EIO : 0);
+		if (bad)
+			return;
+	}
+	if (!r->failed) {
+		r->pause = 0;
+		r->problem[0] = '\0';
+	}
+	if (r->again) {
+		r->again = false;
+		warren_timer_set(r->retry, 0);
+		return;
+	}
+	if (!r->failed)
+		return;
+	r->pause = r->pause ? 2 * r->pause : 1;
+	if (r->pause > longest_pause)
+		r->pause = longest_pause;
+	warren_timer_set(r->retry, r->pause * second);
+}
+
+static void run_failed(struct router *r, const char *what, bool v6, const char *why)
+{
+	char problem[sizeof(r->problem)];
+
+	snprintf(problem, sizeof(problem), "cannot change %s: %s", what, why);
+	warren_stat_add(r->failures, 1);
+	r->failed = true;
+	r->failed_v4 = r->failed_v4 || !v6;
+	/* The same failure again is not told again. */
+	if (strcmp(problem, r->problem))
+		warren_log(r->ctx, v6 ? LOG_WARNING : LOG_ERR, "%s", problem);
+	memcpy(r->problem, problem, sizeof(problem));
+}
+
+static void step_done(struct warren_ctx *ctx, const struct warren_priv_answer *answer, void *arg)
+{
+	struct router *r = arg;
+	const char *why = answer->error ? answer->error : strerror(-answer->result);
+	bool good = answer->result >= 0;
+
+	(void)ctx;
+	if (r->step == STEP_LINK) {
+		r->link_up = good;
+		if (!good)
+			run_failed(r, "the interface", false, why);
+	} else if (r->step == STEP_IPV6) {
+		/* Where this is refused, adding the address tells what is wrong. */
+		r->ipv6_on = true;
+	} else if (!good) {
+		run_failed(r, router_part_name((enum router_part)r->step),
+			   router_part_is_v6((enum router_part)r->step), why);
+		r->sent = r->diff.n;
+	} else {
+		const size_t size = router_part_size((enum router_part)r->step);
+
+		if (router_apply((enum router_part)r->step, &r->applied.parts[r->step],
+				 r->diff.items + (r->sent - r->slice) * size, r->slice))
+			warren_fatal(r->ctx, "out of memory");
+		warren_stat_add(r->changes, (int64_t)r->slice);
+	}
+	if (r->step >= 0 && r->sent < r->diff.n) {
+		run_next(r);
+		return;
+	}
+	free(r->diff.items);
+	r->diff = (struct router_list){ NULL, 0 };
+	r->step = r->step == STEP_LINK && !good ? ROUTER_PARTS : r->step + 1;
+	run_next(r);
+}
+
+static void step_send(struct router *r, enum warren_op op, const void *items, size_t len)
+{
+	int result = warren_priv(r->ctx, op, items, len, step_done, r);
+	struct warren_priv_answer answer = { .size = sizeof(answer), .result = result };
+
+	/* Not sent: the failure takes the way of an answer, from the loop. */
+	if (result)
+		step_done(r->ctx, &answer, r);
+}
+
+static void send_link(struct router *r)
+{
+	struct warren_priv_addr item = { .verb = WARREN_LINK_SET, .up = 1 };
+
+	str_copy(item.ifname, sizeof(item.ifname), r->dataplane->ifname(r->dataplane_self));
+	item.mtu = r->dataplane->mtu(r->dataplane_self);
+	step_send(r, WARREN_OP_ADDR, &item, sizeof(item));
+}
+
+/* New interfaces inherit "no IPv6" on hosts that switched it off by default. */
+static void send_ipv6(struct router *r)
+{
+	struct warren_priv_sysctl item = { .name = WARREN_SYSCTL_IP6_DISABLE, .value = 0 };
+
+	str_copy(item.ifname, sizeof(item.ifname), r->dataplane->ifname(r->dataplane_self));
+	step_send(r, WARREN_OP_SYSCTL, &item, sizeof(item));
+}
+
+/* True: something was sent for this part. */
+static bool send_part(struct router *r, enum router_part part)
+{
+	const size_t size = router_part_size(part);
+
+	if (!r->diff.items) {
+		r->sent = 0;
+		if (router_diff(part, &r->applied.parts[part], &r->wanted.parts[part], &r->diff)) {
+			run_failed(r, router_part_name(part), router_part_is_v6(part),
+				   "out of memory");
+			return false;
+		}
+	}
+	if (r->sent == r->diff.n) {
+		free(r->diff.items);
+		r->diff = (struct router_list){ NULL, 0 };
+		return false;
+	}
+	r->slice = r->diff.n - r->sent < SLICE ? r->diff.n - r->sent : SLICE;
+	r->sent += r->slice;
+	step_send(r, router_part_op(part), r->diff.items + (r->sent - r->slice) * size,
+		  r->slice * size);
+	return true;
+}
+
+/* Sends the next transaction that is not empty, or ends the run. */
+static void run_next(struct router *r)
+{
+	if (r->step == STEP_LINK) {
+		if (!r->link_up && r->map && r->map->self) {
+			send_link(r);
+			return;
+		}
+		r->step++;
+	}
+	if (r->step == STEP_IPV6) {
+		if (!r->ipv6_on && r->wanted.parts[ROUTER_ADDR6].n > 0) {
+			send_ipv6(r);
+			return;
+		}
+		r->step++;
+	}
+	while (r->step < ROUTER_PARTS) {
+		if (send_part(r, (enum router_part)r->step))
+			return;
+		r->step++;
+	}
+	run_end(r);
+}
+
+static void run_start(struct warren_ctx *ctx, void *arg)
+{
+	struct router *r = arg;
+
+	(void)ctx;
+	if (r->running) {
+		r->again = true;
+		return;
+	}
+	warren_timer_stop(r->retry);
+	r->running = true;
+	r->failed = r->failed_v4 = false;
+	r->step = STEP_LINK;
+	if (router_desired(r->map, &r->conf, r->dataplane->ifname(r->dataplane_self),
+			   &r->wanted)) {
+		run_failed(r, "anything", false, "out of memory");
+		r->step = ROUTER_PARTS;
+	}
+	run_next(r);
+}
+
+/*
+ * ---- Life ----
+ */
+
+static void router_netmap(struct warren_ctx *ctx, const char *topic, const void *obj, void *arg)
+{
+	struct router *r = arg;
+
+	(void)topic;
+	warren_obj_unref(r->map);
+	r->map = warren_obj_ref(obj);
+	run_start(ctx, r);
+}
+
+static void conf_read(struct router_conf *out, const struct warren_conf *conf)
+{
+	out->routes = warren_conf_bool(conf, "routes");
+	out->rules = warren_conf_bool(conf, "rules");
+	out->table = (uint32_t)warren_conf_int(conf, "table");
+	out->metric = (uint32_t)warren_conf_int(conf, "metric");
+	out->rule_priority = (uint32_t)warren_conf_int(conf, "rule-priority");
+	out->mark = (uint32_t)warren_conf_int(conf, "mark");
+	out->mask = (uint32_t)warren_conf_int(conf, "mark-mask");
+	out->ipv6 = access("/proc/sys/net/ipv6", F_OK) == 0;
+}
+
+static int router_check(const struct warren_conf *conf, struct warren_err *err)
+{
+	int64_t mark = warren_conf_int(conf, "mark"), mask = warren_conf_int(conf, "mark-mask");
+
+	if (mark & ~mask)
+		return warren_fail_key(err, -EINVAL, conf, "mark", "0x%llx has bits outside "
+				       "mark-mask 0x%llx", (unsigned long long)mark,
+				       (unsigned long long)mask);
+	return 0;
+}
+
+static int refuse_foreign(const struct router_conf *conf, struct warren_err *err)
+{
+	struct router_foreign foreign;
+	char text[512];
+	int result = router_foreign_look(conf, &foreign, err);
+
+	if (result || (foreign.rules == 0 && foreign.routes == 0))
+		return result;
+	router_foreign_text(&foreign, conf, text, sizeof(text));
+	warren_fail(err, NULL, "%s", text);
+	return -EBUSY;
+}
+
+static void router_end(void *arg)
+{
+	struct router *r = arg;
+
+	router_state_free(&r->applied);
+	router_state_free(&r->wanted);
+	free(r->diff.items);
+	warren_obj_unref(r->map);
+}
+
+static int router_init(struct router *r, struct warren_ctx *ctx)
+{
+	r->ctx = ctx;
+	if (!warren_on_end(ctx, router_end, r))
+		return -ENOMEM;
+	r->retry = warren_timer_new(ctx, run_start, r);
+	r->routes = warren_stat_open(ctx, "routes", NULL);
+	r->changes = warren_stat_open(ctx, "changes", NULL);
+	r->failures = warren_stat_open(ctx, "failures", NULL);
+	return r->retry && r->routes && r->changes && r->failures ? 0 : -ENOMEM;
+}
+
+static int router_start(struct warren_ctx *ctx, const struct warren_conf *conf,
+			struct warren_err *err)
+{
+	struct router *r = warren_zalloc(ctx, sizeof(*r));
+	const struct warren_netmap_ops *netmap;
+	const void *found;
+	void *netmap_self;
+	int result;
+
+	if (!r || router_init(r, ctx))
+		return warren_fail(err, NULL, "out of memory");
+	warren_self_set(ctx, r);
+	conf_read(&r->conf, conf);
+	result = warren_need(ctx, "dataplane", &found, &r->dataplane_self);
+	if (result)
+		return result;
+	r->dataplane = found;
+	result = warren_need(ctx, "netmap", &found, &netmap_self);
+	if (result)
+		return result;
+	netmap = found;
+	result = refuse_foreign(&r->conf, err);
+	if (result)
+		return result;
+	r->map = netmap->current(netmap_self);
+	result = warren_subscribe(ctx, "netmap", router_netmap, r);
+	if (result)
+		return result;
+	r->starting = true;
+	result = warren_defer(ctx, run_start, r);
+	return result ? result : WARREN_PENDING;
+}
+
+static int router_reload(struct warren_ctx *ctx, const struct warren_conf *old,
+			 const struct warren_conf *now, struct warren_err *err)
+{
+	struct router *r = warren_self(ctx);
+	struct router_conf conf;
+
+	(void)old;
+	conf_read(&conf, now);
+	if (conf.table != r->conf.table || conf.rule_priority != r->conf.rule_priority) {
+		int result = refuse_foreign(&conf, err);
+
+		if (result)
+			return result;
+	}
+	r->conf = conf;
+	run_start(ctx, r);
+	return 0;
+}
+
+/*
+ * ---- What the operator sees ----
+ */
+
+static bool check_foreign(struct warren_ctx *ctx, struct warren_check_result *result)
+{
+	const struct router *r = warren_self(ctx);
+	struct router_foreign foreign;
+	char text[512];
+
+	if (router_foreign_look(&r->conf, &foreign, NULL)) {
+		warren_finding(result, "the kernel's rules and routes cannot be read");
+		return false;
+	}
+	if (foreign.rules == 0 && foreign.routes == 0)
+		return true;
+	router_foreign_text(&foreign, &r->conf, text, sizeof(text));
+	warren_finding(result, "%s", text);
+	return false;
+}
+
+static bool check_applied(struct warren_ctx *ctx, struct warren_check_result *result)
+{
+	const struct router *r = warren_self(ctx);
+
+	if (!r->problem[0])
+		return true;
+	warren_finding(result, "%s; trying again every %llu s", r->problem,
+		       (unsigned long long)r->pause);
+	return false;
+}
+
+struct strict {
+	uint32_t ours;
+	int32_t all;
+	char name[IF_NAMESIZE];		/* of a strict interface; empty: none */
+};
+
+static void look_for_strict(const struct warren_net_filter *filter, void *arg)
+{
+	struct strict *strict = arg;
+
+	if (filter->ifindex == -1)
+		strict->all = filter->rp_filter;
+	else if (filter->ifindex > 1 && (uint32_t)filter->ifindex != strict->ours &&
+		 filter->rp_filter == 1)
+		if_indextoname((unsigned int)filter->ifindex, strict->name);
+}
+
+static bool has_default_route(const struct router *r)
+{
+	const struct router_list *list = &r->applied.parts[ROUTER_ROUTE4];
+	const struct warren_priv_route *routes = (const struct warren_priv_route *)list->items;
+
+	for (size_t i = 0; i < list->n; i++) {
+		if (routes[i].dst.bits == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The kernel takes the larger of "all" and the interface's own: 1 is strict, 2 loose. */
+static bool check_rp_filter(struct warren_ctx *ctx, struct warren_check_result *result)
+{
+	const struct router *r = warren_self(ctx);
+	struct strict strict = { .ours = r->dataplane->ifindex(r->dataplane_self) };
+
+	if (!has_default_route(r) || warren_net_filters(look_for_strict, &strict, NULL))
+		return true;
+	if (strict.all == 2 || (strict.all != 1 && !strict.name[0]))
+		return true;
+	warren_finding(result, "net.ipv4.conf.%s.rp_filter is 1 (strict) while all traffic goes "
+		       "into the tunnel: set it to 2, or net.ipv4.conf.all.src_valid_mark to 1",
+		       strict.all == 1 ? "all" : strict.name);
+	return false;
+}
+
+static void router_status(struct warren_ctx *ctx, struct warren_reply *reply)
+{
+	const struct router *r = warren_self(ctx);
+	const struct router_state *state = &r->applied;
+	char text[ADDR_TEXT];
+	struct str line = STR_INIT;
+
+	warren_reply_open(reply, "addresses", '[');
+	for (int part = ROUTER_ADDR4; part <= ROUTER_ADDR6; part++) {
+		const struct warren_priv_addr *items =
+			(const struct warren_priv_addr *)state->parts[part].items;
+
+		for (size_t i = 0; i < state->parts[part].n; i++) {
+			addr_format(&items[i].prefix.addr, text);
+			warren_reply_str(reply, NULL, "%s", text);
+			str_addf(&line, "%s%s", line.len ? " " : "", text);
+		}
+	}
+	warren_reply_close(reply);
+	warren_reply_int(reply, "routes", (int64_t)(state->parts[ROUTER_ROUTE4].n +
+						    state->parts[ROUTER_ROUTE6].n));
+	warren_reply_int(reply, "rules", (int64_t)(state->parts[ROUTER_RULE4].n +
+						   state->parts[ROUTER_RULE6].n));
+	warren_reply_int(reply, "table", r->conf.table);
+	warren_reply_str(reply, "problem", "%s", r->problem);
+	warren_reply_text(reply, "%s: %s; %zu routes in table %u",
+			  r->dataplane->ifname(r->dataplane_self),
+			  line.len ? str_text(&line) : "no address",
+			  state->parts[ROUTER_ROUTE4].n + state->parts[ROUTER_ROUTE6].n,
+			  r->conf.table);
+	if (r->problem[0])
+		warren_reply_text(reply, "%s", r->problem);
+	str_free(&line);
+}
+
+WARREN_PLUGIN(router, "router",
+	.version = "0.1",
+	.license = "ISC",
+	.brief = "Addresses, routes and rules of the host.",
+	.help = "Gives the interface its addresses, leads the peers' networks into it, and keeps "
+		"our own encrypted packets on the host's routes. Table 52 and rules 5210-5270 as "
+		"the stock client has them.",
+	.options = WARREN_TABLE(options),
+	.metrics = WARREN_TABLE(metrics),
+	.needs = WARREN_TABLE(needs),
+	.checks = WARREN_TABLE(checks),
+	.privops = WARREN_PRIVOP(ADDR) | WARREN_PRIVOP(ROUTE) | WARREN_PRIVOP(RULE) |
+		   WARREN_PRIVOP(SYSCTL),
+	.check = router_check,
+	.start = router_start,
+	.reload = router_reload,
+	.status = router_status,
+);

@@ -1,0 +1,288 @@
+/*
+ * Desired state: the stock client's table and rules for a map like the one of its transcripts, and
+ * differences that lead from any state to any other while what stays is left alone.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/addr.h"
+#include "base/str.h"
+#include "plugins/router/desired.h"
+#include "plugins/router/foreign.h"
+
+static const struct router_conf stock = {
+	.table = 52, .rule_priority = 5210, .mark = 0x80000, .mask = 0xff0000,
+	.routes = true, .rules = true, .ipv6 = true,
+};
+
+static struct warren_prefix prefix(const char *text)
+{
+	struct warren_prefix out;
+
+	assert_int_equal(prefix_parse(text, &out), 0);
+	return out;
+}
+
+struct map {
+	struct warren_netmap map;
+	struct warren_node self, peers[3];
+	const struct warren_node *list[3];
+	struct warren_prefix own[2], networks[2], allowed[3][3];
+};
+
+/* Like transcript 03: two peers, one of which serves two subnets; the tailnet's IPv6 network. */
+static void make_map(struct map *m)
+{
+	static const char *const allowed[3][3] = {
+		{ "100.64.0.2/32", "fd7a:115c:a1e0::2/128", NULL },
+		{ "100.64.0.3/32", "10.99.0.0/24", "fd00:99::/64" },
+		{ "100.64.0.1/32", NULL, NULL },	/* ours: no route to ourselves */
+	};
+
+	memset(m, 0, sizeof(*m));
+	m->own[0] = prefix("100.64.0.1");
+	m->own[1] = prefix("fd7a:115c:a1e0::1");
+	m->networks[0] = prefix("fd7a:115c:a1e0::/48");
+	m->networks[1] = prefix("10.99.0.0/24");	/* twice is once */
+	m->self.addresses = m->own;
+	m->self.n_addresses = 2;
+	m->map.self = &m->self;
+	m->map.networks = m->networks;
+	m->map.n_networks = 2;
+	m->map.peers = m->list;
+	m->map.n_peers = 3;
+	for (int i = 0; i < 3; i++) {
+		m->list[i] = &m->peers[i];
+		m->peers[i].allowed_ips = m->allowed[i];
+		for (int k = 0; k < 3 && allowed[i][k]; k++)
+			m->allowed[i][m->peers[i].n_allowed_ips++] = prefix(allowed[i][k]);
+	}
+}
+
+static void print_item(struct str *out, enum router_part part, const uint8_t *item)
+{
+	const struct warren_priv_addr *addr = (const struct warren_priv_addr *)item;
+	const struct warren_priv_route *route = (const struct warren_priv_route *)item;
+	const struct warren_priv_rule *rule = (const struct warren_priv_rule *)item;
+	char text[PREFIX_TEXT];
+
+	switch (router_part_op(part)) {
+	case WARREN_OP_ADDR:
+		str_addf(out, "addr %s dev %s\n", prefix_format(&addr->prefix, text), addr->ifname);
+		break;
+	case WARREN_OP_ROUTE:
+		str_addf(out, "route %s dev %s table %u\n", prefix_format(&route->dst, text),
+			 route->ifname, route->table);
+		break;
+	default:
+		str_addf(out, "ipv%u rule %u mark 0x%x/0x%x ", rule->family, rule->pref, rule->mark,
+			 rule->mask);
+		if (rule->action == WARREN_RULE_TABLE)
+			str_addf(out, "lookup %u\n", rule->table);
+		else
+			str_add(out, "unreachable\n");
+		break;
+	}
+}
+
+static void assert_state(const struct router_state *state, const char *want)
+{
+	struct str out = STR_INIT;
+
+	for (int part = 0; part < ROUTER_PARTS; part++) {
+		for (size_t i = 0; i < state->parts[part].n; i++)
+			print_item(&out, (enum router_part)part, state->parts[part].items +
+				   i * router_part_size((enum router_part)part));
+	}
+	assert_string_equal(str_text(&out), want);
+	str_free(&out);
+}
+
+static void is_what_the_stock_client_lays(void **state)
+{
+	struct router_state out = { 0 };
+	struct map m;
+
+	(void)state;
+	make_map(&m);
+	assert_int_equal(router_desired(&m.map, &stock, "warren0", &out), 0);
+	assert_state(&out,
+		     "addr 100.64.0.1/32 dev warren0\n"
+		     "addr fd7a:115c:a1e0::1/128 dev warren0\n"
+		     "route 10.99.0.0/24 dev warren0 table 52\n"
+		     "route 100.64.0.2/32 dev warren0 table 52\n"
+		     "route 100.64.0.3/32 dev warren0 table 52\n"
+		     "route fd00:99::/64 dev warren0 table 52\n"
+		     "route fd7a:115c:a1e0::/48 dev warren0 table 52\n"
+		     "route fd7a:115c:a1e0::2/128 dev warren0 table 52\n"
+		     "ipv4 rule 5210 mark 0x80000/0xff0000 lookup 254\n"
+		     "ipv4 rule 5230 mark 0x80000/0xff0000 lookup 253\n"
+		     "ipv4 rule 5250 mark 0x80000/0xff0000 unreachable\n"
+		     "ipv4 rule 5270 mark 0x0/0x0 lookup 52\n"
+		     "ipv6 rule 5210 mark 0x80000/0xff0000 lookup 254\n"
+		     "ipv6 rule 5230 mark 0x80000/0xff0000 lookup 253\n"
+		     "ipv6 rule 5250 mark 0x80000/0xff0000 unreachable\n"
+		     "ipv6 rule 5270 mark 0x0/0x0 lookup 52\n");
+	router_state_free(&out);
+}
+
+static void follows_the_options(void **state)
+{
+	struct router_conf conf = { .table = 60, .rule_priority = 100, .mark = 0x1, .mask = 0xff,
+				    .routes = true };
+	struct router_state out = { 0 };
+	struct map m;
+
+	(void)state;
+	make_map(&m);
+	/* A kernel without IPv6; no rules. */
+	assert_int_equal(router_desired(&m.map, &conf, "wt1", &out), 0);
+	assert_state(&out,
+		     "addr 100.64.0.1/32 dev wt1\n"
+		     "route 10.99.0.0/24 dev wt1 table 60\n"
+		     "route 100.64.0.2/32 dev wt1 table 60\n"
+		     "route 100.64.0.3/32 dev wt1 table 60\n");
+	router_state_free(&out);
+	conf.routes = false;
+	conf.rules = true;
+	m.self.n_addresses = 0;
+	assert_int_equal(router_desired(&m.map, &conf, "wt1", &out), 0);
+	assert_state(&out,
+		     "ipv4 rule 100 mark 0x1/0xff lookup 254\n"
+		     "ipv4 rule 120 mark 0x1/0xff lookup 253\n"
+		     "ipv4 rule 140 mark 0x1/0xff unreachable\n"
+		     "ipv4 rule 160 mark 0x0/0x0 lookup 60\n");
+	router_state_free(&out);
+	/* Not in a network: nothing. */
+	m.map.self = NULL;
+	assert_int_equal(router_desired(&m.map, &stock, "wt1", &out), 0);
+	assert_state(&out, "");
+	router_state_free(&out);
+	assert_int_equal(router_desired(NULL, &stock, "wt1", &out), 0);
+	assert_state(&out, "");
+	router_state_free(&out);
+}
+
+/* Of 3,000 routes one goes and one comes: two items, the removal first. */
+static void leaves_alone_what_stays(void **state)
+{
+	enum { N = 3000 };
+	struct warren_prefix *many = calloc(N, sizeof(*many));
+	struct router_state before = { 0 }, after = { 0 };
+	struct warren_priv_route *items;
+	struct router_list diff;
+	struct map m;
+
+	(void)state;
+	make_map(&m);
+	for (uint32_t i = 0; i < N; i++)
+		many[i] = (struct warren_prefix){
+			{ 4, { 10, (uint8_t)(i >> 8), (uint8_t)i } }, 24 };
+	m.peers[0].allowed_ips = many;
+	m.peers[0].n_allowed_ips = N;
+	assert_int_equal(router_desired(&m.map, &stock, "warren0", &before), 0);
+	many[1500] = prefix("192.168.0.0/16");
+	assert_int_equal(router_desired(&m.map, &stock, "warren0", &after), 0);
+	assert_int_equal(router_diff(ROUTER_ROUTE4, &before.parts[ROUTER_ROUTE4],
+				     &after.parts[ROUTER_ROUTE4], &diff), 0);
+	assert_int_equal(diff.n, 2);
+	items = (struct warren_priv_route *)diff.items;
+	assert_int_equal(items[0].verb, WARREN_ROUTE_DEL);
+	assert_int_equal(items[0].dst.addr.bytes[1], 1500 >> 8);
+	assert_int_equal(items[1].verb, WARREN_ROUTE_ADD);
+	assert_int_equal(items[1].dst.addr.bytes[0], 192);
+	free(diff.items);
+	free(many);
+	router_state_free(&before);
+	router_state_free(&after);
+}
+
+static uint32_t below(uint32_t n)
+{
+	static uint64_t x = 88172645463325252;
+
+	x ^= x << 13;
+	x ^= x >> 7;
+	x ^= x << 17;
+	return (uint32_t)(x >> 32) % n;
+}
+
+static void any_list(struct router_list *list)
+{
+	struct warren_priv_route items[16];
+	struct router_list empty = { NULL, 0 };
+	uint32_t n = below(16);
+
+	memset(items, 0, sizeof(items));
+	for (uint32_t i = 0; i < n; i++) {
+		items[i].verb = WARREN_ROUTE_ADD;
+		items[i].dst.addr.family = 4;
+		items[i].dst.addr.bytes[0] = (uint8_t)below(20);
+		items[i].metric = below(2);
+	}
+	*list = empty;
+	assert_int_equal(router_apply(ROUTER_ROUTE4, list, (uint8_t *)items, n), 0);
+}
+
+/* Applied in slices of any size, a difference leads from one state to the other. */
+static void leads_from_any_state_to_any_other(void **state)
+{
+	const size_t size = router_part_size(ROUTER_ROUTE4);
+
+	(void)state;
+	for (int round = 0; round < 2000; round++) {
+		struct router_list from, to, diff;
+		size_t sent = 0;
+
+		any_list(&from);
+		any_list(&to);
+		assert_int_equal(router_diff(ROUTER_ROUTE4, &from, &to, &diff), 0);
+		while (sent < diff.n) {
+			size_t slice = 1 + below((uint32_t)(diff.n - sent));
+
+			assert_int_equal(router_apply(ROUTER_ROUTE4, &from,
+						      diff.items + sent * size, slice), 0);
+			sent += slice;
+		}
+		assert_int_equal(from.n, to.n);
+		assert_memory_equal(from.items, to.items, to.n * size);
+		free(from.items);
+		free(to.items);
+		free(diff.items);
+	}
+}
+
+static void says_whose_it_looks_like(void **state)
+{
+	const struct router_foreign stock_rules = { .rules = 8, .pref = 5210, .stock = true };
+	const struct router_foreign routes = { .routes = 3 };
+	char text[512];
+
+	(void)state;
+	router_foreign_text(&stock_rules, &stock, text, sizeof(text));
+	assert_non_null(strstr(text, "8 rules with priorities 5210-5270 (the first is 5210)"));
+	assert_non_null(strstr(text, "look like Tailscale's"));
+	assert_non_null(strstr(text, "router.rule-priority, router.table"));
+	router_foreign_text(&routes, &stock, text, sizeof(text));
+	assert_non_null(strstr(text, "3 routes in table 52"));
+	assert_null(strstr(text, "Tailscale"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(is_what_the_stock_client_lays),
+		cmocka_unit_test(follows_the_options),
+		cmocka_unit_test(leaves_alone_what_stays),
+		cmocka_unit_test(leads_from_any_state_to_any_other),
+		cmocka_unit_test(says_whose_it_looks_like),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
