@@ -218,7 +218,8 @@ def test_owner_cannot_touch_what_another_has(host):
 
 
 def test_limits_hold(host):
-    d = w.Wired(host, yaml=f'system: {{user: "{ENGINE_USER}", ports: [5300]}}\nwg: {{port: 7000}}\n')
+    d = w.Wired(host, yaml=f'system: {{user: "{ENGINE_USER}", ports: [5300]}}\n'
+                'wg: {port: 7000}\n')
     d.ok(w.TUN, w.tun("warren0"))
     d.refused(w.EPERM, "add it there", w.TUN, w.tun("eth7"))
     d.refused(w.EPERM, "5210-5270", w.RULE, w.rule(100))
