@@ -262,7 +262,9 @@ static void arm_clock(struct wcore_lane *lane)
 
 void wcore_lane_turn(struct wcore_lane *lane, bool wait)
 {
-	wcore_heap_run(&lane->heap);
+	/* What the caller waits for may have happened in a timer: then do not block. */
+	if (wcore_heap_run(&lane->heap))
+		wait = false;
 	arm_clock(lane);
 	event_base_loop(lane->base, EVLOOP_ONCE | (wait ? 0 : EVLOOP_NONBLOCK));
 }

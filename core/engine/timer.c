@@ -120,10 +120,11 @@ void wcore_tick_stop(struct wcore_tick *tick)
 	heap_remove(wcore_lane_heap(tick->lane), tick);
 }
 
-void wcore_heap_run(struct wcore_heap *heap)
+bool wcore_heap_run(struct wcore_heap *heap)
 {
 	uint64_t now = warren_now(), seq = heap->seq;
 	struct wcore_tick *tick;
+	bool any = false;
 
 	/*
 	 * What callbacks set from here on has a later deadline than `now`, or the same and a later
@@ -135,7 +136,9 @@ void wcore_heap_run(struct wcore_heap *heap)
 			break;
 		heap_remove(heap, tick);
 		tick->fn(tick);
+		any = true;
 	}
+	return any;
 }
 
 uint64_t wcore_heap_next(const struct wcore_heap *heap)

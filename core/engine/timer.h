@@ -32,8 +32,8 @@ void wcore_tick_fini(struct wcore_tick *tick);
 void wcore_tick_set(struct wcore_tick *tick, uint64_t usec);	/* from now */
 void wcore_tick_stop(struct wcore_tick *tick);
 
-/* For lane.c. Runs what is due and was set before this call. */
-void wcore_heap_run(struct wcore_heap *heap);
+/* For lane.c. Runs what is due and was set before this call; whether there was something. */
+bool wcore_heap_run(struct wcore_heap *heap);
 /* The next deadline, or UINT64_MAX. */
 uint64_t wcore_heap_next(const struct wcore_heap *heap);
 void wcore_heap_free(struct wcore_heap *heap);
