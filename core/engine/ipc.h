@@ -18,6 +18,8 @@ struct warren_err;
 struct wcore_engine;
 struct wcore_ipc;
 
+#pragma GCC visibility push(default)
+
 enum {
 	WCORE_IPC_CLIENTS = 64,
 	WCORE_IPC_CLIENTS_USERS = 48,	/* of them for users who are not root */
@@ -33,5 +35,7 @@ enum {
 struct wcore_ipc *wcore_ipc_start_take(struct wcore_engine *engine, int fd, struct warren_err *err);
 /* Ends the commands that run, drops all clients, closes the socket. NULL is allowed. */
 void wcore_ipc_stop(struct wcore_ipc *ipc);
+
+#pragma GCC visibility pop
 
 #endif

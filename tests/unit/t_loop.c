@@ -30,10 +30,17 @@ static struct wcore_engine *engine;
 static struct warren_ctx *ctx;
 static char trace[256];
 
+static void add(const char *text)
+{
+	size_t len = strlen(trace);
+
+	snprintf(trace + len, sizeof(trace) - len, "%s", text);
+}
+
 static void mark(struct warren_ctx *c, void *arg)
 {
 	(void)c;
-	strncat(trace, arg, sizeof(trace) - strlen(trace) - 1);
+	add(arg);
 }
 
 static int begin(void **state)
@@ -224,7 +231,7 @@ static void descriptors_are_watched_and_closed(void **state)
 
 static void dropped(void *arg)
 {
-	strncat(trace, arg, sizeof(trace) - strlen(trace) - 1);
+	add(arg);
 }
 
 static void deferred_calls_run_later_in_order_or_never(void **state)
