@@ -172,7 +172,7 @@ static bool has_orders(const struct wg_worker *w)
 	const struct wg_bulk *bulk = atomic_load_explicit(&w->dev->bulk, memory_order_acquire);
 
 	return (!w->blocked && atomic_load_explicit(&w->dev->todo, memory_order_acquire)) ||
-	       wg_ring_queued(bulk->inject) || warren_worker_stopping(w->thread);
+	       wg_ring_queued(bulk->inject) || warren_worker_stopping(w->self);
 }
 
 /* Waits for work, or only looks if there is some left. */
@@ -203,9 +203,9 @@ static void wait_for_work(struct wg_worker *w, struct pollfd *pfd, bool busy)
 		poll(pfd, POLL_COUNT, 0);
 		return;
 	}
-	warren_worker_offline(w->thread);
+	warren_worker_offline(w->self);
 	poll(pfd, POLL_COUNT, -1);
-	warren_worker_online(w->thread);
+	warren_worker_online(w->self);
 	atomic_store_explicit(&w->asleep, false, memory_order_relaxed);
 	if (pfd[POLL_WAKE].revents & POLLIN) {
 		uint64_t count;
@@ -256,7 +256,7 @@ static void worker_run(struct warren_worker *thread, void *arg)
 	struct pollfd pfd[POLL_COUNT] = { { .fd = -1 } };
 	bool busy = true;
 
-	w->thread = thread;
+	w->self = thread;
 	while (!warren_worker_stopping(thread)) {
 		wait_for_work(w, pfd, busy);
 		busy = turn(w, pfd);

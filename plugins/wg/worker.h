@@ -30,7 +30,8 @@ enum {
 
 struct wg_worker {
 	struct wg_device *dev;
-	struct warren_worker *thread;
+	struct warren_worker *thread;	/* the lane's */
+	struct warren_worker *self;	/* the same, the worker's */
 	int wake_fd;			/* eventfd */
 	_Atomic bool asleep;		/* in poll, or about to be */
 	_Atomic uint64_t turns;

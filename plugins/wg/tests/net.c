@@ -139,8 +139,8 @@ static void probe_proved(void *arg, const uint8_t peer[32], const struct warren_
 	struct net_node *node = arg;
 
 	(void)peer;
-	node->proved++;
 	node->proved_at = *address;
+	atomic_fetch_add(&node->proved, 1);
 }
 
 static void probe_session(void *arg, const uint8_t peer[32], uint32_t state)
@@ -152,7 +152,7 @@ static void probe_session(void *arg, const uint8_t peer[32], uint32_t state)
 static void probe_wanted(void *arg, const uint8_t peer[32])
 {
 	(void)peer;
-	((struct net_node *)arg)->wanted++;
+	atomic_fetch_add(&((struct net_node *)arg)->wanted, 1);
 }
 
 struct relayed {
@@ -205,12 +205,13 @@ static const struct warren_path_events path_events = {
 static void probe_foreign(struct net_node *node, uint32_t class_, uint32_t vni, const uint8_t *data,
 			  size_t len)
 {
-	struct net_foreign *f = &node->foreign[node->n_foreign++ % NET_FOREIGN_KEPT];
+	struct net_foreign *f = &node->foreign[atomic_load(&node->n_foreign) % NET_FOREIGN_KEPT];
 
 	f->class_ = class_;
 	f->vni = vni;
 	f->len = len;
 	memcpy(f->data, data, len < sizeof(f->data) ? len : sizeof(f->data));
+	atomic_fetch_add(&node->n_foreign, 1);
 }
 
 #define FOREIGN_FN(name, class_) \

@@ -42,10 +42,10 @@ struct net_node {
 	uint64_t serial;
 
 	/* what the probe was told; lane writes, test reads by net_call() */
-	uint32_t wanted, proved, sessions[4];
+	_Atomic uint32_t wanted, proved, sessions[4];
 	struct warren_addrport proved_at;
 	struct net_foreign foreign[NET_FOREIGN_KEPT];
-	uint32_t n_foreign;
+	_Atomic uint32_t n_foreign;
 	struct net_node *relay_to; /* relay_out goes to inject of this node */
 	bool relay_hold; /* or is thrown away */
 	_Atomic uint32_t relayed;

@@ -345,15 +345,19 @@ static void hook_run(struct net_node *node, void *arg)
 	seen->result = node->ops->hook_add(node->dev, node->probe, &hook, NULL);
 }
 
+static int inject(struct net_node *node, uint32_t direction, const uint8_t *packet, size_t len)
+{
+	return node->ops->packet_inject(node->dev, node->probe, direction, packet, len);
+}
+
 static void inject_run(struct net_node *node, void *arg)
 {
 	uint8_t packet[100];
 	uint32_t direction = *(uint32_t *)arg;
 
 	net_packet(packet, sizeof(packet), 1, 2, 555);
-	REQUIRE(
-		node->ops->packet_inject(node->dev, node->probe, direction, packet, sizeof(packet)) == 0);
-	REQUIRE(node->ops->packet_inject(node->dev, node->probe, direction, packet, 30) == -EMSGSIZE);
+	REQUIRE(inject(node, direction, packet, sizeof(packet)) == 0);
+	REQUIRE(inject(node, direction, packet, 30) == -EMSGSIZE);
 }
 
 static void test_hooks_and_injection(void **state)
