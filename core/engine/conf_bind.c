@@ -138,6 +138,20 @@ static void fail_type(struct conf_bind *b, const struct ytree_node *node,
 	str_free(&type);
 }
 
+/* A key with nothing behind it: probably unfinished. */
+static void fail_empty(struct conf_bind *b, const struct ytree_node *node,
+		       const struct conf_row *row, const struct warren_conf *value)
+{
+	struct err_at at = key_place(b, node);
+	struct str type = STR_INIT;
+
+	conf_type_expected(&row->opt, &type);
+	err_add(b->err, &at, "\"%s\" has no value; write %s%s, or take it out", value->name,
+		row->opt.flags & WARREN_MANY ? "a list, [] for an empty one, or " : "",
+		str_text(&type));
+	str_free(&type);
+}
+
 static void bind_absent(struct conf_bind *b, const struct conf_row *row, struct warren_conf *map,
 			struct warren_conf *value)
 {
@@ -245,6 +259,10 @@ static bool bind_many(struct conf_bind *b, const struct ytree_node *node,
 	const struct ytree_node *first = node->kind == YTREE_LIST ? node->first : node;
 	uint32_t count = node->kind == YTREE_LIST ? node->count : 1;
 
+	if (node->kind == YTREE_NULL) {
+		fail_empty(b, node, row, value);
+		return false;
+	}
 	value->of.items = conf_bind_alloc(b, count * sizeof(*value->of.items));
 	if (!value->of.items)
 		return false;
@@ -269,19 +287,13 @@ static bool bind_scalar(struct conf_bind *b, const struct ytree_node *node,
 			const struct conf_row *row, struct warren_conf *value)
 {
 	struct err_at at = conf_bind_place(b, node);
-	struct str type = STR_INIT;
 
 	if (node->kind == YTREE_SCALAR)
 		return conf_scalar_parse(b, &at, node->text, value);
-	if (node->kind != YTREE_NULL) {
+	if (node->kind == YTREE_NULL)
+		fail_empty(b, node, row, value);
+	else
 		fail_type(b, node, row, value);
-		return false;
-	}
-	at = key_place(b, node);
-	conf_type_expected(&row->opt, &type);
-	err_add(b->err, &at, "\"%s\" has no value; write %s, or take it out", value->name,
-		str_text(&type));
-	str_free(&type);
 	return false;
 }
 

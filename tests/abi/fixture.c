@@ -71,6 +71,7 @@ static const struct row options[] = {
 	       .brief = "Registers one of everything and frees nothing."),
 	OPTION(.key = "slow", .type = WARREN_DURATION, .def = "0s",
 	       .brief = "Holds up its lane once."),
+	OPTION(.key = "secret", .type = WARREN_SECRET_REF, .brief = "Changed by its bytes."),
 	OPTION(.key = "job", .type = WARREN_DURATION, .def = "0s",
 	       .brief = "Starts a job of this length when it is asked to stop."),
 };

@@ -5,6 +5,7 @@
 #include "harness.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -65,6 +66,27 @@ bool harness_warned(const char *text)
 	found = strstr(record.bad, text) != NULL;
 	pthread_mutex_unlock(&record.mutex);
 	return found;
+}
+
+static const char *secret_bytes;
+
+void harness_secret(const char *bytes)
+{
+	secret_bytes = bytes;
+}
+
+static int open_secret(const struct wcore_secret_ask *ask, void *arg)
+{
+	int fds[2];
+
+	(void)ask;
+	(void)arg;
+	if (!secret_bytes || pipe(fds) == -1)
+		return -ENOENT;
+	if (write(fds[1], secret_bytes, strlen(secret_bytes)) == -1)
+		abort();
+	close(fds[1]);
+	return fds[0];
 }
 
 static void die(const char *what)
@@ -136,6 +158,7 @@ void harness_engine(struct harness *h, uint64_t start_deadline, uint64_t stop_de
 	struct wcore_engine_options options = {
 		.plugin_dir = h->dir, .plugin_owner = geteuid(), .state_dir = -1,
 		.start_deadline = start_deadline, .stop_deadline = stop_deadline,
+		.load = open_secret,
 	};
 
 	h->engine = wcore_engine_new(&options, NULL);

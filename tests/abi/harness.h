@@ -27,6 +27,9 @@ int harness_apply(struct harness *h, const char *yaml);
 const char *harness_text(void);
 struct wcore_config *harness_parse(const char *yaml);
 
+/* What every secret holds that is read from now on; NULL: none can be opened. */
+void harness_secret(const char *bytes);
+
 /* "test.a start 0; test.b start 0; " since the last call, INFO lines only. */
 const char *harness_record(void);
 /* Whether a line with this text was logged at WARNING or worse since the last harness_record(). */
