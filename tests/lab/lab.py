@@ -287,6 +287,8 @@ class Lab:
         for host, name, addrs in ((a, names[0], addr_a), (b, names[1], addr_b)):
             for addr in addrs.split(","):
                 host.ip("addr", "add", addr, "dev", name, *(["nodad"] if ":" in addr else []))
+            # No link-local address: it would come later than the first look at the namespace.
+            host.ip("link", "set", name, "addrgenmode", "none")
             host.ip("link", "set", name, "mtu", mtu, "up")
         return names
 
