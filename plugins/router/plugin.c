@@ -84,11 +84,15 @@ static const struct warren_check checks[] = {
 	{
 		.id = "router.foreign", .severity = WARREN_BAD,
 		.brief = "Nobody else uses our rules and our routing table.",
+		.help = "Another program of this kind, or what one left behind, would undo ours. "
+			"Stop it, or move us with system.route-table and system.rule-priorities.",
 		.run = check_foreign,
 	},
 	{
 		.id = "router.applied", .severity = WARREN_BAD,
 		.brief = "Addresses, routes and rules are as they should be.",
+		.help = "What the kernel refused is tried again with growing pauses. Until then "
+			"traffic may take a way around the tunnel.",
 		.run = check_applied,
 	},
 	{

@@ -146,6 +146,7 @@ static const struct warren_check checks[] = {
 		.id = "static.names",
 		.severity = WARREN_WARN,
 		.brief = "All host names of endpoints were found.",
+		.help = "A peer without an address can call us, but we cannot call it.",
 		.run = check_names,
 	},
 };
