@@ -19,6 +19,8 @@
 #include "engine/ctx.h"
 #include "engine/engine.h"
 #include "engine/help.h"
+#include "engine/lane.h"
+#include "engine/remote.h"
 #include "engine/reply.h"
 #include "engine/request.h"
 #include "engine/table.h"
@@ -288,34 +290,45 @@ void wcore_cmd_end(int result, const struct warren_err *err, struct warren_reply
 	warren_reply_end(reply, 1, text.len > 0 ? str_text(&text) : strerror(-result));
 }
 
-static void run_row(const struct wcore_env *env, const struct wcore_cmd *cmd,
+void wcore_cmd_call(const struct warren_command *row, struct warren_ctx *ctx,
 		    struct wcore_config *values, struct warren_reply *reply)
 {
-	struct warren_ctx *ctx = cmd->ctx;
 	struct warren_err err = ERR_INIT;
 	uint64_t entered = 0;
 	int ret;
 
-	if (!ctx && env->engine)
-		ctx = wcore_engine_ctx(env->engine);
 	wcore_reply_ref(reply);
-	wcore_reply_env_set(reply, env);
 	wcore_reply_keep_take(reply, values);
 	if (ctx)
 		entered = wcore_ctx_enter(ctx);
-	ret = cmd->row.run(ctx, wcore_config_section(values, cmd->row.path), reply, &err);
+	ret = row->run(ctx, wcore_config_section(values, row->path), reply, &err);
 	if (ctx)
-		wcore_ctx_leave(ctx, entered, cmd->row.path);
-	wcore_reply_env_set(reply, NULL);
+		wcore_ctx_leave(ctx, entered, row->path);
 	if (!wcore_reply_ended(reply)) {
-		if (ret == WARREN_PENDING && ctx && wcore_reply_tie(reply, ctx) == 0)
-			ret = 0;
-		else if (ret == WARREN_PENDING)
-			warren_reply_end(reply, 1, "there is no memory to wait for the answer");
-		else
+		if (ret != WARREN_PENDING)
 			wcore_cmd_end(ret, &err, reply);
+		else if (!ctx || wcore_reply_tie(reply, ctx) < 0)
+			warren_reply_end(reply, 1, "there is no memory to wait for the answer");
 	}
 	err_free(&err);
+	wcore_reply_unref(reply);
+}
+
+static void run_row(const struct wcore_env *env, const struct wcore_cmd *cmd,
+		    struct wcore_config *values, struct warren_reply *reply)
+{
+	struct warren_ctx *ctx = cmd->ctx;
+
+	if (!ctx && env->engine)
+		ctx = wcore_engine_ctx(env->engine);
+	if (ctx && !wcore_lane_here(ctx->lane)) {
+		wcore_remote_call(&cmd->row, ctx, values, reply);
+		return;
+	}
+	wcore_reply_ref(reply);
+	wcore_reply_env_set(reply, env);
+	wcore_cmd_call(&cmd->row, ctx, values, reply);
+	wcore_reply_env_set(reply, NULL);
 	wcore_reply_unref(reply);
 }
 

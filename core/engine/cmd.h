@@ -14,6 +14,7 @@
 #include <warren/plugin.h>
 
 struct str;
+struct wcore_config;
 struct wcore_engine;
 struct wcore_installed;
 struct wcore_request;
@@ -97,6 +98,12 @@ void wcore_cmd_run(const struct wcore_env *env, const struct wcore_request *requ
  * sentences of @err.
  */
 void wcore_cmd_end(int result, const struct warren_err *err, struct warren_reply *reply);
+/*
+ * Calls @row's `run` on the lane of @ctx (NULL: inside the client) and ends @reply, now or later.
+ * Takes @values.
+ */
+void wcore_cmd_call(const struct warren_command *row, struct warren_ctx *ctx,
+		    struct wcore_config *values, struct warren_reply *reply);
 
 #pragma GCC visibility pop
 

@@ -114,6 +114,16 @@ bool wcore_reply_ended(const struct warren_reply *reply)
 	return reply->ended;
 }
 
+uint32_t wcore_reply_flags(const struct warren_reply *reply)
+{
+	return reply->flags;
+}
+
+bool wcore_reply_has_text(const struct warren_reply *reply)
+{
+	return reply->lines > 0;
+}
+
 uint32_t wcore_reply_width(const struct warren_reply *reply)
 {
 	return reply->width;
@@ -576,6 +586,13 @@ int wcore_reply_add_fd_take(struct warren_reply *reply, const char *key, int fd)
 	return 0;
 }
 
+void wcore_reply_move_fds(struct warren_reply *from, struct warren_reply *to)
+{
+	memcpy(to->fds, from->fds, sizeof(to->fds));
+	to->n_fds = from->n_fds;
+	from->n_fds = 0;
+}
+
 bool wcore_reply_has_fd(const struct warren_reply *reply, const char *key)
 {
 	for (unsigned i = 0; i < reply->n_fds; i++)
@@ -691,6 +708,18 @@ void wcore_reply_ask(struct warren_reply *reply, const char *json)
 		return;
 	send_line(reply, json, strlen(json));
 	finish(reply, 0);
+}
+
+void wcore_reply_forward(struct warren_reply *reply, const char *json, size_t len)
+{
+	if (!is_silent(reply))
+		send_line(reply, json, len);
+}
+
+void wcore_reply_forward_end(struct warren_reply *reply, int exit)
+{
+	if (!reply->ended)
+		finish(reply, exit);
 }
 
 static void context_closed(void *obj)

@@ -71,6 +71,14 @@ bool wcore_reply_has_fd(const struct warren_reply *reply, const char *key);
 
 /* Ends the reply with @json, a question to the client (cmd.h), instead of an answer. */
 void wcore_reply_ask(struct warren_reply *reply, const char *json);
+/* Passes on a line of another reply; and its end, after its last line. */
+void wcore_reply_forward(struct warren_reply *reply, const char *json, size_t len);
+void wcore_reply_forward_end(struct warren_reply *reply, int exit);
+/* Moves the descriptors that nobody took. */
+void wcore_reply_move_fds(struct warren_reply *from, struct warren_reply *to);
+uint32_t wcore_reply_flags(const struct warren_reply *reply);
+/* Some text was written or derived. */
+bool wcore_reply_has_text(const struct warren_reply *reply);
 
 /*
  * Ties a reply that is still open to the context of its command: if that closes first, the reply

@@ -39,6 +39,7 @@ struct guest {
 	struct tour *tour;
 	const char *name;
 	uint32_t flags, width;
+	bool mute;			/* nothing worth a line was said */
 	struct str lines;
 };
 
@@ -51,6 +52,16 @@ static void tour_free(struct tour *tour)
 
 static void tour_go_on(struct tour *tour);
 
+/* On the lane of @ctx. */
+static void write_part(const struct tour *tour, struct warren_ctx *ctx, struct warren_reply *reply)
+{
+	wcore_reply_enter(reply, ctx->name, tour->visit->heading);
+	tour->visit->run(ctx, reply, tour->arg);
+	if (!wcore_reply_leave(reply))
+		wcore_log(LOG_ERR, "plugin %s wrote its part of `%s` wrongly (a programming error)",
+			  ctx->name, tour->visit->what);
+}
+
 /*
  * ---- On another lane ----
  */
@@ -59,6 +70,8 @@ static void guest_line(void *arg, const char *json, size_t len)
 {
 	struct guest *guest = arg;
 
+	if (guest->mute)
+		return;
 	str_addn(&guest->lines, json, len);
 	str_addc(&guest->lines, '\n');
 }
@@ -76,7 +89,7 @@ static void copy_line(struct guest *guest, const char *line, size_t len)
 {
 	json_t *json = json_loadb(line, len, 0, NULL);
 	const char *text = json_string_value(json_object_get(json, "text"));
-	json_t *data = json_object_get(json, "data");
+	json_t *data = json_object_get(json_object_get(json, "data"), guest->name);
 	AUTO(auto_free) char *dump = NULL;
 
 	if (text)
@@ -94,15 +107,10 @@ static void guest_back(struct warren_ctx *ctx, void *arg)
 	struct guest *guest = arg;
 	struct tour *tour = guest->tour;
 	const char *at = str_text(&guest->lines), *nl;
-	bool text = !warren_reply_json(tour->reply);
 
 	(void)ctx;
-	if (text)
-		wcore_reply_enter(tour->reply, guest->name, tour->visit->heading);
 	for (; (nl = strchr(at, '\n')); at = nl + 1)
 		copy_line(guest, at, (size_t)(nl - at));
-	if (text)
-		wcore_reply_leave(tour->reply);
 	str_free(&guest->lines);
 	free(guest);
 	tour_go_on(tour);
@@ -137,7 +145,8 @@ static void guest_visit(struct warren_ctx *ctx, void *arg)
 
 	reply = wcore_reply_new(&guest_sink, guest, guest->flags, guest->width);
 	if (reply) {
-		tour->visit->run(ctx, reply, tour->arg);
+		write_part(tour, ctx, reply);
+		guest->mute = !warren_reply_json(reply) && !wcore_reply_has_text(reply);
 		warren_reply_end(reply, 0, NULL);
 	}
 	guest_return(guest);
@@ -167,11 +176,7 @@ static void visit_here(struct tour *tour, const struct wcore_instance *p)
 {
 	uint64_t entered = wcore_ctx_enter(p->ctx);
 
-	wcore_reply_enter(tour->reply, p->name, tour->visit->heading);
-	tour->visit->run(p->ctx, tour->reply, tour->arg);
-	if (!wcore_reply_leave(tour->reply))
-		wcore_log(LOG_ERR, "plugin %s left its part of `%s` open (a programming error)",
-			  p->name, tour->visit->what);
+	write_part(tour, p->ctx, tour->reply);
 	wcore_ctx_leave(p->ctx, entered, tour->visit->what);
 }
 
