@@ -1,7 +1,7 @@
 /*
- * Reloads in a row: what a plugin that was left alone may still look at, secrets whose files change,
- * sections that were implied, and a long random walk through good and bad configurations in which
- * the configuration in force and the running plugins must never part.
+ * Reloads in a row: what a plugin that was left alone may still look at, secrets whose files
+ * change, sections that were implied, and a long random walk through good and bad configurations in
+ * which the configuration in force and the running plugins must never part.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -50,7 +50,8 @@ static void untouched_plugin_keeps_its_values(void **state)
 		assert_said("reload test.s");
 	}
 	harness_record();
-	assert_int_equal(warren_conf_int(wcore_engine_plugin(h.engine, "test.a")->conf, "value"), 1);
+	assert_int_equal(warren_conf_int(wcore_engine_plugin(h.engine, "test.a")->conf, "value"),
+			 1);
 	apply("test.a: {value: 2}\ntest.s: {value: 5}\n");
 	assert_string_equal(harness_record(), "test.a reload 1 2; ");
 }
