@@ -29,12 +29,12 @@ static int check_hostname(const struct warren_conf *at, struct warren_err *err)
 static const struct warren_option node_options[] = {
 	{
 		.key = "hostname", .type = WARREN_STRING, .min = 1, .max = 63,
-		.brief = "Name of this node in the network.",
+		.brief = "Name of this node in the network.", .example = "gw-taipei",
 		.help = "The default is the first label of the machine's host name.",
 		.check = check_hostname,
 	}, {
 		.key = "operator", .type = WARREN_STRING, .min = 1, .max = 32,
-		.brief = "Local user who may give commands.",
+		.brief = "Local user who may give commands.", .example = "admin",
 		.help = "Commands that change something are for root and for this user; without "
 			"it, for root alone.",
 	},
@@ -109,7 +109,7 @@ static const struct warren_option system_options[] = {
 		.help = "A name, or numbers as \"uid:gid\".",
 	}, {
 		.key = "plugin-dir", .type = WARREN_PATH, .flags = WARREN_COLD,
-		.brief = "Folder of the plugins.",
+		.brief = "Folder of the plugins.", .example = WARREN_PLUGINDIR,
 	}, {
 		.key = "interfaces", .type = WARREN_STRING, .flags = WARREN_MANY,
 		.def = "[\"warren*\"]", .min = 1, .max = 15,
@@ -118,7 +118,7 @@ static const struct warren_option system_options[] = {
 			"wg.interface needs no mention.",
 	}, {
 		.key = "ports", .type = WARREN_INT, .flags = WARREN_MANY, .min = 1, .max = 65535,
-		.brief = "Further ports that may be bound.",
+		.brief = "Further ports that may be bound.", .example = "[8443]",
 		.help = "Ports that are written in other sections need no mention.",
 	}, {
 		.key = "route-table", .type = WARREN_INT, .def = "52", .min = 1, .max = UINT32_MAX,

@@ -79,7 +79,7 @@ static void add_limits(const struct warren_option *row, struct str *out)
 		number.type = WARREN_INT;
 		unit = " bytes";
 	}
-	if (row->min == 0 && *unit) {
+	if (row->min == 0 && row->type != WARREN_INT) {
 		str_add(out, ", at most ");
 	} else {
 		str_add(out, ", ");

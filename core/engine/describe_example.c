@@ -108,6 +108,8 @@ static void add_scalar_example(const struct warren_option *row, struct str *out)
 
 	if (row->example)
 		str_add(out, row->example);
+	else if (row->type == WARREN_PREFIX && (row->flags & WARREN_HOST_BITS))
+		str_add(out, "10.90.0.1/24");
 	else if (row->def)
 		str_add(out, row->def);
 	else if (row->type == WARREN_ENUM && row->values)

@@ -29,6 +29,7 @@ static const struct warren_option peer_options[] = {
 		.help = "44 characters of base64 as `wg pubkey` prints them, or \"nodekey:\" and "
 			"64 hex digits.",
 		.check = static_check_key,
+		.example = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=",
 	},
 	{
 		.key = "endpoint",
@@ -38,12 +39,14 @@ static const struct warren_option peer_options[] = {
 		.help = "A name, an IPv4 address, or an IPv6 address in brackets. A name is looked "
 			"up again every five minutes while the peer does not answer.",
 		.check = static_check_endpoint,
+		.example = "gw-b.example.com:41641",
 	},
 	{
 		.key = "allowed-ips",
 		.type = WARREN_PREFIX,
 		.flags = WARREN_MANY,
 		.brief = "Inner addresses and networks that belong to the peer.",
+		.example = "[10.90.0.2, 192.168.7.0/24]",
 		.help = "Packets to them go to the peer, and it may send from them only. A prefix "
 			"has one owner.",
 	},
@@ -67,6 +70,7 @@ static const struct warren_option accept_options[] = {
 		.type = WARREN_STRING,
 		.flags = WARREN_MANY | WARREN_REQUIRED,
 		.brief = "Peers by name, addresses, prefixes, or \"*\".",
+		.example = "[\"*\"]",
 		.help = "The name of a peer stands for all its allowed IPs.",
 	},
 	{
@@ -74,6 +78,7 @@ static const struct warren_option accept_options[] = {
 		.type = WARREN_STRING,
 		.flags = WARREN_MANY,
 		.brief = "Addresses, prefixes, peers, \"self\" or \"*\"; absent: self.",
+		.example = "[self]",
 	},
 	{
 		.key = "ports",
@@ -83,6 +88,7 @@ static const struct warren_option accept_options[] = {
 		.help = "22 and 8000-8100 mean TCP and UDP; tcp/80, udp/53, tcp/*, icmp, proto/47. "
 			"\"*\" is all of TCP, UDP and ICMP; other protocols must be named.",
 		.check = static_check_ports,
+		.example = "[tcp/443, 22, icmp]",
 	},
 };
 
@@ -91,6 +97,7 @@ static const struct warren_option options[] = {
 		.key = "addresses",
 		.type = WARREN_PREFIX,
 		.flags = WARREN_MANY | WARREN_REQUIRED | WARREN_HOST_BITS,
+		.example = "[10.90.0.1/24]",
 		.brief = "Inner addresses of this node.",
 		.help = "With the length of the inner network: 10.90.0.1/24 leads all of "
 			"10.90.0.0/24 into the tunnel, whether or not a peer has the address.",
