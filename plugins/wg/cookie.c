@@ -9,7 +9,8 @@
 #include <sodium.h>
 #include <string.h>
 
-#include "blake2s.h"
+#include "base/blake2s.h"
+
 #include "wire.h"
 
 static const uint8_t label_mac1[8] = "mac1----";
@@ -17,12 +18,12 @@ static const uint8_t label_cookie[8] = "cookie--";
 
 static void label_key(uint8_t out[32], const uint8_t label[8], const uint8_t public_key[32])
 {
-	struct wg_blake2s s;
+	struct blake2s s;
 
-	wg_blake2s_init(&s, WG_HASH_LEN, NULL, 0);
-	wg_blake2s_update(&s, label, 8);
-	wg_blake2s_update(&s, public_key, WG_KEY_LEN);
-	wg_blake2s_final(&s, out);
+	blake2s_init(&s, WG_HASH_LEN, NULL, 0);
+	blake2s_update(&s, label, 8);
+	blake2s_update(&s, public_key, WG_KEY_LEN);
+	blake2s_final(&s, out);
 }
 
 void wg_cookie_checker_init(struct wg_cookie_checker *checker, const uint8_t public_key[32],
@@ -67,7 +68,7 @@ size_t wg_cookie_source_udp(uint8_t out[WG_COOKIE_SOURCE_UDP_MAX],
 static void mac(uint8_t out[WG_MAC_LEN], const uint8_t *key, size_t key_len,
 		const uint8_t *data, size_t len)
 {
-	wg_blake2s(out, WG_MAC_LEN, key, key_len, data, len);
+	blake2s(out, WG_MAC_LEN, key, key_len, data, len);
 }
 
 static size_t mac1_at(size_t len)

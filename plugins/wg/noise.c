@@ -9,7 +9,8 @@
 #include <sodium.h>
 #include <string.h>
 
-#include "blake2s.h"
+#include "base/blake2s.h"
+
 #include "wire.h"
 
 static const char construction[] = "Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s";
@@ -22,18 +23,18 @@ struct symmetric {
 
 static void mix_hash(uint8_t hash[32], const uint8_t *data, size_t len)
 {
-	struct wg_blake2s s;
+	struct blake2s s;
 
-	wg_blake2s_init(&s, WG_HASH_LEN, NULL, 0);
-	wg_blake2s_update(&s, hash, WG_HASH_LEN);
-	wg_blake2s_update(&s, data, len);
-	wg_blake2s_final(&s, hash);
+	blake2s_init(&s, WG_HASH_LEN, NULL, 0);
+	blake2s_update(&s, hash, WG_HASH_LEN);
+	blake2s_update(&s, data, len);
+	blake2s_final(&s, hash);
 }
 
 /* CK0, and HASH(H0 || responder's public key). */
 static void begin(uint8_t ck[32], uint8_t hash[32], const uint8_t responder[32])
 {
-	wg_blake2s(ck, WG_HASH_LEN, NULL, 0, construction, sizeof(construction) - 1);
+	blake2s(ck, WG_HASH_LEN, NULL, 0, construction, sizeof(construction) - 1);
 	memcpy(hash, ck, WG_HASH_LEN);
 	mix_hash(hash, (const uint8_t *)identifier, sizeof(identifier) - 1);
 	mix_hash(hash, responder, WG_KEY_LEN);
@@ -42,7 +43,7 @@ static void begin(uint8_t ck[32], uint8_t hash[32], const uint8_t responder[32])
 static void mix_ephemeral(struct symmetric *sym, const uint8_t public_key[32])
 {
 	mix_hash(sym->hash, public_key, WG_KEY_LEN);
-	wg_kdf1(sym->ck, sym->ck, public_key, WG_KEY_LEN);
+	blake2s_kdf1(sym->ck, sym->ck, public_key, WG_KEY_LEN);
 }
 
 static const uint8_t zero_nonce[crypto_aead_chacha20poly1305_ietf_NPUBBYTES];
@@ -184,9 +185,9 @@ int wg_noise_create_initiation(const struct wg_noise_local *local, struct wg_noi
 	wg_store_le32(msg, WG_INITIATION);
 	wg_store_le32(msg + WG_INITIATION_SENDER, index);
 	mix_ephemeral(&sym, ephemeral);
-	wg_kdf2(sym.ck, key, sym.ck, dh, sizeof(dh));
+	blake2s_kdf2(sym.ck, key, sym.ck, dh, sizeof(dh));
 	seal(&sym, msg + WG_INITIATION_STATIC, key, local->public_key, WG_KEY_LEN);
-	wg_kdf2(sym.ck, key, sym.ck, peer->ss, sizeof(peer->ss));
+	blake2s_kdf2(sym.ck, key, sym.ck, peer->ss, sizeof(peer->ss));
 	local->env.tai64n(local->env.arg, timestamp);
 	seal(&sym, msg + WG_INITIATION_TIMESTAMP, key, timestamp, sizeof(timestamp));
 
@@ -217,10 +218,10 @@ int wg_noise_open_initiation(const struct wg_noise_local *local,
 	err = dh_static(local, dh, ephemeral);
 	if (err)
 		goto out;
-	wg_blake2s(sym.ck, WG_HASH_LEN, NULL, 0, construction, sizeof(construction) - 1);
+	blake2s(sym.ck, WG_HASH_LEN, NULL, 0, construction, sizeof(construction) - 1);
 	memcpy(sym.hash, local->hash, sizeof(sym.hash));
 	mix_ephemeral(&sym, ephemeral);
-	wg_kdf2(sym.ck, key, sym.ck, dh, sizeof(dh));
+	blake2s_kdf2(sym.ck, key, sym.ck, dh, sizeof(dh));
 	if (!open_sealed(&sym, opened->peer_key, key, msg + WG_INITIATION_STATIC,
 			 WG_KEY_LEN + WG_TAG_LEN)) {
 		err = -EBADMSG;
@@ -250,7 +251,7 @@ int wg_noise_accept_initiation(struct wg_noise_opened *opened, const uint8_t ss[
 	if (err)
 		return err;
 	memcpy(sym.hash, opened->hash, sizeof(sym.hash));
-	wg_kdf2(sym.ck, key, opened->ck, ss, WG_KEY_LEN);
+	blake2s_kdf2(sym.ck, key, opened->ck, ss, WG_KEY_LEN);
 	if (open_sealed(&sym, opened->timestamp, key, opened->sealed_timestamp,
 			sizeof(opened->sealed_timestamp))) {
 		memcpy(opened->ck, sym.ck, sizeof(opened->ck));
@@ -280,7 +281,7 @@ static void mix_psk(struct symmetric *sym, uint8_t key[32], const uint8_t psk[32
 {
 	uint8_t tau[32];
 
-	wg_kdf3(sym->ck, tau, key, sym->ck, psk, WG_KEY_LEN);
+	blake2s_kdf3(sym->ck, tau, key, sym->ck, psk, WG_KEY_LEN);
 	mix_hash(sym->hash, tau, sizeof(tau));
 	sodium_memzero(tau, sizeof(tau));
 }
@@ -311,14 +312,14 @@ int wg_noise_create_response(const struct wg_noise_local *local, const struct wg
 	wg_store_le32(msg + WG_RESPONSE_SENDER, index);
 	wg_store_le32(msg + WG_RESPONSE_RECEIVER, opened->remote_index);
 	mix_ephemeral(&sym, ephemeral);
-	wg_kdf1(sym.ck, sym.ck, ee, sizeof(ee));
-	wg_kdf1(sym.ck, sym.ck, es, sizeof(es));
+	blake2s_kdf1(sym.ck, sym.ck, ee, sizeof(ee));
+	blake2s_kdf1(sym.ck, sym.ck, es, sizeof(es));
 	mix_psk(&sym, key, peer->psk);
 	seal(&sym, msg + WG_RESPONSE_EMPTY, key, NULL, 0);
 
 	session->local_index = index;
 	session->remote_index = opened->remote_index;
-	wg_kdf2(session->receive_key, session->send_key, sym.ck, NULL, 0);
+	blake2s_kdf2(session->receive_key, session->send_key, sym.ck, NULL, 0);
 out:
 	wg_noise_opened_wipe(opened);
 	sodium_memzero(private_key, sizeof(private_key));
@@ -349,8 +350,8 @@ int wg_noise_consume_response(const struct wg_noise_local *local, struct wg_nois
 	if (err)
 		goto out;
 	mix_ephemeral(&sym, ephemeral);
-	wg_kdf1(sym.ck, sym.ck, ee, sizeof(ee));
-	wg_kdf1(sym.ck, sym.ck, se, sizeof(se));
+	blake2s_kdf1(sym.ck, sym.ck, ee, sizeof(ee));
+	blake2s_kdf1(sym.ck, sym.ck, se, sizeof(se));
 	mix_psk(&sym, key, peer->psk);
 	if (!open_sealed(&sym, nothing, key, msg + WG_RESPONSE_EMPTY, WG_TAG_LEN)) {
 		err = -EBADMSG;
@@ -360,7 +361,7 @@ int wg_noise_consume_response(const struct wg_noise_local *local, struct wg_nois
 	session->initiator = true;
 	session->local_index = sent->index;
 	session->remote_index = wg_load_le32(msg + WG_RESPONSE_SENDER);
-	wg_kdf2(session->send_key, session->receive_key, sym.ck, NULL, 0);
+	blake2s_kdf2(session->send_key, session->receive_key, sym.ck, NULL, 0);
 	wg_noise_peer_forget(peer);
 out:
 	sodium_memzero(ee, sizeof(ee));

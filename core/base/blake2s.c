@@ -4,11 +4,10 @@
  */
 #include "blake2s.h"
 
+#include <endian.h>
 #include <sodium.h>
 #include <stdbool.h>
 #include <string.h>
-
-#include "wire.h"
 
 static const uint32_t iv[8] = {		/* RFC 7693 2.6, those of SHA-256 */
 	0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
@@ -28,6 +27,20 @@ static const uint8_t sigma[10][16] = {	/* RFC 7693 2.7 */
 	{ 10, 2, 8, 4, 7, 6, 1, 5, 15, 11, 9, 14, 3, 12, 13, 0 },
 };
 
+static inline uint32_t load_le32(const uint8_t *p)
+{
+	uint32_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return le32toh(v);
+}
+
+static inline void store_le32(uint8_t *p, uint32_t v)
+{
+	v = htole32(v);
+	memcpy(p, &v, sizeof(v));
+}
+
 static inline uint32_t ror32(uint32_t v, int n)
 {
 	return v >> n | v << (32 - n);
@@ -45,13 +58,13 @@ static inline void mix(uint32_t v[16], int a, int b, int c, int d, uint32_t x, u
 	v[b] = ror32(v[b] ^ v[c], 7);
 }
 
-static void compress(struct wg_blake2s *s, const uint8_t *block, size_t len, bool last)
+static void compress(struct blake2s *s, const uint8_t *block, size_t len, bool last)
 {
 	uint32_t m[16], v[16];
 
 	s->count += len;
 	for (int i = 0; i < 16; i++)
-		m[i] = wg_load_le32(block + 4 * i);
+		m[i] = load_le32(block + 4 * i);
 	memcpy(v, s->h, sizeof(s->h));
 	memcpy(v + 8, iv, sizeof(iv));
 	v[12] ^= (uint32_t)s->count;
@@ -76,7 +89,7 @@ static void compress(struct wg_blake2s *s, const uint8_t *block, size_t len, boo
 	sodium_memzero(v, sizeof(v));
 }
 
-void wg_blake2s_init(struct wg_blake2s *s, size_t out_len, const uint8_t *key, size_t key_len)
+void blake2s_init(struct blake2s *s, size_t out_len, const uint8_t *key, size_t key_len)
 {
 	memset(s, 0, sizeof(*s));
 	memcpy(s->h, iv, sizeof(iv));
@@ -84,20 +97,20 @@ void wg_blake2s_init(struct wg_blake2s *s, size_t out_len, const uint8_t *key, s
 	s->out_len = out_len;
 	if (key_len) {
 		memcpy(s->block, key, key_len);
-		s->fill = WG_BLAKE2S_BLOCK;
+		s->fill = BLAKE2S_BLOCK;
 	}
 }
 
-void wg_blake2s_update(struct wg_blake2s *s, const void *data, size_t len)
+void blake2s_update(struct blake2s *s, const void *data, size_t len)
 {
 	const uint8_t *p = data;
 
 	while (len) {
-		size_t n = WG_BLAKE2S_BLOCK - s->fill;
+		size_t n = BLAKE2S_BLOCK - s->fill;
 
 		/* A full block waits: only what follows tells whether it is the last. */
 		if (!n) {
-			compress(s, s->block, WG_BLAKE2S_BLOCK, false);
+			compress(s, s->block, BLAKE2S_BLOCK, false);
 			s->fill = 0;
 			continue;
 		}
@@ -110,52 +123,53 @@ void wg_blake2s_update(struct wg_blake2s *s, const void *data, size_t len)
 	}
 }
 
-void wg_blake2s_final(struct wg_blake2s *s, uint8_t *out)
+void blake2s_final(struct blake2s *s, uint8_t *out)
 {
-	uint8_t full[WG_BLAKE2S_OUT];
+	uint8_t full[BLAKE2S_OUT];
 
-	memset(s->block + s->fill, 0, WG_BLAKE2S_BLOCK - s->fill);
+	memset(s->block + s->fill, 0, BLAKE2S_BLOCK - s->fill);
 	compress(s, s->block, s->fill, true);
 	for (int i = 0; i < 8; i++)
-		wg_store_le32(full + 4 * i, s->h[i]);
+		store_le32(full + 4 * i, s->h[i]);
 	memcpy(out, full, s->out_len);
 	sodium_memzero(full, sizeof(full));
 	sodium_memzero(s, sizeof(*s));
 }
 
-void wg_blake2s(uint8_t *out, size_t out_len, const uint8_t *key, size_t key_len,
-		const void *data, size_t len)
+void blake2s(uint8_t *out, size_t out_len, const uint8_t *key, size_t key_len,
+	     const void *data, size_t len)
 {
-	struct wg_blake2s s;
+	struct blake2s s;
 
-	wg_blake2s_init(&s, out_len, key, key_len);
-	wg_blake2s_update(&s, data, len);
-	wg_blake2s_final(&s, out);
+	blake2s_init(&s, out_len, key, key_len);
+	blake2s_update(&s, data, len);
+	blake2s_final(&s, out);
 }
 
-void wg_hmac(uint8_t out[32], const uint8_t *key, size_t key_len, const void *data, size_t len)
+void blake2s_hmac(uint8_t out[32], const uint8_t *key, size_t key_len, const void *data,
+		  size_t len)
 {
-	uint8_t pad[WG_BLAKE2S_BLOCK] = { 0 }, inner[WG_BLAKE2S_OUT];
-	struct wg_blake2s s;
+	uint8_t pad[BLAKE2S_BLOCK] = { 0 }, inner[BLAKE2S_OUT];
+	struct blake2s s;
 
 	if (key_len > sizeof(pad))
-		wg_blake2s(pad, WG_BLAKE2S_OUT, NULL, 0, key, key_len);
+		blake2s(pad, BLAKE2S_OUT, NULL, 0, key, key_len);
 	else
 		memcpy(pad, key, key_len);
 
 	for (size_t i = 0; i < sizeof(pad); i++)
 		pad[i] ^= 0x36;
-	wg_blake2s_init(&s, WG_BLAKE2S_OUT, NULL, 0);
-	wg_blake2s_update(&s, pad, sizeof(pad));
-	wg_blake2s_update(&s, data, len);
-	wg_blake2s_final(&s, inner);
+	blake2s_init(&s, BLAKE2S_OUT, NULL, 0);
+	blake2s_update(&s, pad, sizeof(pad));
+	blake2s_update(&s, data, len);
+	blake2s_final(&s, inner);
 
 	for (size_t i = 0; i < sizeof(pad); i++)
 		pad[i] ^= 0x36 ^ 0x5c;
-	wg_blake2s_init(&s, WG_BLAKE2S_OUT, NULL, 0);
-	wg_blake2s_update(&s, pad, sizeof(pad));
-	wg_blake2s_update(&s, inner, sizeof(inner));
-	wg_blake2s_final(&s, out);
+	blake2s_init(&s, BLAKE2S_OUT, NULL, 0);
+	blake2s_update(&s, pad, sizeof(pad));
+	blake2s_update(&s, inner, sizeof(inner));
+	blake2s_final(&s, out);
 	sodium_memzero(pad, sizeof(pad));
 	sodium_memzero(inner, sizeof(inner));
 }
@@ -164,37 +178,38 @@ void wg_hmac(uint8_t out[32], const uint8_t *key, size_t key_len, const void *da
 static void expand(uint8_t *const out[], uint8_t n, const uint8_t ck[32], const void *data,
 		   size_t len)
 {
-	uint8_t prk[WG_BLAKE2S_OUT], block[WG_BLAKE2S_OUT + 1];
+	uint8_t prk[BLAKE2S_OUT], block[BLAKE2S_OUT + 1];
 
-	wg_hmac(prk, ck, 32, data, len);
+	blake2s_hmac(prk, ck, 32, data, len);
 	block[0] = 1;
-	wg_hmac(block, prk, sizeof(prk), block, 1);
-	memcpy(out[0], block, WG_BLAKE2S_OUT);
+	blake2s_hmac(block, prk, sizeof(prk), block, 1);
+	memcpy(out[0], block, BLAKE2S_OUT);
 	for (uint8_t i = 1; i < n; i++) {
-		block[WG_BLAKE2S_OUT] = (uint8_t)(i + 1);
-		wg_hmac(block, prk, sizeof(prk), block, sizeof(block));
-		memcpy(out[i], block, WG_BLAKE2S_OUT);
+		block[BLAKE2S_OUT] = (uint8_t)(i + 1);
+		blake2s_hmac(block, prk, sizeof(prk), block, sizeof(block));
+		memcpy(out[i], block, BLAKE2S_OUT);
 	}
 	sodium_memzero(prk, sizeof(prk));
 	sodium_memzero(block, sizeof(block));
 }
 
-void wg_kdf1(uint8_t t1[32], const uint8_t ck[32], const void *data, size_t len)
+void blake2s_kdf1(uint8_t t1[32], const uint8_t ck[32], const void *data, size_t len)
 {
 	uint8_t *const out[] = { t1 };
 
 	expand(out, 1, ck, data, len);
 }
 
-void wg_kdf2(uint8_t t1[32], uint8_t t2[32], const uint8_t ck[32], const void *data, size_t len)
+void blake2s_kdf2(uint8_t t1[32], uint8_t t2[32], const uint8_t ck[32], const void *data,
+		  size_t len)
 {
 	uint8_t *const out[] = { t1, t2 };
 
 	expand(out, 2, ck, data, len);
 }
 
-void wg_kdf3(uint8_t t1[32], uint8_t t2[32], uint8_t t3[32], const uint8_t ck[32],
-	     const void *data, size_t len)
+void blake2s_kdf3(uint8_t t1[32], uint8_t t2[32], uint8_t t3[32], const uint8_t ck[32],
+		  const void *data, size_t len)
 {
 	uint8_t *const out[] = { t1, t2, t3 };
 

@@ -2,14 +2,14 @@
  * BLAKE2s, HMAC and KDF. Expected values: RFC 7693 appendix B, and Python's hashlib and hmac, an
  * independent implementation, over data byte i = 7 i + 3. Long series are folded by SHA-256.
  */
-#include "../blake2s.h"
-
 #include <setjmp.h>
 #include <sodium.h>
 #include <stdarg.h>
 #include <string.h>
 
 #include <cmocka.h>
+
+#include "base/blake2s.h"
 
 static uint8_t data[300], key[32];
 
@@ -35,7 +35,7 @@ static void rfc7693_abc(void **state)
 	uint8_t out[32];
 
 	(void)state;
-	wg_blake2s(out, 32, NULL, 0, "abc", 3);
+	blake2s(out, 32, NULL, 0, "abc", 3);
 	check(out, 32, "508c5e8c327c14e2e1a72ba34eeb452f37458b209ed63a294d999b4c86675982");
 }
 
@@ -46,7 +46,7 @@ static void fold_lengths(size_t key_len, const char *want)
 
 	crypto_hash_sha256_init(&fold);
 	for (size_t n = 0; n <= 256; n++) {
-		wg_blake2s(out, 32, key, key_len, data, n);
+		blake2s(out, 32, key, key_len, data, n);
 		crypto_hash_sha256_update(&fold, out, 32);
 	}
 	crypto_hash_sha256_final(&fold, out);
@@ -68,7 +68,7 @@ static void key_and_output_lengths(void **state)
 	(void)state;
 	crypto_hash_sha256_init(&fold);
 	for (size_t n = 1; n <= 32; n++) {
-		wg_blake2s(out, n, key, n, data, 100);
+		blake2s(out, n, key, n, data, 100);
 		crypto_hash_sha256_update(&fold, out, n);
 	}
 	crypto_hash_sha256_final(&fold, out);
@@ -78,15 +78,15 @@ static void key_and_output_lengths(void **state)
 static void any_split_is_the_same(void **state)
 {
 	uint8_t whole[32], parts[32];
-	struct wg_blake2s s;
+	struct blake2s s;
 
 	(void)state;
-	wg_blake2s(whole, 32, key, 32, data, 200);
+	blake2s(whole, 32, key, 32, data, 200);
 	for (size_t i = 0; i <= 200; i++) {
-		wg_blake2s_init(&s, 32, key, 32);
-		wg_blake2s_update(&s, data, i);
-		wg_blake2s_update(&s, data + i, 200 - i);
-		wg_blake2s_final(&s, parts);
+		blake2s_init(&s, 32, key, 32);
+		blake2s_update(&s, data, i);
+		blake2s_update(&s, data + i, 200 - i);
+		blake2s_final(&s, parts);
 		assert_memory_equal(whole, parts, 32);
 	}
 	assert_true(sodium_is_zero((uint8_t *)&s, sizeof(s)));
@@ -100,7 +100,7 @@ static void hmac_key_lengths(void **state)
 	(void)state;
 	crypto_hash_sha256_init(&fold);
 	for (size_t n = 0; n < 130; n += 13) {
-		wg_hmac(out, data, n, data, 2 * n);
+		blake2s_hmac(out, data, n, data, 2 * n);
 		crypto_hash_sha256_update(&fold, out, 32);
 	}
 	crypto_hash_sha256_final(&fold, out);
@@ -117,15 +117,15 @@ static void kdf(void **state)
 	uint8_t t[3][32];
 
 	(void)state;
-	wg_kdf3(t[0], t[1], t[2], key, data, 50);
+	blake2s_kdf3(t[0], t[1], t[2], key, data, 50);
 	for (int i = 0; i < 3; i++)
 		check(t[i], 32, want[i]);
 	memset(t, 0, sizeof(t));
-	wg_kdf2(t[0], t[1], key, data, 50);
+	blake2s_kdf2(t[0], t[1], key, data, 50);
 	check(t[0], 32, want[0]);
 	check(t[1], 32, want[1]);
 	memcpy(t[2], key, 32);
-	wg_kdf1(t[2], t[2], data, 50);		/* in place, as the chaining key is */
+	blake2s_kdf1(t[2], t[2], data, 50);		/* in place, as the chaining key is */
 	check(t[2], 32, want[0]);
 }
 
