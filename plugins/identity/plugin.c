@@ -283,6 +283,19 @@ static int identity_given(const struct warren_conf *conf, struct identity_key **
 	return 0;
 }
 
+/* A file that cannot be read yet, as in `config check` by others than root, is not judged. */
+static int identity_check(const struct warren_conf *conf, struct warren_err *err)
+{
+	struct identity_key *key = NULL;
+	size_t len;
+	int result = 0;
+
+	if (warren_secret_bytes(warren_conf_secret(conf, "node-key"), &len))
+		result = identity_given(conf, &key, err);
+	identity_key_unref(key);
+	return result;
+}
+
 static void identity_end(void *arg)
 {
 	struct identity *id = arg;
@@ -440,7 +453,7 @@ WARREN_PLUGIN(identity, "identity",
 	.commands = WARREN_TABLE(commands),
 	.offers = WARREN_TABLE(offers),
 	.topics = WARREN_TABLE(topics),
-	.start = identity_start,
+	.check = identity_check, .start = identity_start,
 	.reload = identity_reload,
 	.status = identity_status,
 );
