@@ -15,8 +15,8 @@ for pair in bash:bash/warren zsh:zsh/_warren fish:fish/warren.fish; do
 		{ echo "warren completion ${pair%%:*} prints another script" >&2; rc=1; }
 done
 
-# complete WORD...: the candidates for the last word, sorted, on one line
-complete() {
+# candidates WORD...: the candidates for the last word, sorted, on one line
+candidates() {
 	bash -c '
 		PATH=$1:$PATH
 		. "$2"
@@ -32,7 +32,7 @@ complete() {
 expect() {
 	want=$1
 	shift
-	got=$(complete "$@")
+	got=$(candidates "$@")
 	[ "$got" = "$want" ] || { echo "$*: got \"$got\", not \"$want\"" >&2; rc=1; }
 }
 if command -v bash >/dev/null; then
