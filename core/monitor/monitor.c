@@ -29,13 +29,9 @@
 #include "priv/check.h"
 
 enum {
-	LEFTOVER_WAIT = 2000, /* milliseconds for a dying engine to let its interface go */
+	LEFTOVER_WAIT = 2000000,	/* microseconds for a dying engine to let go */
 	CONTROL_BACKLOG = 64,
-	POLL_SIGNALS = 0,
-	POLL_ENGINE,
-	POLL_INOTIFY,
-	POLL_GUARD,
-	POLL_JOBS,
+	POLL_SIGNALS = 0, POLL_ENGINE, POLL_INOTIFY, POLL_GUARD, POLL_JOBS,
 	POLL_COUNT = POLL_JOBS + MON_FILE_JOBS,
 };
 
@@ -56,20 +52,29 @@ uint64_t mon_sooner(uint64_t a, uint64_t b)
  * ---- What a dead daemon left behind ----
  */
 
-/* An engine that dies with its monitor needs a moment; until then its interface is there. */
-static void wait_for_interface(const struct mon_tun *tun)
+static bool still_held(const struct mon_thing *thing)
 {
-	for (int ms = 0; ms < LEFTOVER_WAIT; ms += 5) {
-		const struct timespec step = { 0, 5000000 };
+	if (thing->kind == MON_TUN)
+		return if_nametoindex(thing->what.tun.req.ifname) != 0;
+	return thing->kind == MON_PATH && mon_path_busy(&thing->what.path);
+}
 
-		if ((int)if_nametoindex(tun->req.ifname) != tun->index)
+/* An engine that dies with its monitor needs a moment to let interface and sockets go. */
+static void wait_for_release(const struct mon_thing *thing, uint64_t end)
+{
+	const struct timespec step = { 0, 2000000 };
+
+	while (still_held(thing)) {
+		if (mon_now() >= end) {
+			mon_log(LOG_WARNING,
+				"%s %s of a daemon that died is in use: does its engine run?",
+				mon_kind_name(thing->kind),
+				thing->kind == MON_TUN ? thing->what.tun.req.ifname :
+							 thing->what.path.path);
 			return;
+		}
 		nanosleep(&step, NULL);
 	}
-	mon_log(LOG_WARNING,
-		"interface %s of a daemon that died is still there: is its engine still "
-		"running?",
-		tun->req.ifname);
 }
 
 static void drop_unreachable(struct mon *mon, enum mon_journal_place place)
@@ -96,6 +101,7 @@ static int undo_leftovers(struct mon *mon, struct warren_err *err)
 {
 	enum mon_journal_place place = MON_JOURNAL_HERE;
 	int result = mon_journal_load(mon->state.monitor, &mon->things, &place, err);
+	uint64_t end = mon_now() + LEFTOVER_WAIT;
 	const struct mon_thing *thing;
 	uint32_t count;
 
@@ -108,10 +114,8 @@ static int undo_leftovers(struct mon *mon, struct warren_err *err)
 			"a daemon before this one did not end in order: %u leftovers are "
 			"taken back",
 			count);
-	list_for_each(thing, &mon->things.all, node) {
-		if (thing->kind == MON_TUN)
-			wait_for_interface(&thing->what.tun);
-	}
+	list_for_each(thing, &mon->things.all, node)
+		wait_for_release(thing, end);
 	/* A full disk must not keep us from taking it back, so the new journal comes after. */
 	mon->journal = (struct mon_journal){ .fd = -1, .things = &mon->things };
 	mon_undo_all(mon);

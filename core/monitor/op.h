@@ -98,6 +98,8 @@ void mon_sysctl_restore(const struct mon_sysctl *sysctl);
 /* ---- unix sockets ---- */
 /* Removes the socket file if it is the one that was made, or nobody listens on it. */
 void mon_path_remove(const struct mon_path *path);
+/* Somebody listens on it. */
+bool mon_path_busy(const struct mon_path *path);
 /* A listening socket at @path, in the journal. */
 int mon_listen_unix(struct mon *mon, const char *owner, const char *path, uint32_t mode,
 		    int backlog, struct warren_err *err);

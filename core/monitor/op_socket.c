@@ -280,6 +280,15 @@ static bool somebody_listens(const struct sockaddr_un *sun)
 	       errno != ECONNREFUSED;
 }
 
+bool mon_path_busy(const struct mon_path *path)
+{
+	struct sockaddr_un sun;
+	struct stat st;
+
+	return fill_sun(&sun, path->path) == 0 && lstat(path->path, &st) == 0 &&
+	       S_ISSOCK(st.st_mode) && somebody_listens(&sun);
+}
+
 void mon_path_remove(const struct mon_path *path)
 {
 	struct sockaddr_un sun;

@@ -181,7 +181,8 @@ class Engine:
                 beat = time.monotonic()
             for key, _ in select.select(0.2):
                 if key.fileobj is self.monitor:
-                    self.receive()
+                    # A command of the same turn may have taken the message already.
+                    self.poll_monitor(0.001)
                 elif key.fileobj is listener:
                     client, _ = listener.accept()
                     buffers[client] = b""
