@@ -97,7 +97,7 @@ start() {
 	in_ns "$1" "$dir/usr/sbin/warrend" --config "$dir/$1/warren.yaml" --state "$dir/$1/state" \
 		--socket "$dir/$1/warrend.sock" >"$dir/$1/warrend.log" 2>&1 &
 	echo $! >"$dir/$1/warrend.pid"
-	wait_for 10 warren "$1" version ||
+	wait_for 10 warren "$1" plugins ||
 		{ cat "$dir/$1/warrend.log"; die "gateway $1 did not start"; }
 }
 

@@ -170,7 +170,7 @@ class Daemon:
     def ready(self, timeout=10):
         def answered():
             assert self.proc.alive(), f"warrend ended:\n{self.proc.output()}"
-            return self.cli("version", check=False).returncode == 0
+            return self.cli("plugins", check=False).returncode == 0
         wait_for("warrend answers", answered, timeout)
 
     def cli(self, *argv, **kw):
