@@ -355,7 +355,8 @@ static int filter_test(struct warren_ctx *ctx, const struct warren_conf *args,
 	warren_reply_bool(reply, "accepted", result == 0);
 	warren_reply_str(reply, "why", "%s", why);
 	warren_reply_text(reply, "%s", why);
-	return result ? 1 : 0;
+	warren_reply_end(reply, result ? 1 : 0, NULL);
+	return 0;
 }
 
 /*
