@@ -467,8 +467,11 @@ void warren_reply_bool(struct warren_reply *reply, const char *key, bool value)
 
 void wcore_reply_json(struct warren_reply *reply, const char *key, const char *json)
 {
-	if (scalar_begin(reply, key))
-		str_add(&reply->data, json);
+	if (!scalar_begin(reply, key))
+		return;
+	/* A line of the protocol has no newline; outside of strings it is as good as a blank. */
+	for (; *json; json++)
+		str_addc(&reply->data, *json == '\n' ? ' ' : *json);
 }
 
 /*
@@ -666,6 +669,8 @@ static void send_end(struct warren_reply *reply, int exit, const char *error)
 		str_addf(&text, reply->path ? "warren %s: " : "warren%s: ",
 			 reply->path ? reply->path : "");
 		add_clean(&text, error, strlen(error), false);
+		while (text.len > 0 && text.s[text.len - 1] == '\n')
+			str_cut(&text, text.len - 1);
 		str_add(&line, ",\"error\":");
 		str_add_json(&line, str_text(&text), text.len);
 		str_free(&text);

@@ -179,7 +179,7 @@ static void write_plugin(const struct wcore_instance *p, struct warren_reply *re
 	warren_reply_int(reply, "restarts", p->restarts);
 	warren_reply_str(reply, "file", "%s", p->plugin->path);
 	if (p->implied_by)
-		warren_reply_str(reply, "implied-by", "%s", p->implied_by);
+		warren_reply_str(reply, "implied_by", "%s", p->implied_by);
 	if (p->reason)
 		warren_reply_str(reply, "reason", "%s", p->reason);
 	write_ports(&desc->offers, "offers", reply);

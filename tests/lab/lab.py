@@ -170,7 +170,8 @@ class Daemon:
     def ready(self, timeout=10):
         def answered():
             assert self.proc.alive(), f"warrend ended:\n{self.proc.output()}"
-            return self.cli("plugins", check=False).returncode == 0
+            status = self.cli("status", "--json", check=False)
+            return status.returncode == 0 and not json.loads(status.stdout)["daemon"]["busy"]
         wait_for("warrend answers", answered, timeout)
 
     def cli(self, *argv, **kw):
