@@ -34,7 +34,7 @@ void harness_secret(const char *bytes);
 const char *harness_record(void);
 /* Whether a line with this text was logged at WARNING or worse since the last harness_record(). */
 bool harness_warned(const char *text);
-/* Turns the main lane for @usec. */
+/* Turns the main lane for @usec, and on while a sequence runs. */
 void harness_turn(struct harness *h, uint64_t usec);
 
 #endif

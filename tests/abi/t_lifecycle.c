@@ -190,7 +190,7 @@ static void slow_callback_is_named(void **state)
 	(void)state;
 	assert_int_equal(harness_apply(&h, "test.a: {slow: 20ms}\n"), 0);
 	harness_turn(&h, 2 * SOON);
-	assert_true(harness_warned("plugin `test.a` held up lane `main` for 2"));
+	assert_true(harness_warned("plugin `test.a` held up lane `main` for "));
 	assert_true(harness_warned("(deferred call)"));
 }
 
