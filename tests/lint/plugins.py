@@ -47,7 +47,7 @@ def check_headers():
 
 
 def check_core_tests():
-    for folder in ("unit", "fuzz", "abi"):
+    for folder in ("unit", "fuzz", "abi", "net"):
         fragment = (SRC / f"tests/{folder}/{folder}.am").read_text()
         for pattern in ("t_*.c", "fuzz_*.c"):
             for path in sorted((SRC / "tests" / folder).glob(pattern)):

@@ -8,6 +8,8 @@ import sys
 from lint import BUILD, SRC, code_only, report, tracked
 
 LIB = BUILD / ".libs/libwarren.so"
+NET_LIB = BUILD / ".libs/libwarren-net.so"
+NET_HEADER = "core/include/warren/net.h"
 SANITIZED = os.environ.get("WARREN_SANITIZERS", "no") != "no"
 
 
@@ -20,10 +22,10 @@ def symbols(path, *flags):
     return {line.split()[-1] for line in run("nm", "-D", *flags, str(path)).splitlines() if line}
 
 
-def declared():
-    """Functions that the public headers declare."""
+def declared(wanted):
+    """Functions that those public headers declare."""
     names = set()
-    for path in tracked(".h"):
+    for path in filter(wanted, tracked(".h")):
         if not path.startswith("core/include/"):
             continue
         text = re.sub(r"(\\\n|[^\n])*", lambda m: "" if m[0].lstrip().startswith("#") else m[0],
@@ -45,14 +47,22 @@ def check_library():
     public = {name.split("@")[0] for name in exported if name.endswith("@@WARREN_0.1")}
     private = {name for name in exported if name.endswith("@@WARREN_PRIVATE")}
     public -= {"WARREN_0.1"} | {name for name in public if name.startswith("warren_plugin_")}
-    for name in sorted(declared() - public):
+    names = declared(lambda path: path != NET_HEADER)
+    for name in sorted(names - public):
         yield f"libwarren: {name} is declared in a public header and not exported"
-    for name in sorted(public - declared()):
+    for name in sorted(public - names):
         yield f"libwarren: {name} is exported and in no public header"
     rest = {name for name in exported if "@@" in name} - private
     for name in sorted(rest - {f"{n}@@WARREN_0.1" for n in public}):
         if not name.startswith("warren_plugin_"):
             yield f"libwarren: {name} is exported: see core/libwarren.map"
+
+
+def check_net_library():
+    exported = {name.split("@")[0] for name in symbols(NET_LIB, "--defined-only")}
+    exported -= {"WARREN_NET_0.1"}
+    for name in sorted(exported ^ declared(lambda path: path == NET_HEADER)):
+        yield f"libwarren-net: {name} is not both exported and in warren/net.h"
 
 
 def init_array_entries(path):
@@ -82,11 +92,11 @@ def check_libraries(path):
 
 
 def main():
-    findings = list(check_library())
+    findings = [*check_library(), *check_net_library()]
     plugins = sorted((BUILD / "plugins/.libs").glob("*.so"))
     for path in plugins:
         findings += check_plugin(path)
-    for path in [LIB, *plugins, BUILD / ".libs/warren-engine", BUILD / ".libs/warren"]:
+    for path in [LIB, NET_LIB, *plugins, BUILD / ".libs/warren-engine", BUILD / ".libs/warren"]:
         if path.exists():
             findings += check_libraries(path)
     if (BUILD / "warrend").exists() and "libwarren" in run("ldd", str(BUILD / "warrend")):
