@@ -324,20 +324,29 @@ void wcore_ctx_assert_open(const struct warren_ctx *ctx, const char *what)
 	abort();
 }
 
+/*
+ * Callbacks nest: the control socket's runs a plugin's command. The stopwatch of this thread leaves
+ * out the time for which somebody inside has been held to account.
+ */
+static _Thread_local uint64_t accounted;
+
 uint64_t wcore_ctx_enter(struct warren_ctx *ctx)
 {
 	wcore_ctx_assert(ctx, "a callback");
-	return wcore_clock_stopwatch();
+	return wcore_clock_stopwatch() - accounted;
 }
 
 void wcore_ctx_leave(struct warren_ctx *ctx, uint64_t entered, const char *what)
 {
-	uint64_t took = wcore_clock_stopwatch() - entered;
+	uint64_t took = wcore_clock_stopwatch() - accounted - entered;
 
+	accounted += took;
 	if (took > SLOW_USEC)
 		wcore_log_limit(&ctx->slow, LOG_WARNING,
-				"plugin `%s` held up lane `%s` for %llu ms (%s)", ctx->name,
-				wcore_lane_name(ctx->lane), (unsigned long long)took / 1000, what);
+				"%s%s%s held up lane `%s` for %llu ms (%s)",
+				ctx->plugin ? "plugin `" : "the ", ctx->name,
+				ctx->plugin ? "`" : "", wcore_lane_name(ctx->lane),
+				(unsigned long long)took / 1000, what);
 }
 
 /*

@@ -152,10 +152,11 @@ static void reloaded(struct wcore_engine *engine, int result, const char *text, 
 	struct daemon *d = arg;
 
 	(void)engine;
-	if (result)
-		log_lines(LOG_ERR, text);
-	else
+	/* What is wrong, the monitor logs. */
+	if (!result) {
 		apply_log_settings(d);
+		wcore_log(LOG_NOTICE, "reload: %s", text);
+	}
 	wcore_priv_reloaded(d->priv, result, text);
 }
 

@@ -31,9 +31,9 @@
 #define FIXTURE_FLAGS WARREN_PLUGIN_LANE
 #endif
 
-enum { OK = 0, FAIL, PENDING, PENDING_FAIL, INSIDE, SILENT, FATAL, NO_OFFER };
+enum { OK = 0, FAIL, PENDING, PENDING_FAIL, INSIDE, SILENT, FATAL, NO_OFFER, HANG };
 static const char *const behaviours[] = { "ok", "fail", "pending", "pending-fail", "inside",
-					  "silent", "fatal", "no-offer", NULL };
+					  "silent", "fatal", "no-offer", "hang", NULL };
 
 static int value_check(const struct warren_conf *at, struct warren_err *err)
 {
@@ -268,6 +268,9 @@ static int fixture_start(struct warren_ctx *ctx, const struct warren_conf *conf,
 		return WARREN_PENDING;
 	case SILENT:
 		return WARREN_PENDING;
+	case HANG:
+		busy(1000000);
+		return 0;
 	case FATAL:
 		warren_fatal(ctx, "told to be fatal");
 		return 0;

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -372,6 +373,27 @@ static void plugins_live_on_lanes(void **state)
 	assert_false(harness_warned("should never run"));
 }
 
+/* Kept, so that what a hanging thread still uses is not taken for a leak. */
+static struct wcore_engine *left_behind;
+
+static void hanging_start_is_left_behind(void **state)
+{
+	(void)state;
+	assert_int_not_equal(harness_apply(&h, "test.a: {lane: stuck, start: hang}\n"
+					       "test.s: {}\n"), 0);
+	assert_said("plugin `test.a` hangs in its start and is left behind");
+	harness_record();
+	/* The rest of the daemon lives. */
+	assert_int_equal(harness_apply(&h, "test.s: {}\n"), 0);
+	assert_int_equal(harness_apply(&h, "node: {}\n"), 0);
+	left_behind = h.engine;
+	wcore_engine_free(h.engine);
+	h.engine = NULL;
+	/* It comes back after the test, and finds all that it needs. */
+	usleep(1200000);
+	assert_non_null(left_behind);
+}
+
 static void sequences_queue_up(void **state)
 {
 	int first = 1, second = 1, third = 1;
@@ -433,6 +455,7 @@ int main(void)
 		TEST(one_plugin_can_be_restarted),
 		TEST(plugins_live_on_lanes),
 		TEST(sequences_queue_up),
+		TEST(hanging_start_is_left_behind),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
