@@ -78,7 +78,9 @@ static void add_thing(struct str *text, const struct mon_thing *thing)
 	char hex[HEX_MAX];
 
 	hex_encode(hex, &thing->what, mon_kind_size(thing->kind));
-	str_addf(text, "+ %u %u %s %s", thing->id, thing->kind, thing->owner, hex);
+	/* The monitor's own things have no owner. */
+	str_addf(text, "+ %u %u %s %s", thing->id, thing->kind,
+		 thing->owner[0] ? thing->owner : "-", hex);
 	seal_line(text, start);
 }
 
