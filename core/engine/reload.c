@@ -27,6 +27,7 @@ struct decision {
 	enum action *actions;		/* one per item of the plan */
 	struct warren_err *err;
 	bool refused;
+	struct str *core;		/* the core's own sections that changed: "log, node" */
 };
 
 static size_t find_item(const struct wcore_plan *plan, const char *name)
@@ -51,6 +52,10 @@ static void see_change(const struct wcore_config_change *change, void *arg)
 		d->refused = true;
 		return;
 	}
+	/* Neither planned nor running: a section of the core's own. */
+	if (i == d->plan->count && !wcore_engine_find(d->engine, change->section) &&
+	    !strstr(str_text(d->core), change->section))
+		str_addf(d->core, "%s%s", d->core->len ? ", " : "", change->section);
 	if (i == d->plan->count || d->actions[i] == ACT_START)
 		return;
 	if ((change->flags & WARREN_RESTART) || !d->plan->items[i].plugin->desc.reload)
@@ -69,11 +74,12 @@ static bool loses_provider(const struct decision *d, const struct wcore_plan_ite
 	return false;
 }
 
-/* An array of actions for the plan's items, or NULL with an error. */
+/* An array of actions for the plan's items, or NULL with an error. Adds to @core. */
 static enum action *decide(struct wcore_engine *engine, const struct wcore_plan *plan,
-			   const struct wcore_config *config, struct warren_err *err)
+			   const struct wcore_config *config, struct str *core,
+			   struct warren_err *err)
 {
-	struct decision d = { .engine = engine, .plan = plan, .err = err };
+	struct decision d = { .engine = engine, .plan = plan, .core = core, .err = err };
 	const struct wcore_instance *instance;
 
 	d.actions = calloc(plan->count + 1, sizeof(*d.actions));
@@ -113,7 +119,7 @@ static void say(struct str *text, const char *verb, const char *name, bool *firs
 }
 
 static void describe(const struct wcore_engine *engine, const struct wcore_plan *plan,
-		     const enum action *actions, struct str *text)
+		     const enum action *actions, const struct str *core, struct str *text)
 {
 	static const char *const verbs[] = {
 		[ACT_RELOAD] = "reload", [ACT_RESTART] = "restart", [ACT_START] = "start",
@@ -129,6 +135,8 @@ static void describe(const struct wcore_engine *engine, const struct wcore_plan 
 			if ((int)actions[i] == verb)
 				say(text, verbs[verb], plan->items[i].name, &first);
 	}
+	if (core->len)
+		str_addf(text, "%sapply %s", text->len ? "; " : "", str_text(core));
 	if (!text->len)
 		str_add(text, "nothing to do");
 }
@@ -212,6 +220,7 @@ static int apply_plan(struct wcore_engine *engine, struct wcore_sequence *seq,
 		      struct warren_err *err)
 {
 	struct wcore_plan_env env = plan_env(engine, 0);
+	AUTO(str_free) struct str core = STR_INIT;
 	struct wcore_plan plan;
 	enum action *actions;
 	int rc;
@@ -219,10 +228,10 @@ static int apply_plan(struct wcore_engine *engine, struct wcore_sequence *seq,
 	rc = wcore_plan_make(&env, seq->config, &plan, err);
 	if (rc)
 		return rc;
-	actions = decide(engine, &plan, seq->config, err);
+	actions = decide(engine, &plan, seq->config, &core, err);
 	rc = actions ? add_steps(engine, seq, &plan, actions) : -EINVAL;
 	if (!rc)
-		describe(engine, &plan, actions, &seq->text);
+		describe(engine, &plan, actions, &core, &seq->text);
 	free(actions);
 	wcore_plan_free(&plan);
 	return rc;
@@ -256,6 +265,7 @@ int wcore_engine_check(struct wcore_engine *engine, struct wcore_config *config,
 		       struct warren_err *err)
 {
 	struct wcore_plan_env env = plan_env(engine, WCORE_BIND_CHECK);
+	AUTO(str_free) struct str core = STR_INIT;
 	struct str words = STR_INIT;
 	struct wcore_plan plan;
 	enum action *actions;
@@ -264,9 +274,9 @@ int wcore_engine_check(struct wcore_engine *engine, struct wcore_config *config,
 	rc = wcore_plan_make(&env, config, &plan, err);
 	if (rc)
 		return rc;
-	actions = decide(engine, &plan, config, err);
+	actions = decide(engine, &plan, config, &core, err);
 	if (actions && text) {
-		describe(engine, &plan, actions, &words);
+		describe(engine, &plan, actions, &core, &words);
 		*text = str_take(&words);
 	}
 	rc = actions ? 0 : -EINVAL;

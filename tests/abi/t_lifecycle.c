@@ -209,8 +209,11 @@ static void reload_does_what_the_rows_say(void **state)
 	assert_said("nothing to do");
 	assert_string_equal(harness_record(), "");
 
+	assert_int_equal(harness_apply(&h, "test.a: {value: 1}\ntest.b: {}\nlog: {level: error}\n"
+					   "node: {hostname: x}\n"), 0);
+	assert_said("apply log, node");
 	assert_int_equal(harness_apply(&h, "test.a: {value: 2}\ntest.b: {}\n"), 0);
-	assert_said("reload test.a");
+	assert_said("reload test.a; apply ");
 	assert_string_equal(harness_record(), "test.a reload 1 2; ");
 
 	/* A restart takes the hard dependents along. */
