@@ -430,7 +430,7 @@ static void filter_status(struct warren_ctx *ctx, struct warren_reply *reply)
 	warren_reply_int(reply, "rules", table ? filter_table_rules(table) : 0);
 	warren_reply_int(reply, "bytes", table ? (int64_t)filter_table_bytes(table) : 0);
 	if (table)
-		warren_reply_text(reply, "policy of %u rules", filter_table_rules(table));
+		warren_reply_text(reply, "rules in force: %u", filter_table_rules(table));
 	else if (f->gate)
 		warren_reply_text(reply, "the policy could not be compiled: everything from peers "
 				  "is dropped");

@@ -60,11 +60,11 @@ void router_foreign_text(const struct router_foreign *foreign, const struct rout
 	char what[96];
 
 	if (foreign->rules > 0)
-		snprintf(what, sizeof(what), "%u rules with priorities %u-%u (the first is %u)",
-			 foreign->rules, conf->rule_priority,
-			 conf->rule_priority + ROUTER_RULE_OURS, foreign->pref);
+		snprintf(what, sizeof(what), "rules with priorities %u-%u (%u, the first is %u)",
+			 conf->rule_priority, conf->rule_priority + ROUTER_RULE_OURS,
+			 foreign->rules, foreign->pref);
 	else
-		snprintf(what, sizeof(what), "%u routes in table %u", foreign->routes, conf->table);
+		snprintf(what, sizeof(what), "routes in table %u (%u)", conf->table, foreign->routes);
 	snprintf(out, size, "%s are there that we did not make%s: remove them, or move us with "
 		 "router.rule-priority, router.table, router.mark and, in `system:`, "
 		 "rule-priorities, route-table and marks", what,

@@ -447,10 +447,10 @@ static void static_status(struct warren_ctx *ctx, struct warren_reply *reply)
 	warren_reply_bool(reply, "accept_all", !s->set->policy);
 	warren_reply_int(reply, "names_missing", missing);
 	warren_reply_int(reply, "serial", (int64_t)s->map->serial);
-	warren_reply_text(reply, "network map from the YAML file: %u peers", s->set->n_peers);
+	warren_reply_text(reply, "network map from the YAML file: %u peer%s", s->set->n_peers,
+			  s->set->n_peers == 1 ? "" : "s");
 	if (missing > 0)
-		warren_reply_text(reply, "%u endpoints wait for their host name to be "
-				  "found", missing);
+		warren_reply_text(reply, "host names without an address: %u", missing);
 }
 
 WARREN_PLUGIN(static, "static",

@@ -74,8 +74,8 @@ def test_rules_and_table_are_those_of_the_stock_client(lab):
 
 @pytest.mark.parametrize("what,words", [
     (("rule", "add", "pref", "5230", "fwmark", "0x80000/0xff0000", "lookup", "default"),
-     "1 rules with priorities 5210-5270 (the first is 5230)"),
-    (("route", "add", "blackhole", "203.0.113.0/24", "table", "52"), "1 routes in table 52"),
+     "rules with priorities 5210-5270 (1, the first is 5230)"),
+    (("route", "add", "blackhole", "203.0.113.0/24", "table", "52"), "routes in table 52 (1)"),
 ])
 def test_foreign_state_stops_the_start_and_options_move_us(lab, what, words):
     host = lab.host("a")
