@@ -64,7 +64,8 @@ void router_foreign_text(const struct router_foreign *foreign, const struct rout
 			 conf->rule_priority, conf->rule_priority + ROUTER_RULE_OURS,
 			 foreign->rules, foreign->pref);
 	else
-		snprintf(what, sizeof(what), "routes in table %u (%u)", conf->table, foreign->routes);
+		snprintf(what, sizeof(what), "routes in table %u (%u)", conf->table,
+			 foreign->routes);
 	snprintf(out, size, "%s are there that we did not make%s: remove them, or move us with "
 		 "router.rule-priority, router.table, router.mark and, in `system:`, "
 		 "rule-priorities, route-table and marks", what,
