@@ -89,6 +89,16 @@ static int open_secret(const struct wcore_secret_ask *ask, void *arg)
 	return fds[0];
 }
 
+static bool recorded(const char *text)
+{
+	bool found;
+
+	pthread_mutex_lock(&record.mutex);
+	found = strstr(record.info, text) || strstr(record.bad, text);
+	pthread_mutex_unlock(&record.mutex);
+	return found;
+}
+
 static void die(const char *what)
 {
 	perror(what);
@@ -213,4 +223,13 @@ void harness_turn(struct harness *h, uint64_t usec)
 		wcore_lane_turn(wcore_engine_main(h->engine), false);
 		usleep(1000);
 	}
+}
+
+bool harness_wait(struct harness *h, const char *text)
+{
+	uint64_t until = wcore_clock_stopwatch() + PATIENCE;
+
+	while (!recorded(text) && wcore_clock_stopwatch() < until)
+		harness_turn(h, 1000);
+	return recorded(text);
 }

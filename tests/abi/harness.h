@@ -34,6 +34,8 @@ void harness_secret(const char *bytes);
 const char *harness_record(void);
 /* Whether a line with this text was logged at WARNING or worse since the last harness_record(). */
 bool harness_warned(const char *text);
+/* Turns the main lane until such a line was logged, 5 s at most; whether it was. */
+bool harness_wait(struct harness *h, const char *text);
 /* Turns the main lane for @usec, and on while a sequence runs. */
 void harness_turn(struct harness *h, uint64_t usec);
 

@@ -39,6 +39,14 @@ static void assert_state(const char *name, enum wcore_plugin_state state)
 static int begin(void **state)
 {
 	(void)state;
+	harness_engine(&h, 0, 0);
+	return 0;
+}
+
+/* For the tests of deadlines; the others must pass on a busy machine too. */
+static int begin_in_haste(void **state)
+{
+	(void)state;
 	harness_engine(&h, 200000, 200000);
 	return 0;
 }
@@ -190,8 +198,7 @@ static void slow_callback_is_named(void **state)
 {
 	(void)state;
 	assert_int_equal(harness_apply(&h, "test.a: {slow: 20ms}\n"), 0);
-	harness_turn(&h, 2 * SOON);
-	assert_true(harness_warned("plugin `test.a` held up lane `main` for "));
+	assert_true(harness_wait(&h, "plugin `test.a` held up lane `main` for "));
 	assert_true(harness_warned("(deferred call)"));
 }
 
@@ -365,8 +372,8 @@ static void plugins_live_on_lanes(void **state)
 	assert_int_equal(harness_apply(&h, "test.a: {lane: one, leak: true, slow: 20ms}\n"
 					   "test.b: {lane: two, start: pending, stop: pending}\n"
 					   "test.c: {lane: one}\ntest.s: {lane: two}\n"), 0);
-	harness_turn(&h, 2 * SOON);
-	assert_true(harness_warned("held up lane `one`"));
+	assert_true(harness_wait(&h, "held up lane `one`"));
+	assert_true(harness_wait(&h, "found svc.s"));
 	assert_string_equal(harness_record(), "test.a start 0; test.b start 0; test.c start 0; "
 			    "test.s start 0; test.c found svc.s 4; ");
 	assert_int_equal(harness_apply(&h, "test.a: {lane: main}\n"), 0);
@@ -432,6 +439,7 @@ static int teardown(void **state)
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define TEST_IN_HASTE(name) cmocka_unit_test_setup_teardown(name, begin_in_haste, end)
 
 int main(void)
 {
@@ -441,8 +449,8 @@ int main(void)
 		TEST(failing_start_undoes_the_others_in_reverse),
 		TEST(start_may_be_pending),
 		TEST(pending_start_may_fail),
-		TEST(silent_start_has_a_deadline),
-		TEST(silent_stop_has_a_deadline),
+		TEST_IN_HASTE(silent_start_has_a_deadline),
+		TEST_IN_HASTE(silent_stop_has_a_deadline),
 		TEST(fatal_start_is_a_failed_start),
 		TEST(missing_offer_is_a_failed_start),
 		TEST(stop_waits_for_jobs),
@@ -458,7 +466,7 @@ int main(void)
 		TEST(one_plugin_can_be_restarted),
 		TEST(plugins_live_on_lanes),
 		TEST(sequences_queue_up),
-		TEST(hanging_start_is_left_behind),
+		TEST_IN_HASTE(hanging_start_is_left_behind),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

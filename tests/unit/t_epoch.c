@@ -131,11 +131,12 @@ static void readers_never_see_freed_objects(void **state)
 	wcore_engine_free(engine);
 }
 
-static atomic_bool let_go;
+static atomic_bool asleep, let_go;
 
 static void sleeper_run(struct warren_worker *worker, void *arg)
 {
 	(void)arg;
+	atomic_store(&asleep, true);
 	while (!atomic_load(&let_go) && !warren_worker_stopping(worker))
 		usleep(200);
 	warren_worker_turn(worker);
@@ -169,7 +170,8 @@ static void closed_context_waits_for_the_grace(void **state)
 
 	(void)state;
 	assert_non_null(warren_worker_start(plane, "sleeper", sleeper_run, NULL, NULL, NULL));
-	usleep(20000);
+	while (!atomic_load(&asleep))
+		usleep(200);
 	warren_retire(consumer, table, count_retired);
 	wcore_ctx_close(consumer);
 	settle(engine);
