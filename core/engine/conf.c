@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "base/util.h"
 #include "engine/conf_impl.h"
 #include "engine/table.h"
 
@@ -32,6 +33,23 @@ static struct wcore_config *config_new(void)
 		return NULL;
 	}
 	return cfg;
+}
+
+void wcore_config_set_generation(struct wcore_config *cfg, uint64_t generation)
+{
+	cfg->generation = generation;
+}
+
+uint64_t wcore_config_generation(const struct wcore_config *cfg)
+{
+	return cfg ? cfg->generation : 0;
+}
+
+uint64_t wcore_conf_generation(const struct warren_conf *conf)
+{
+	while (conf->parent)
+		conf = conf->parent;
+	return CONTAINER_OF(conf, struct wcore_config, root)->generation;
 }
 
 struct wcore_config *wcore_config_ref(struct wcore_config *cfg)

@@ -77,6 +77,7 @@ struct conf_vault;			/* locked memory of all secrets of a configuration */
 
 struct wcore_config {
 	atomic_uint refs;
+	uint64_t generation;		/* of its files, as the monitor counts them; 0: none */
 	struct arena arena;
 	struct ytree *tree;		/* between parse and bind */
 	struct ytree_node *top;

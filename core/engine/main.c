@@ -101,6 +101,8 @@ static struct wcore_config *parse(struct wcore_priv_files *files, struct warren_
 {
 	struct wcore_config *config = wcore_config_parse(files->sources, files->count, err);
 
+	if (config)
+		wcore_config_set_generation(config, files->generation);
 	wcore_priv_files_free(files);
 	return config;
 }

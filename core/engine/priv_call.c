@@ -42,8 +42,9 @@ static const char *owner_of(const struct warren_ctx *ctx)
 	return ctx && ctx->plugin ? ctx->name : core_owner;
 }
 
-static int send_request(struct wcore_priv *priv, uint32_t seq, const char *owner, uint32_t op,
-			const void *req, size_t len)
+/* @generation 0: the one in use. */
+static int send_request(struct wcore_priv *priv, uint32_t seq, const char *owner,
+			uint64_t generation, uint32_t op, const void *req, size_t len)
 {
 	const struct wpriv_head head = { .type = WPRIV_REQUEST, .seq = seq };
 	struct wpriv_request request = { .op = op, .size = (uint32_t)len };
@@ -53,7 +54,7 @@ static int send_request(struct wcore_priv *priv, uint32_t seq, const char *owner
 	if (!str_copy(request.owner, sizeof(request.owner), owner))
 		return -EINVAL;
 	pthread_mutex_lock(&priv->lock);
-	request.generation = priv->use;
+	request.generation = generation ? generation : priv->use;
 	pthread_mutex_unlock(&priv->lock);
 	if (len <= WPRIV_INLINE_MAX)
 		return wcore_priv_send(priv, &head, parts, 2, -1);
@@ -84,7 +85,7 @@ static int ask(struct wcore_priv *priv, const struct priv_pending *like, const c
 		free(pending);
 		return -EAGAIN;
 	}
-	result = send_request(priv, seq, owner, op, req, len);
+	result = send_request(priv, seq, owner, like->generation, op, req, len);
 	if (result) {
 		pthread_mutex_lock(&priv->lock);
 		list_del(&pending->node);
@@ -166,11 +167,11 @@ static void forget_waiter(struct wcore_priv *priv, const struct priv_waiter *wai
 	pthread_mutex_unlock(&priv->lock);
 }
 
-static int call(struct wcore_priv *priv, const char *owner, uint32_t op, const void *req,
-		size_t len, struct priv_result *got)
+static int call(struct wcore_priv *priv, const char *owner, uint64_t generation, uint32_t op,
+		const void *req, size_t len, struct priv_result *got)
 {
 	struct priv_waiter waiter = { .done = false };
-	const struct priv_pending like = { .waiter = &waiter };
+	const struct priv_pending like = { .waiter = &waiter, .generation = generation };
 	int result = ask(priv, &like, owner, op, req, len);
 
 	*got = (struct priv_result){ .result = result };
@@ -256,7 +257,7 @@ int warren_priv_wait(struct warren_ctx *ctx, enum warren_op op, const void *req,
 				    ctx->name, wpriv_op_name(op));
 	if (!priv)
 		return wpriv_refuse(err, -EPIPE, "%s: there is no monitor", wpriv_op_name(op));
-	call(priv, owner_of(ctx), op, req, len, &got);
+	call(priv, owner_of(ctx), 0, op, req, len, &got);
 	result = keep(priv, ctx, &got);
 	if (result) {
 		wcore_priv_result_clear(&got);
@@ -268,8 +269,8 @@ int warren_priv_wait(struct warren_ctx *ctx, enum warren_op op, const void *req,
 	return 0;
 }
 
-static int open_path(struct wcore_priv *priv, const char *owner, const char *path, uint32_t index,
-		     uint32_t access, struct warren_err *err)
+static int open_path(struct wcore_priv *priv, const char *owner, uint64_t generation,
+		     const char *path, uint32_t index, uint32_t access, struct warren_err *err)
 {
 	struct warren_priv_open req = { .index = index, .access = access };
 	struct priv_result got;
@@ -278,7 +279,7 @@ static int open_path(struct wcore_priv *priv, const char *owner, const char *pat
 	if (!str_copy(req.key, sizeof(req.key), path))
 		return wpriv_refuse(err, -ENAMETOOLONG, "%s: the key path is too long to open what "
 				    "stands there", path);
-	call(priv, owner, WARREN_OP_OPEN, &req, sizeof(req), &got);
+	call(priv, owner, generation, WARREN_OP_OPEN, &req, sizeof(req), &got);
 	if (got.result < 0 || got.count != 1) {
 		fd = got.result < 0 ? got.result : -EPROTO;
 		wpriv_refuse(err, fd, "%s", got.result < 0 ? reason(&got) : "no descriptor came");
@@ -306,13 +307,14 @@ int warren_conf_open_wait(struct warren_ctx *ctx, const struct warren_conf *conf
 				       "this can be opened while the plugin "
 				       "starts or reloads, by a daemon with a monitor");
 	wcore_conf_path(conf, key, &path, &index);
-	fd = open_path(priv, owner_of(ctx), str_text(&path), index, access, &why);
+	fd = open_path(priv, owner_of(ctx), wcore_conf_generation(conf), str_text(&path), index,
+		       access, &why);
 	return fd < 0 ? warren_fail_key(err, fd, conf, key, "%s", err_first(&why)) : fd;
 }
 
 int wcore_priv_open_secret(const struct wcore_secret_ask *secret, void *arg)
 {
-	return open_path(arg, core_owner, secret->path, 0, WARREN_READ, NULL);
+	return open_path(arg, core_owner, 0, secret->path, 0, WARREN_READ, NULL);
 }
 
 /*
@@ -496,7 +498,7 @@ int warren_watch(struct warren_ctx *ctx, const struct warren_conf *conf, const c
 	struct wcore_priv *priv = wcore_engine_priv(ctx->engine);
 	AUTO(str_free) struct str path = STR_INIT;
 	struct warren_priv_watch req = { .index = 0 };
-	struct priv_pending like = { .ctx = ctx };
+	struct priv_pending like = { .ctx = ctx, .generation = wcore_conf_generation(conf) };
 	struct priv_watch *watch;
 
 	wcore_ctx_assert_open(ctx, "warren_watch");

@@ -349,9 +349,6 @@ static void handle_files(struct wcore_priv *priv, struct wpriv_msg *msg)
 	}
 	files.generation = reload.generation;
 	priv->next = reload.generation;
-	pthread_mutex_lock(&priv->lock);
-	priv->use = reload.generation;
-	pthread_mutex_unlock(&priv->lock);
 	result = take_files(&files, msg, sizeof(reload), reload.files, 0);
 	if (result) {
 		wcore_priv_files_free(&files);
@@ -530,10 +527,12 @@ void wcore_priv_reload_forget(struct wcore_priv *priv, void *arg)
 	}
 }
 
-void wcore_priv_rollback(struct wcore_priv *priv)
+void wcore_priv_use(struct wcore_priv *priv, uint64_t generation)
 {
+	if (generation == 0)
+		return;
 	pthread_mutex_lock(&priv->lock);
-	priv->use = priv->generation;
+	priv->use = generation;
 	pthread_mutex_unlock(&priv->lock);
 }
 
@@ -548,7 +547,7 @@ void wcore_priv_reloaded(struct wcore_priv *priv, int result, const char *text)
 	if (result == 0)
 		priv->generation = priv->next;
 	priv->next = 0;
-	wcore_priv_rollback(priv);
+	wcore_priv_use(priv, priv->generation);
 	send_plain(priv, WPRIV_RELOAD_DONE, parts, ARRAY_SIZE(parts), result);
 	end_asks(priv, result, text);
 }

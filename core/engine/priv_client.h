@@ -43,7 +43,7 @@ struct wcore_priv_settings {
 struct wcore_priv_handlers {
 	/*
 	 * New files (takes what is in @files): check and apply them, now or later, then call
-	 * wcore_priv_reloaded(). Requests for key paths mean the new files from now on.
+	 * wcore_priv_reloaded().
 	 */
 	void (*reload)(struct wcore_engine *engine, struct wcore_priv_files *files);
 	/* End in order, then exit with status 0; the monitor waits some seconds, then kills. */
@@ -87,8 +87,11 @@ void wcore_priv_reload_forget(struct wcore_priv *priv, void *arg);
  * the old one, and @text says why. The monitor logs it; everybody who asked for it is told.
  */
 void wcore_priv_reloaded(struct wcore_priv *priv, int result, const char *text);
-/* Key paths mean the old files again, for plugins that are started anew while rolling back. */
-void wcore_priv_rollback(struct wcore_priv *priv);
+/*
+ * The files whose key paths requests mean from now on, while a reload is tried and when it is
+ * rolled back; wcore_priv_reloaded() settles it. 0 changes nothing.
+ */
+void wcore_priv_use(struct wcore_priv *priv, uint64_t generation);
 
 /* A wcore_secret_fn for wcore_config_bind(); @arg is the struct wcore_priv. Lane main. */
 int wcore_priv_open_secret(const struct wcore_secret_ask *ask, void *arg);

@@ -52,6 +52,7 @@ struct priv_waiter {
 struct priv_pending {
 	struct list node;
 	uint32_t seq;
+	uint64_t generation;		/* 0: the one in use */
 	struct warren_ctx *ctx;		/* NULL: it has ended, or nobody but `waiter` is told */
 	warren_priv_fn *done;
 	void *arg;

@@ -12,6 +12,7 @@
 #include "engine/ctx.h"
 #include "engine/engine_impl.h"
 #include "engine/log.h"
+#include "engine/priv_client.h"
 
 struct wcore_sequence *wcore_sequence_new(wcore_plan_fn *plan, wcore_engine_fn *done, void *arg)
 {
@@ -145,6 +146,9 @@ static void turn_back(struct wcore_sequence *seq)
 static void fail(struct wcore_engine *engine, struct wcore_sequence *seq, int result,
 		 const char *why)
 {
+	/* What runs again has the key paths of the files that it was made from. */
+	if (engine->priv)
+		wcore_priv_use(engine->priv, wcore_config_generation(engine->config));
 	seq->result = result;
 	str_cut(&seq->text, 0);
 	str_add(&seq->text, why);
@@ -162,6 +166,9 @@ static void sequence_begin(struct wcore_engine *engine)
 	if (engine->begun || !(seq = engine->queue))
 		return;
 	engine->begun = true;
+	if (engine->priv)
+		wcore_priv_use(engine->priv, wcore_config_generation(seq->config ? seq->config :
+									   engine->config));
 	rc = seq->plan(engine, seq, &err);
 	/* Room for one opposite per step, so that keeping it cannot fail. */
 	if (!rc && seq->count && !(seq->undo = calloc(seq->count, sizeof(*seq->undo))))

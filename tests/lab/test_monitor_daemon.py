@@ -185,3 +185,26 @@ def test_secret_is_read_by_the_monitor(lab, pair, key):
     done = g.da.cli("reload", check=False)
     assert done.returncode == 1 and "/nonexistent/psk" in done.stderr, done.stderr
     assert re.search(rf"{g.da.config}:\d+:\d+: ", done.stderr)
+
+
+def test_reload_that_fails_half_way_is_rolled_back(lab, pair):
+    """The new port is taken: wg refuses it, and all that was changed before is changed back."""
+    g = Gateways(lab, pair)
+    g.a.pings(B)
+    before = g.a.state()
+    busy = g.a.start("/usr/bin/python3", "-c", "import socket, time\n"
+                     "s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)\n"
+                     "s.bind(('::', 50000))\nprint('bound', flush=True)\ntime.sleep(600)",
+                     private=False, log=lab.dir / "busy.log")
+    wait_for("the port is taken", lambda: "bound" in busy.output())
+    peers = [("gw-b", g.key_b, B, "192.0.2.2:41641")]
+    for _ in range(3):
+        text = g.yaml("a", g.key_a, A, peers).replace("port: 41641", "port: 50000")
+        g.da.write(text)
+        done = g.da.cli("reload", check=False)
+        assert done.returncode == 1 and "50000" in done.stderr, done.stderr
+        g.a.pings(B, timeout=3)
+        assert g.a.state() == before
+    g.da.write(g.yaml_a)
+    assert g.da.cli("reload").returncode == 0
+    g.a.pings(B, timeout=3)
