@@ -1,5 +1,6 @@
 /*
- * warren/net.h - the network toolkit: keys as text, Noise of the control protocol
+ * warren/net.h - the network toolkit: keys as text, Noise of the control protocol, URLs, HTTP
+ * messages, pieces of a JSON document
  *
  * Lives in libwarren-net, which a plugin links if it uses it. Every parser has a size limit; what
  * goes past one is refused with a sentence.
@@ -77,7 +78,7 @@ struct warren_noise_key {		/* our static key; its owner does the DH */
 
 /*
  * Client: makes the first message, which names @version. NULL with a sentence. The second is taken
- * by warren_noise_client_read(): @used bytes of @data were the server's answer if it returns 0; then
+ * by warren_noise_client_read(): 0, the first @used bytes of @data were the server's answer, and
  * the session is open. WARREN_PENDING: call again with more (@used is 0). Else -errno; the
  * server's own words, which nobody vouches for, are in the sentence.
  */
@@ -114,6 +115,85 @@ int warren_noise_seal(struct warren_noise *noise, const void *plain, size_t len,
  */
 int warren_noise_open(struct warren_noise *noise, const uint8_t *data, size_t len, uint8_t *out,
 		      size_t *plain_len, struct warren_err *err);
+
+/*
+ * ---- URLs: http and https, without user and fragment ----
+ */
+struct warren_url {
+	char scheme[8];			/* lower case */
+	char host[256];			/* lower case, an IPv6 address without brackets */
+	uint16_t port;			/* the scheme's when none is given */
+	bool port_given;
+	char path[2048];		/* with the query, at least "/" */
+};
+/* 0, or -EINVAL with a sentence that does not repeat the URL. Any thread. */
+int warren_url_parse(const char *text, struct warren_url *out, struct warren_err *err);
+
+/*
+ * ---- HTTP messages ----
+ */
+enum { WARREN_HTTP_FIELDS = 128, WARREN_HTTP_HEAD_MAX = 64 << 10 };	/* of a head */
+struct warren_http_field {
+	const char *name, *value;	/* name in lower case when received */
+};
+struct warren_http_head {
+	uint32_t size;
+	const char *method, *scheme, *authority, *path;	/* of a request; path with query */
+	int status;			/* of a response */
+	const struct warren_http_field *fields;
+	uint32_t n_fields;
+	int64_t length;			/* of the body; -1: until its end is told */
+};
+/* The value of the first field of that name (lower case), or NULL. Any thread. */
+const char *warren_http_field(const struct warren_http_head *head, const char *name);
+
+/*
+ * ---- A JSON document in pieces ----
+ *
+ * Cuts a document that is an object into its members, and the members named in `split` further, so
+ * that the whole is never in memory. The cutter follows strings and brackets; that each piece is
+ * JSON is for jansson to say, which gets the piece. One thread at a time.
+ */
+enum warren_json_kind {
+	WARREN_JSON_MEMBER = 1,		/* of the document; a member of `split` that is a scalar */
+	WARREN_JSON_BEGIN,		/* a member to split begins: @text is "[" or "{" */
+	WARREN_JSON_ELEMENT,		/* of it; @name of an object's member, else NULL */
+	WARREN_JSON_END,		/* of it */
+};
+struct warren_json_piece {
+	uint32_t size;
+	enum warren_json_kind kind;
+	const char *key;		/* of the document's member, unescaped */
+	const char *name;
+	const char *text;		/* the value, without white space around it; no NUL after */
+	size_t len;
+};
+/* Lives for the call. Return 0 to go on; anything else ends warren_json_feed() with that value. */
+typedef int warren_json_fn(void *arg, const struct warren_json_piece *piece);
+struct warren_json_options {
+	uint32_t size;
+	const char *const *split;	/* NULL-terminated; kept, not copied */
+	size_t piece_max;		/* bytes of one piece; 0: 1 MiB */
+	uint64_t total_max;		/* bytes of the document; 0: 64 MiB */
+	uint32_t depth_max;		/* brackets in brackets; 0: 64 */
+	uint32_t keys_max;		/* members of the document; 0: 256 */
+	uint32_t elements_max;		/* of all split members together; 0: 1 million */
+};
+struct warren_json;
+/* Copies @options. NULL: no memory. */
+struct warren_json *warren_json_new(const struct warren_json_options *options, warren_json_fn *fn,
+				    void *arg);
+/*
+ * The next bytes, in portions of any size. -EBADMSG: no JSON; -EMSGSIZE: a limit; -ENOMEM; each
+ * with a sentence, or what the callback returned. The cutter has failed then, and
+ * answers -EBADMSG from there on. A key of the document that comes twice is an error; of a split
+ * object it is not noticed.
+ */
+int warren_json_feed(struct warren_json *json, const void *data, size_t len,
+		     struct warren_err *err);
+/* The document must end here. */
+int warren_json_finish(struct warren_json *json, struct warren_err *err);
+void warren_json_free(struct warren_json *json);	/* NULL is allowed */
 
 #pragma GCC visibility pop
 #ifdef __cplusplus
