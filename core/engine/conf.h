@@ -91,7 +91,7 @@ int wcore_config_bind(struct wcore_config *cfg, const struct wcore_conf_schema *
 		      size_t count, uint32_t flags, wcore_secret_fn *load, void *arg,
 		      struct warren_err *err);
 
-/* Which files it was made from, as the monitor counts them; 0: it knows none of them. Any thread. */
+/* Which files it was made from, as the monitor counts them; 0: none of them. Any thread. */
 void wcore_config_set_generation(struct wcore_config *cfg, uint64_t generation);
 uint64_t wcore_config_generation(const struct wcore_config *cfg);	/* @cfg NULL: 0 */
 uint64_t wcore_conf_generation(const struct warren_conf *conf);
