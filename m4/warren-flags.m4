@@ -39,8 +39,9 @@ AC_SUBST([FUZZ_ENGINE])
 AM_CONDITIONAL([FUZZING],[test "x$enable_fuzzing" != xno])
 ])
 
-# Warnings, hardening and sanitizer flags: WARN_CFLAGS, HARDEN_CFLAGS, HARDEN_LDFLAGS, SAN_CFLAGS,
-# SAN_LDFLAGS, DEFS_LDFLAGS. --enable-werror is for check.sh, not for people with newer compilers.
+# Flags for warnings, hardening, size and sanitizers: WARN_CFLAGS, HARDEN_CFLAGS, HARDEN_LDFLAGS,
+# SIZE_CFLAGS, SIZE_LDFLAGS, SAN_CFLAGS, SAN_LDFLAGS, DEFS_LDFLAGS. --enable-werror is for
+# check.sh, not for people with newer compilers.
 AC_DEFUN([WARREN_COMPILER_FLAGS],[
 AC_ARG_ENABLE([werror],[AS_HELP_STRING([--enable-werror],[warnings are errors])],
 	[],[enable_werror=no])
@@ -63,10 +64,18 @@ AS_IF([test "x$enable_sanitizers" != xno],[
 ],[
 	# Fortification hides overflows from the sanitizers, and wants an optimising compiler.
 	WARREN_CC_FLAGS([HARDEN_CFLAGS],[-D_FORTIFY_SOURCE=2])
+	# A third of the installed size: helpers that a module links and does not call, tables for
+	# C++ exceptions (debuggers have their own), and pages padded between code and constants.
+	WARREN_CC_FLAGS([SIZE_CFLAGS],[-ffunction-sections -fdata-sections
+		-fno-asynchronous-unwind-tables])
+	WARREN_CC_FLAGS([SIZE_LDFLAGS],[-Wl,--gc-sections -Wl,-z,noseparate-code
+		-Wl,-z,pack-relative-relocs -Wl,--hash-style=gnu])
 ])
 AC_SUBST([WARN_CFLAGS])
 AC_SUBST([HARDEN_CFLAGS])
 AC_SUBST([HARDEN_LDFLAGS])
+AC_SUBST([SIZE_CFLAGS])
+AC_SUBST([SIZE_LDFLAGS])
 AC_SUBST([enable_sanitizers])
 AC_SUBST([SAN_CFLAGS])
 AC_SUBST([SAN_LDFLAGS])
