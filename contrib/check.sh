@@ -122,7 +122,7 @@ suite() {
 	if [ $status != 0 ] && { [ $failed = 0 ] || [ -f "$work/$1.xml" ]; }; then
 		[ $failed != 0 ] || count 0 1 0
 		echo "FAILED: $1, the end of its log:"
-		tail -n 100 "$work/$1.log"
+		tail -n 150 "$work/$1.log"
 	fi
 	seconds=$(($(date +%s) - began))
 	echo "$1: $((seconds / 60)):$(printf %02d $((seconds % 60))) min," \
@@ -192,7 +192,7 @@ suite_install() {
 
 suite_dist() {
 	cd "$work/gcc"
-	make -j"$jobs" distcheck
+	make -j"$jobs" distcheck VERBOSE=1
 	# What is in the repository is in the tarball.
 	[ -f "$work/in-tree" ] || return 0
 	tar -tf warren-*.tar.xz | sed 's,^[^/]*/,,' | sort >"$work/in-tarball"
