@@ -94,8 +94,10 @@ network() {
 }
 
 start() {
-	in_ns "$1" "$dir/usr/sbin/warrend" --config "$dir/$1/warren.yaml" --state "$dir/$1/state" \
-		--socket "$dir/$1/warrend.sock" >"$dir/$1/warrend.log" 2>&1 &
+	# Not by in_ns: $! must be the daemon, not a shell that waits for it.
+	ip netns exec "wq-$1" "$dir/usr/sbin/warrend" --config "$dir/$1/warren.yaml" \
+		--state "$dir/$1/state" --socket "$dir/$1/warrend.sock" \
+		</dev/null >"$dir/$1/warrend.log" 2>&1 &
 	echo $! >"$dir/$1/warrend.pid"
 	wait_for 10 warren "$1" plugins ||
 		{ cat "$dir/$1/warrend.log"; die "gateway $1 did not start"; }
@@ -123,8 +125,8 @@ up() {
 	say "A web page on gw-b, fetched from gw-a through the tunnel"
 	mkdir "$dir/www"
 	echo "Hello from gw-b, through WireGuard." >"$dir/www/index.html"
-	(cd "$dir/www" && exec ip netns exec wq-b python3 -m http.server --bind 10.90.0.2 8080) \
-		>"$dir/www.log" 2>&1 &
+	ip netns exec wq-b python3 -m http.server --bind 10.90.0.2 --directory "$dir/www" 8080 \
+		</dev/null >"$dir/www.log" 2>&1 &
 	echo $! >"$dir/www.pid"
 	wait_for 10 in_ns a curl -fsS -m 2 http://10.90.0.2:8080/ ||
 		{ cat "$dir"/?/warrend.log; die "the page did not come through"; }
@@ -152,7 +154,7 @@ up() {
 end() {
 	[ -f "$1" ] || return 0
 	pid=$(cat "$1")
-	case $(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null) in
+	case $(cat "/proc/$pid/cmdline" 2>/dev/null | tr "\\0" " ") in
 	*"$dir"*|*"http.server --bind 10.90.0.2"*)
 		kill "$pid" 2>/dev/null || true
 		wait_for 15 sh -c "! kill -0 $pid" || kill -9 "$pid" 2>/dev/null || true
