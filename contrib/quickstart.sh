@@ -154,7 +154,8 @@ up() {
 end() {
 	[ -f "$1" ] || return 0
 	pid=$(cat "$1")
-	case $(cat "/proc/$pid/cmdline" 2>/dev/null | tr "\\0" " ") in
+	[ -e "/proc/$pid" ] || return 0
+	case $(tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" || true) in
 	*"$dir"*|*"http.server --bind 10.90.0.2"*)
 		kill "$pid" 2>/dev/null || true
 		wait_for 15 sh -c "! kill -0 $pid" || kill -9 "$pid" 2>/dev/null || true
