@@ -177,10 +177,12 @@ static int call(struct wcore_priv *priv, const char *owner, uint64_t generation,
 	*got = (struct priv_result){ .result = result };
 	if (result)
 		return result;
-	if (wcore_lane_here(wcore_engine_main(priv->engine)))
+	if (wcore_lane_here(wcore_engine_main(priv->engine))) {
 		wait_main(priv, &waiter);
-	else
+		wcore_priv_resume(priv);
+	} else {
 		wait_other(priv, &waiter);
+	}
 	forget_waiter(priv, &waiter);
 	if (!waiter.done)
 		waiter.got.result = priv->lost ? -EPIPE : -ETIMEDOUT;

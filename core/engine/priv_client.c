@@ -429,6 +429,19 @@ static void handle_later(struct wcore_priv *priv)
 	}
 }
 
+static void on_later(struct warren_ctx *ctx, void *arg)
+{
+	(void)ctx;
+	handle_later(arg);
+}
+
+void wcore_priv_resume(struct wcore_priv *priv)
+{
+	/* If there is no memory for the errand, the next message or heartbeat does it. */
+	if (!list_empty(&priv->later))
+		(void)warren_defer(wcore_engine_ctx(priv->engine), on_later, priv);
+}
+
 static void on_io(struct warren_ctx *ctx, int fd, uint32_t what, void *arg)
 {
 	struct wcore_priv *priv = arg;

@@ -105,6 +105,8 @@ struct wcore_priv {
 
 /* Takes one message apart on lane main. False: the monitor is gone or talks nonsense. */
 bool wcore_priv_receive(struct wcore_priv *priv, bool waiting);
+/* Lane main: what came while a call waited is handled by the loop, soon. */
+void wcore_priv_resume(struct wcore_priv *priv);
 /* Sends, or keeps for later. Any thread. 0, -EAGAIN: too much waits, -EPIPE. */
 int wcore_priv_send(struct wcore_priv *priv, const struct wpriv_head *head,
 		    const struct wpriv_part *parts, size_t n_parts, int fd);
