@@ -247,3 +247,39 @@ def test_endpoint_by_name(lab, pair):
     g.da.cli("reload")
     wait_for("complaint", lambda: "cannot look up nobody.lab.example" in g.da.log(), 20)
     assert "nobody.lab.example has no address" in g.da.cli("doctor", "static", check=False).stdout
+
+
+def test_all_traffic_through_a_peer(lab, pair):
+    g = Gateways(lab, pair)
+    g.b.ip("addr", "add", "198.51.100.7/32", "dev", "lo")
+    text = g.da.config.read_text()
+    g.da.write(text.replace(f"allowed-ips: [{B}/32]", "allowed-ips: [0.0.0.0/0]"))
+    g.da.cli("reload")
+    wait_for("the default route",
+             lambda: "dev warren0" in g.a.ip("route", "get", "198.51.100.7").stdout)
+    # Our own encrypted packets still find the wire, by their mark.
+    g.a.pings("198.51.100.7")
+    g.a.pings(B)
+    assert "(strict)" not in g.da.cli("doctor", "router", check=False).stdout
+    g.a.sysctl("net.ipv4.conf.all.rp_filter", 1)
+    done = g.da.cli("doctor", "router", check=False)
+    assert "net.ipv4.conf.all.rp_filter is 1 (strict)" in done.stdout, done.stdout
+    g.a.sysctl("net.ipv4.conf.all.rp_filter", 2)
+    assert "(strict)" not in g.da.cli("doctor", "router", check=False).stdout
+
+
+def test_limits_of_the_operator_are_named(lab):
+    host = lab.host("a")
+    before = host.state()
+    daemon = single(lab, host, "  addresses: [10.90.0.1/24]\n", "{table: 60}", wait=False)
+    wait_for("refusal", lambda: "table 60: system.route-table is 52" in daemon.log())
+    daemon.stop()
+    assert host.state() == before
+
+
+def test_ipv6_on_a_host_that_has_it_off_by_default(lab):
+    host = lab.host("a")
+    host.sysctl("net.ipv6.conf.default.disable_ipv6", 1)
+    daemon = single(lab, host, "  addresses: [10.90.0.1/24, 'fd90::1/64']\n")
+    wait_for("the address", lambda: "fd90::1" in host.ip("addr", "show", "warren0").stdout)
+    assert daemon.status()["router"]["problem"] == ""
