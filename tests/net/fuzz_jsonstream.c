@@ -97,7 +97,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	json_t *document = json_loadb((const char *)data, size, JSON_REJECT_DUPLICATES, NULL);
 	int result;
 
-	if (!json_is_object(document)) {
+	/* jansson 2.14 swallows a NUL byte after a number; we do not. */
+	if (!json_is_object(document) || memchr(data, '\0', size)) {
 		json_decref(document);
 		document = NULL;
 	}

@@ -1,6 +1,6 @@
 /*
- * warren/net.h - the network toolkit: keys as text, Noise of the control protocol, URLs, HTTP
- * messages, pieces of a JSON document
+ * warren/net.h - the network toolkit: streams, keys as text, Noise of the control protocol, URLs,
+ * HTTP messages, pieces of a JSON document
  *
  * Lives in libwarren-net, which a plugin links if it uses it. Every parser has a size limit; what
  * goes past one is refused with a sentence.
@@ -14,6 +14,80 @@
 extern "C" {
 #endif
 #pragma GCC visibility push(default)
+
+/*
+ * ---- Streams: bytes both ways, over a connected socket or a layer on another stream ----
+ *
+ * A stream is on the lane of its context and goes with it. Callbacks come from the loop, never from
+ * inside a call, and may close the stream that calls them. Reading is by taking from the input:
+ * what is not taken stays, and at the limit nothing more is read. Writing never blocks; a writer
+ * that can wait asks warren_stream_pending() and goes on in `drained`.
+ */
+struct warren_stream;
+struct warren_stream_events {
+	uint32_t size;
+	/* Bytes have come: warren_stream_input(). Called again only when more come. */
+	void (*readable)(struct warren_stream *stream, void *arg);
+	/* The output fell to the low mark after it was above the high one. May be NULL. */
+	void (*drained)(struct warren_stream *stream, void *arg);
+	/*
+	 * The end of the input, once: @result 0, the other side closed in order; else -errno, and
+	 * @why is a sentence. What was not taken is still there. After 0 writing still works. The
+	 * owner closes the stream, here or later.
+	 */
+	void (*ended)(struct warren_stream *stream, int result, const char *why, void *arg);
+};
+
+/* Takes a connected stream socket. NULL: no memory, @fd is closed. */
+struct warren_stream *warren_stream_new_take(struct warren_ctx *ctx, int fd);
+/* Replaces the callbacks; NULL pauses reading. Input and an end that are there are told again. */
+void warren_stream_set(struct warren_stream *stream, const struct warren_stream_events *events,
+		       void *arg);
+/* All input that is there; valid until the next call or the callback's return. */
+const uint8_t *warren_stream_input(struct warren_stream *stream, size_t *len);
+void warren_stream_drain(struct warren_stream *stream, size_t len);
+/* Pushes bytes back in front of the input: an upgrade hands over what its parser had read. */
+int warren_stream_unread(struct warren_stream *stream, const void *data, size_t len);
+/* -EPIPE: finished, or failed; -ENOBUFS: 16 MiB wait already, nothing was taken; -ENOMEM. */
+int warren_stream_write(struct warren_stream *stream, const void *data, size_t len);
+size_t warren_stream_pending(const struct warren_stream *stream);	/* bytes not yet sent */
+/* Bytes of input kept before reading pauses (64 KiB); marks of the output (64 KiB, 256 KiB). */
+void warren_stream_limits(struct warren_stream *stream, size_t input, size_t low, size_t high);
+/* No byte in while we read, or none out while some wait: ends with -ETIMEDOUT. 0: never. */
+void warren_stream_timeouts(struct warren_stream *stream, uint64_t read_usec, uint64_t write_usec);
+/* Ends our direction after the output is sent; `ended` follows when the other side is done too. */
+void warren_stream_finish(struct warren_stream *stream);
+/* Now; unsent output is dropped. NULL is allowed. */
+void warren_stream_close(struct warren_stream *stream);
+/* Sends the output, waits for the other side's end, at most @usec; nobody is called any more. */
+void warren_stream_close_later(struct warren_stream *stream, uint64_t usec);
+/* Of the socket at the bottom; false: it has none. */
+bool warren_stream_peer(const struct warren_stream *stream, struct warren_addrport *out);
+bool warren_stream_local(const struct warren_stream *stream, struct warren_addrport *out);
+
+/*
+ * A layer of one's own: encodes what is written and decodes what comes. The stream below belongs to
+ * the upper one from then on, with its limits and timeouts.
+ */
+struct warren_layer_ops {
+	uint32_t size;
+	/* Encodes @data and writes it to @below. 0 or -errno. */
+	int (*write)(void *layer, struct warren_stream *below, const void *data, size_t len);
+	/*
+	 * Takes input of @below, decodes it and calls warren_layer_feed(). @eof: no more will come;
+	 * what is no proper end is an error then. 0, or -errno with *@why: a sentence that lives as
+	 * long as the layer. Must not close @up.
+	 */
+	int (*input)(void *layer, struct warren_stream *below, struct warren_stream *up, bool eof,
+		     const char **why);
+	/* Writes to @below what says that no more follows. May be NULL. */
+	void (*finish)(void *layer, struct warren_stream *below);
+	void (*free)(void *layer);
+};
+/* Takes both. NULL: no memory, both are gone. */
+struct warren_stream *warren_layer_new_take(struct warren_stream *below,
+					    const struct warren_layer_ops *ops, void *layer);
+int warren_layer_feed(struct warren_stream *up, const void *data, size_t len);	/* or -ENOMEM */
 
 /*
  * ---- Keys as text (control protocol, section 1.1) ----
