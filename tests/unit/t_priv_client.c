@@ -20,7 +20,9 @@
 #include "base/util.h"
 #include "engine/ctx.h"
 #include "engine/engine.h"
+#include "engine/engine_impl.h"
 #include "engine/lane.h"
+#include "engine/plugin_load.h"
 #include "engine/priv_client.h"
 #include "priv/channel.h"
 
@@ -276,16 +278,21 @@ static void test_malformed_answer_is_an_error(void **state)
 static void test_descriptors_of_an_ended_context_are_closed(void **state)
 {
 	struct bench *b = *state;
-	struct warren_ctx *ctx = wcore_ctx_new(b->engine, wcore_engine_main(b->engine), NULL, "x");
+	static const struct wcore_plugin plugin = {
+		.desc = { .name = "x", .privops = WARREN_PRIVOP(SYSCTL) },
+	};
+	struct warren_ctx *ctx = wcore_engine_ctx_new(b->engine, wcore_engine_main(b->engine),
+						      &plugin);
 	struct wpriv_msg msg;
 	int fds[] = { STDIN_FILENO, STDIN_FILENO };
 	size_t before;
 
+	assert_int_equal(warren_priv(ctx, WARREN_OP_ROUTE, &sysctl, sizeof(sysctl), on_answer, b),
+			 -EPERM);
 	assert_int_equal(warren_priv(ctx, WARREN_OP_SYSCTL, &sysctl, sizeof(sysctl), on_answer, b),
 			 0);
 	hear(b, &msg, WPRIV_REQUEST);
 	before = open_descriptors();
-	wcore_priv_owner_end(b->priv, ctx);
 	wcore_ctx_close(ctx);
 	reply(b, msg.head.seq, 0, "", fds, 2);
 	turn(b);
