@@ -161,7 +161,7 @@ void wg_status(struct warren_ctx *ctx, struct warren_reply *reply)
 	warren_reply_str(reply, "policy", "%s", wg_verdict_text(dev));
 	warren_reply_text(reply, "interface %s, UDP port %u, public key "
 				 "%s", dev->ifname, port, key);
-	warren_reply_text(reply, "policy: %s", wg_verdict_text(dev));
+	warren_reply_text(reply, dev->slot.holder ? "policy: %s" : "%s", wg_verdict_text(dev));
 	warren_reply_open(reply, "peers", '[');
 	while ((peer = wg_peers_next(&dev->peers, &at)))
 		peer_data(dev, peer, reply);
