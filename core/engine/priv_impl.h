@@ -94,7 +94,7 @@ struct wcore_priv {
 
 	uint64_t generation, next;	/* in force; being tried, or 0. Lane main */
 	struct list asks;		/* lane main */
-	struct list later; /* lane main: struct priv_message, to be handled on the loop */
+	struct list later;		/* lane main: struct priv_message, for the loop */
 
 	pthread_mutex_t lock;		/* for all below: requests come from any lane */
 	pthread_cond_t answered;

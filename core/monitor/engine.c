@@ -32,7 +32,12 @@ enum {
 	HEARTBEAT_DEADLINE = 30000000,
 	RELOAD_DEADLINE = 60000000,
 	STOP_DEADLINE = 15000000,
-	END_DEADLINE = 2000000,		/* between the end of the conversation and of the process */
+	END_DEADLINE = 2000000,		/* from the end of the conversation to the process's */
+	/*
+	 * From "ready" until what nobody has asked for again is undone: a plugin may be up before
+	 * it knows which routes it wants, and until then they must not be missing.
+	 */
+	SWEEP_AFTER = 5000000,
 	STABLE = 60000000,		/* up this long, its failures are forgotten */
 	BACKOFF_FIRST = 100000,
 	BACKOFF_LAST = 10000000,
@@ -326,7 +331,7 @@ void mon_engine_died(struct mon *mon, int status)
 		mon_config_free(mon->next);
 		mon->next = NULL;
 	}
-	engine->reload_deadline = 0;
+	engine->reload_deadline = engine->sweep = 0;
 	describe_death(status, &how);
 	if (engine->stopping) {
 		if (status != 0)
@@ -388,8 +393,7 @@ static int handle_ready(struct mon *mon, const struct wpriv_msg *msg)
 	mon_log(LOG_NOTICE, "the engine is up after %llu ms: %s",
 		(unsigned long long)(engine->heartbeat - engine->started) / 1000,
 		str_text(&status));
-	/* What the one before had and this one does not want. */
-	mon_undo_unclaimed(mon);
+	engine->sweep = engine->heartbeat + SWEEP_AFTER;
 	return 0;
 }
 
@@ -415,7 +419,7 @@ static int handle_reload_done(struct mon *mon, const struct wpriv_msg *msg)
 		mon_log_lines(LOG_ERR, str_text(&text));
 	}
 	mon->next = NULL;
-	mon_undo_unclaimed(mon);
+	mon->engine.sweep = mon_now() + SWEEP_AFTER;
 	mon_notify("READY=1");
 	return 0;
 }
@@ -553,6 +557,10 @@ uint64_t mon_engine_tick(struct mon *mon, uint64_t now)
 		engine->restart = 0;
 		start_again(mon);
 	}
+	if (engine->sweep != 0 && now >= engine->sweep) {
+		engine->sweep = 0;
+		mon_undo_unclaimed(mon);
+	}
 	if (engine->pid == 0)
 		return engine->restart;
 	if (engine->fd == -1) {
@@ -572,5 +580,5 @@ uint64_t mon_engine_tick(struct mon *mon, uint64_t now)
 						     "was not ready within 80 s");
 	else if (engine->reload_deadline != 0 && now >= engine->reload_deadline)
 		mon_engine_kill(mon, "did not finish the reload within 60 s");
-	return mon_sooner(alive, engine->reload_deadline);
+	return mon_sooner(mon_sooner(alive, engine->reload_deadline), engine->sweep);
 }

@@ -3,7 +3,7 @@
  *
  * A line is one write(), so that lines of monitor and engine, which share standard error, do not
  * mix. The service manager reads "<3>" at the start of a line as its priority; it adds the time
- * itself. The format is process-wide: the only globals of the monitor beside this are none.
+ * itself. Level and format are the monitor's only mutable globals.
  */
 #include "monitor/log.h"
 

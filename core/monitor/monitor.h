@@ -48,6 +48,7 @@ struct mon_engine {
 	uint32_t starts, failures;	/* failures: in a row */
 	uint64_t started;		/* times in microseconds, CLOCK_MONOTONIC */
 	uint64_t heartbeat, restart, reload_deadline, stop_deadline;
+	uint64_t sweep;			/* when to undo what nobody wants any more */
 	uint64_t end_deadline;		/* the conversation is over, the process is not */
 	struct list queue;		/* messages that did not fit into the socket */
 	uint32_t queued;

@@ -35,7 +35,7 @@ struct mon_reply {
 	uint32_t handle;
 	int fds[WARREN_PRIV_FDS];
 	uint32_t n_fds;
-	bool give; /* fds are closed when they are sent: the monitor keeps none */
+	bool give;			/* fds are closed when sent: the monitor keeps none */
 	bool later;			/* a job will answer */
 };
 typedef int mon_op_fn(struct mon *mon, const struct mon_request *req, struct mon_reply *reply,

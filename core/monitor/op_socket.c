@@ -186,17 +186,14 @@ static struct mon_thing *claim(struct mon *mon, const struct mon_request *req)
 }
 
 /*
- * A socket of this plugin that waits in vain, because its settings changed, must not keep the port
- * from its successor.
+ * A socket that waits in vain, because settings changed, must not keep its port from a successor.
  */
-static void drop_rivals(struct mon *mon, const struct mon_request *req)
+static void drop_rivals(struct mon *mon, const struct warren_priv_socket *item)
 {
-	const struct warren_priv_socket *item = req->items;
 	struct mon_thing *thing, *next;
 
 	list_for_each_safe(thing, next, &mon->things.all, node) {
 		if (thing->kind == MON_SOCKET && !thing->claimed && item->bind.port != 0 &&
-		    strcmp(thing->owner, req->owner) == 0 &&
 		    thing->what.socket.port == item->bind.port &&
 		    thing->what.socket.req.type == item->type)
 			mon_undo(mon, thing);
@@ -237,7 +234,7 @@ static int open_inet(struct mon *mon, const struct mon_request *req, struct mon_
 
 	if (kept)
 		return give(kept, reply);
-	drop_rivals(mon, req);
+	drop_rivals(mon, item);
 	fd = new_socket(item);
 	if (fd == -1)
 		return wpriv_refuse(err, -errno, "cannot make a socket: %s%s", strerror(errno),

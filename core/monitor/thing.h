@@ -71,7 +71,7 @@ union mon_what {
 
 struct mon_thing {
 	struct list node;
-	uint32_t id; /* never 0: the handle of answers, and the journal's name for it */
+	uint32_t id;			/* never 0: handle of answers, its name in the journal */
 	uint8_t kind;			/* enum mon_kind */
 	bool claimed;			/* the engine that runs now asked for it */
 	bool journaled;

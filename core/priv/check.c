@@ -125,12 +125,13 @@ static bool ifname_valid(const char *name)
 	return true;
 }
 
+/* @limits NULL: only the form counts, as for what is removed. */
 static int check_ifname(const struct wpriv_limits *limits, const char *name,
 			struct warren_err *err)
 {
 	if (!ifname_valid(name))
 		return wpriv_refuse(err, -EINVAL, "malformed interface name");
-	if (!wpriv_limits_interface(limits, name))
+	if (limits && !wpriv_limits_interface(limits, name))
 		return wpriv_refuse(err, -EPERM, "interface %s is not among system.interfaces: "
 				    "add it there", name);
 	return 0;
@@ -309,7 +310,7 @@ int wpriv_check_socket(const struct wpriv_limits *limits, const struct warren_pr
 int wpriv_check_addr(const struct wpriv_limits *limits, const struct warren_priv_addr *req,
 		     struct warren_err *err)
 {
-	int result = check_ifname(limits, req->ifname, err);
+	int result = check_ifname(req->verb == WARREN_ADDR_DEL ? NULL : limits, req->ifname, err);
 
 	if (result)
 		return result;
@@ -342,14 +343,19 @@ static int check_table(const struct wpriv_limits *limits, uint32_t table, struct
 			    ", and system.main-table does not allow the main table" : "");
 }
 
+/*
+ * The limits hold for what is added. Only what this engine has added before can be removed, which
+ * the executor looks after, and it must be possible after the operator has changed the limits.
+ */
 int wpriv_check_route(const struct wpriv_limits *limits, const struct warren_priv_route *req,
 		      struct warren_err *err)
 {
-	int result = check_table(limits, req->table, err);
+	bool add = req->verb == WARREN_ROUTE_ADD;
+	int result = add ? check_table(limits, req->table, err) : 0;
 
 	if (result)
 		return result;
-	if (req->verb != WARREN_ROUTE_ADD && req->verb != WARREN_ROUTE_DEL)
+	if (!add && req->verb != WARREN_ROUTE_DEL)
 		return wpriv_refuse(err, -EINVAL, "unknown verb %u of ROUTE", req->verb);
 	if (req->type < WARREN_ROUTE_UNICAST || req->type > WARREN_ROUTE_BLACKHOLE)
 		return wpriv_refuse(err, -EINVAL, "unknown type %u of ROUTE", req->type);
@@ -361,36 +367,47 @@ int wpriv_check_route(const struct wpriv_limits *limits, const struct warren_pri
 	if (!zeroes(req->reserved, sizeof(req->reserved)))
 		return wpriv_refuse(err, -EINVAL, "reserved bytes are not zero");
 	if (req->type == WARREN_ROUTE_UNICAST)
-		return check_ifname(limits, req->ifname, err);
+		return check_ifname(add ? limits : NULL, req->ifname, err);
 	if (!zeroes(req->ifname, sizeof(req->ifname)))
 		return wpriv_refuse(err, -EINVAL, "only a unicast route has an interface");
+	return 0;
+}
+
+static int check_rule_limits(const struct wpriv_limits *limits, const struct warren_priv_rule *req,
+			     struct warren_err *err)
+{
+	if (req->pref < limits->rule_low || req->pref > limits->rule_high)
+		return wpriv_refuse(err, -EPERM, "priority %u: system.rule-priorities is %u-%u",
+				    req->pref, limits->rule_low, limits->rule_high);
+	/* Any of these may be looked up but only ours filled: 253 and 254 are the host's own. */
+	if (req->action == WARREN_RULE_TABLE && req->table != limits->table &&
+	    req->table != TABLE_MAIN && req->table != TABLE_MAIN - 1)
+		return wpriv_refuse(err, -EPERM,
+				    "a rule may look up table %u (system.route-table), main or "
+				    "default, not %u",
+				    limits->table, req->table);
+	if ((req->mark | req->mask) & ~limits->mark_mask)
+		return wpriv_refuse(err, -EPERM, "mark 0x%x/0x%x is outside the mask 0x%x of "
+				    "system.marks", req->mark, req->mask, limits->mark_mask);
 	return 0;
 }
 
 int wpriv_check_rule(const struct wpriv_limits *limits, const struct warren_priv_rule *req,
 		     struct warren_err *err)
 {
-	if (req->verb != WARREN_RULE_ADD && req->verb != WARREN_RULE_DEL)
+	bool add = req->verb == WARREN_RULE_ADD;
+
+	if (!add && req->verb != WARREN_RULE_DEL)
 		return wpriv_refuse(err, -EINVAL, "unknown verb %u of RULE", req->verb);
 	if (req->action != WARREN_RULE_TABLE && req->action != WARREN_RULE_UNREACHABLE)
 		return wpriv_refuse(err, -EINVAL, "unknown action %u of RULE", req->action);
 	if (req->family != 4 && req->family != 6)
 		return wpriv_refuse(err, -EINVAL, "family %u of RULE: 4 or 6", req->family);
-	if (req->pref < limits->rule_low || req->pref > limits->rule_high)
-		return wpriv_refuse(err, -EPERM, "priority %u: system.rule-priorities is %u-%u",
-				    req->pref, limits->rule_low, limits->rule_high);
-	/* Any table may be looked up but only ours filled: 253 and 254 are the host's own. */
-	if (req->action == WARREN_RULE_TABLE && req->table != limits->table &&
-	    req->table != TABLE_MAIN && req->table != TABLE_MAIN - 1)
-		return wpriv_refuse(err, -EPERM,
-				    "a rule may look up table %u (system.route-table), "
-				    "main or default, not %u",
-				    limits->table, req->table);
 	if (req->action == WARREN_RULE_UNREACHABLE && req->table != 0)
 		return wpriv_refuse(err, -EINVAL, "an unreachable rule has no table");
-	if ((req->mark | req->mask) & ~limits->mark_mask || req->mark & ~req->mask)
-		return wpriv_refuse(err, -EPERM, "mark 0x%x/0x%x is outside the mask 0x%x of "
-				    "system.marks", req->mark, req->mask, limits->mark_mask);
+	if (req->mark & ~req->mask)
+		return wpriv_refuse(err, -EINVAL, "mark 0x%x has bits outside its mask 0x%x",
+				    req->mark, req->mask);
 	if (!prefix_valid(&req->to, true) || !host_bits_zero(&req->to) ||
 	    (req->to.addr.family != 0 && req->to.addr.family != req->family))
 		return wpriv_refuse(err, -EINVAL, "malformed destination of RULE");
@@ -399,7 +416,7 @@ int wpriv_check_rule(const struct wpriv_limits *limits, const struct warren_priv
 		return wpriv_refuse(err, -EINVAL, "malformed interface name");
 	if (!zeroes(req->reserved, sizeof(req->reserved)))
 		return wpriv_refuse(err, -EINVAL, "reserved bytes are not zero");
-	return 0;
+	return add ? check_rule_limits(limits, req, err) : 0;
 }
 
 int wpriv_check_sysctl(const struct wpriv_limits *limits, const struct warren_priv_sysctl *req,

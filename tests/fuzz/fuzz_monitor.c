@@ -47,9 +47,10 @@ static int look(struct mon *mon, const struct mon_request *req, struct mon_reply
 		if (req->op == WARREN_OP_TUN)
 			must(wpriv_limits_interface(limits, tun->ifname) && tun->queues <= 4);
 		else if (req->op == WARREN_OP_ROUTE)
-			must(route->table == limits->table);
+			must(route->table == limits->table || route->verb == WARREN_ROUTE_DEL);
 		else if (req->op == WARREN_OP_RULE)
-			must(rule->pref >= limits->rule_low && rule->pref <= limits->rule_high);
+			must((rule->pref >= limits->rule_low && rule->pref <= limits->rule_high) ||
+			     rule->verb == WARREN_RULE_DEL);
 		else if (req->op == WARREN_OP_FILE)
 			must(terminated(file->name, sizeof(file->name)) &&
 			     !strstr(file->name, "..//") && file->name[0] != '/');

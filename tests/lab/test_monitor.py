@@ -367,7 +367,7 @@ def test_files_belong_to_the_folders_owner(host, lab):
     struct.pack("=IIIi", 99, 1, 0, 0), struct.pack("=IIIi", 10, 0, 8, 0) + bytes(8),
     struct.pack("=IIIi", 7, 0, 32, 0) + b"\xff" * 32,
     struct.pack("=IIIi", 4, 1, 56, 0) + struct.pack("=IIQ32s", 6, 8, 1, b"UPPER") + bytes(8),
-])
+], ids=["empty", "short", "no-request", "wrong-length", "unknown", "no-reload", "no-name", "owner"])
 def test_broken_message_ends_the_engine_and_nothing_else(host, what):
     d = w.Wired(host)
     build(d)
@@ -377,9 +377,8 @@ def test_broken_message_ends_the_engine_and_nothing_else(host, what):
     d.client.flush()
     wait_for("another engine", lambda: d.engine_pid() not in (None, old))
     wait_for("it is up", lambda: d.log().count("the engine is up") > 1)
-    # Held until the new engine was up and had not asked for it again.
-    after = route_state(host)
-    assert before != after and "warren0" not in after["link"]
+    # Held for the new engine, until it has had time to ask for it again.
+    assert route_state(host) == before
     assert d.proc.alive()
 
 
@@ -459,6 +458,7 @@ def test_routes_are_held_while_no_engine_runs(host):
     d.ok(w.ADDR, w.address("warren0", "100.64.0.1/32"), w.link("warren0", up=1), owner="router")
     d.ok(w.ROUTE, w.route("100.64.0.2/32", "warren0"), owner="router")
     d.do("ready")
+    assert "5270:" in host.ip("rule").stdout
     wait_for("the rest is undone", lambda: "5270:" not in host.ip("rule").stdout)
     assert held(host)
     assert "198.51.100" not in host.ip("route", "show", "table", "52").stdout

@@ -251,6 +251,10 @@ static void test_route(void **state)
 	accepted(ROUTE, req);
 	req.verb = 3;
 	malformed(ROUTE, req, "unknown verb 3");
+	/* What was added under other limits can be removed. */
+	req.verb = WARREN_ROUTE_DEL;
+	req.table = 99;
+	accepted(ROUTE, req);
 	req = good;
 	memcpy(req.ifname, "eth0\0\0\0", 8);
 	forbidden(ROUTE, req, "eth0");
@@ -269,6 +273,8 @@ static void test_rule(void **state)
 	forbidden(RULE, req, "priority 5271: system.rule-priorities is 5210-5270");
 	req.pref = 0;
 	forbidden(RULE, req, "priority 0");
+	req.verb = WARREN_RULE_DEL;
+	accepted(RULE, req);
 	req = good;
 	req.table = 99;
 	forbidden(RULE, req, "not 99");
@@ -279,7 +285,7 @@ static void test_rule(void **state)
 	forbidden(RULE, req, "outside the mask");
 	req = good;
 	req.mark = 0x1;
-	forbidden(RULE, req, "outside the mask");
+	malformed(RULE, req, "outside its mask");
 	req = good;
 	req.to = net6;
 	malformed(RULE, req, "destination");
