@@ -3,7 +3,7 @@
 
 # To configure, build and install.
 BUILD_PACKAGES="autoconf automake libtool pkg-config make gcc libc6-dev libevent-dev libsodium-dev
-libyaml-dev libjansson-dev libmnl-dev"
+libyaml-dev libjansson-dev libssl-dev libmnl-dev"
 
 # To run the demonstration of quickstart.sh.
 DEMO_PACKAGES="iproute2 iputils-ping curl python3-minimal procps"
@@ -12,7 +12,7 @@ DEMO_PACKAGES="iproute2 iputils-ping curl python3-minimal procps"
 TEST_PACKAGES="libcmocka-dev clang libclang-rt-14-dev clang-format-14 g++ mandoc shellcheck ccache
 python3 python3-pytest python3-yaml python3-nacl python3-cryptography wireguard-go wireguard-tools
 iperf3 nftables iproute2 iputils-ping tcpdump procps faketime bash-completion zsh fish libcap2-bin
-binutils xz-utils git"
+binutils xz-utils git openssl"
 
 # install_packages NAME...: installs those that are missing; as root, or through sudo.
 install_packages() {

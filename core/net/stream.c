@@ -19,7 +19,6 @@
 
 enum {
 	INPUT_LIMIT = 64 << 10, LOW = 64 << 10, HIGH = 256 << 10,
-	OUTPUT_MAX = 16 << 20,
 	READ_ONCE = 64 << 10,		/* bytes per turn of the loop: others want theirs too */
 };
 
@@ -50,7 +49,7 @@ struct warren_stream {
 	struct warren_stream *below;
 	const struct warren_layer_ops *ops;
 	void *layer;
-	bool pull_always, below_ended;
+	bool below_ended;
 	int below_result;
 	char below_why[256];
 };
@@ -111,8 +110,7 @@ static void end(struct warren_stream *s, int result, const char *why)
 
 static bool wants_input(const struct warren_stream *s)
 {
-	return (s->events || s->pull_always) && s->in.len < s->in_limit && !s->end_due &&
-	       !s->closed;
+	return s->events && s->in.len < s->in_limit && !s->end_due && !s->closed;
 }
 
 /* What the socket is watched for, and since when. */
@@ -153,7 +151,8 @@ static void fail(struct warren_stream *s, int err, const char *what)
 static void flush(struct warren_stream *s)
 {
 	while (s->out.len > 0 && !(s->end_due && s->end_result)) {
-		ssize_t n = send(s->fd, bytes_at(&s->out), s->out.len, MSG_NOSIGNAL);
+		ssize_t n = send(s->fd, bytes_at(&s->out), s->out.len,
+				 MSG_NOSIGNAL | MSG_DONTWAIT);
 
 		if (n == -1 && errno == EINTR)
 			continue;
@@ -422,7 +421,7 @@ int warren_stream_write(struct warren_stream *s, const void *data, size_t len)
 		return 0;
 	if (s->below)
 		return s->ops->write(s->layer, s->below, data, len);
-	if (len > OUTPUT_MAX - s->out.len)
+	if (len > STREAM_OUTPUT_MAX - s->out.len)
 		return -ENOBUFS;
 	result = bytes_add(&s->out, data, len);
 	if (result)
@@ -581,15 +580,14 @@ int warren_layer_feed(struct warren_stream *up, const void *data, size_t len)
 	return result;
 }
 
+void warren_layer_end(struct warren_stream *up)
+{
+	end(up, 0, "");
+}
+
 struct warren_ctx *stream_ctx(const struct warren_stream *s)
 {
 	return s->ctx;
-}
-
-void stream_pull_always(struct warren_stream *up, bool always)
-{
-	up->pull_always = always;
-	kick(up);
 }
 
 void *stream_layer(const struct warren_stream *s, const struct warren_layer_ops *ops)

@@ -6,9 +6,9 @@
 
 #include <warren/net.h>
 
+enum { STREAM_OUTPUT_MAX = 16 << 20 };	/* bytes that may wait to be sent */
+
 struct warren_ctx *stream_ctx(const struct warren_stream *stream);
-/* While true, the layer gets input though nobody has set callbacks: its handshake. */
-void stream_pull_always(struct warren_stream *up, bool always);
 /* The layer, if @stream is one of @ops; else NULL. */
 void *stream_layer(const struct warren_stream *stream, const struct warren_layer_ops *ops);
 

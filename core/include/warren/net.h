@@ -1,6 +1,6 @@
 /*
- * warren/net.h - the network toolkit: streams, keys as text, Noise of the control protocol, URLs,
- * HTTP messages, pieces of a JSON document
+ * warren/net.h - the network toolkit: streams, TLS, keys as text, Noise of the control protocol,
+ * URLs, HTTP messages, pieces of a JSON document
  *
  * Lives in libwarren-net, which a plugin links if it uses it. Every parser has a size limit; what
  * goes past one is refused with a sentence.
@@ -87,7 +87,57 @@ struct warren_layer_ops {
 /* Takes both. NULL: no memory, both are gone. */
 struct warren_stream *warren_layer_new_take(struct warren_stream *below,
 					    const struct warren_layer_ops *ops, void *layer);
-int warren_layer_feed(struct warren_stream *up, const void *data, size_t len);	/* or -ENOMEM */
+/* From inside `input`. 0 or -ENOMEM. */
+int warren_layer_feed(struct warren_stream *up, const void *data, size_t len);
+/* The same: the other side has ended in order, though @below may go on. */
+void warren_layer_end(struct warren_stream *up);
+
+/*
+ * ---- TLS 1.2 and 1.3 (OpenSSL) ----
+ *
+ * A layer on a stream. The handshake has 15 s; then the stream is used as any other. An end without
+ * TLS's own mark (close_notify) is -ECONNRESET: something may have been cut off.
+ */
+enum { WARREN_TLS_INSECURE = 1u << 0 };	/* the peer is proven by something else (ts2021) */
+struct warren_tls_client {
+	uint32_t size, flags;
+	const char *server_name;	/* SNI, and the name or address that is verified */
+	const char *const *alpn;	/* NULL-terminated, or NULL */
+	const char *ca_file;		/* PEM, instead of the system's; NULL: the system's */
+	const uint8_t *pin_sha256;	/* SHA-256 of the certificate (DER): trusted alone */
+};
+struct warren_tls_server;		/* certificate and key, shared by connections */
+struct warren_tls_info {
+	uint32_t size;
+	const char *version;		/* "TLSv1.3" */
+	const char *alpn, *server_name;	/* or NULL */
+	const uint8_t *peer_cert;	/* DER, or NULL */
+	size_t peer_cert_len;
+};
+/*
+ * Told once, from the loop: 0, the handshake is done; set the callbacks. Else -errno with a
+ * sentence; close the stream.
+ */
+typedef void warren_tls_fn(struct warren_stream *stream, int result, const char *why, void *arg);
+/*
+ * Takes @below in any case; copies @options. Returns the upper stream, which may be closed to give
+ * up, but not written before @done. NULL with a sentence: it cannot begin, @done is not called.
+ */
+struct warren_stream *warren_tls_connect_take(struct warren_stream *below,
+					      const struct warren_tls_client *options,
+					      warren_tls_fn *done, void *arg,
+					      struct warren_err *err);
+/* PEM texts: the chain, its own certificate first; @key is not kept as text. */
+struct warren_tls_server *warren_tls_server_new(const char *cert_pem, const uint8_t *key_pem,
+						size_t key_len, const char *const *alpn,
+						struct warren_err *err);
+void warren_tls_server_free(struct warren_tls_server *server);	/* its connections go on */
+struct warren_stream *warren_tls_accept_take(struct warren_stream *below,
+					     struct warren_tls_server *server,
+					     warren_tls_fn *done, void *arg,
+					     struct warren_err *err);
+/* After @done; lives as long as the stream. False: @stream is no TLS, or not yet. */
+bool warren_tls_info(struct warren_stream *stream, struct warren_tls_info *info);
 
 /*
  * ---- Keys as text (control protocol, section 1.1) ----
