@@ -40,8 +40,8 @@ AM_CONDITIONAL([FUZZING],[test "x$enable_fuzzing" != xno])
 ])
 
 # Flags for warnings, hardening, size and sanitizers: WARN_CFLAGS, HARDEN_CFLAGS, HARDEN_LDFLAGS,
-# SIZE_CFLAGS, SIZE_LDFLAGS, HOT_CFLAGS, SAN_CFLAGS, SAN_LDFLAGS, DEFS_LDFLAGS. --enable-werror is for
-# check.sh, not for people with newer compilers.
+# SIZE_CFLAGS, SIZE_LDFLAGS, HOT_CFLAGS, SAN_CFLAGS, SAN_LDFLAGS, DEFS_LDFLAGS. --enable-werror
+# is for check.sh, not for people with newer compilers.
 AC_DEFUN([WARREN_COMPILER_FLAGS],[
 AC_ARG_ENABLE([werror],[AS_HELP_STRING([--enable-werror],[warnings are errors])],
 	[],[enable_werror=no])

@@ -178,7 +178,7 @@ static void agrees_with_the_naive_filter(void **state)
 
 		any_policy(policy);
 		filter_flows_init(&flows);
-		/* Full buckets forget flows, which the naive filter does not: same seed, same run. */
+		/* Full buckets forget flows, the naive filter does not: same seed, same run. */
 		memset(flows.secret, 0, sizeof(flows.secret));
 		naive.map = &policy->map;
 		naive.n_flows = 0;

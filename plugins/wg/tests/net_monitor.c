@@ -16,7 +16,8 @@
 
 static int open_udp(const struct warren_priv_socket *request, int64_t *port)
 {
-	int family = request->family == 6 ? AF_INET6 : AF_INET, one = 1;
+	int family = request->family == 6 ? AF_INET6 : AF_INET;
+	int one = 1, buffer = 4 << 20;
 	int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6,
 				   .sin6_port = htons(request->bind.port) };
@@ -37,6 +38,8 @@ static int open_udp(const struct warren_priv_socket *request, int64_t *port)
 		close(fd);
 		return r;
 	}
+	/* As the monitor does. Without, loopback loses packets while a worker has no turn. */
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &buffer, sizeof(buffer));
 	*port = ntohs(family == AF_INET6 ? v6.sin6_port : v4.sin_port);
 	return fd;
 }
