@@ -91,6 +91,19 @@ static void read_opens(struct cli_answer *answer, const json_t *opens)
 	}
 }
 
+static void keep_text(char **to, const json_t *text)
+{
+	if (json_is_string(text) && !*to)
+		*to = strdup(json_string_value(text));
+}
+
+static void read_local(struct cli_answer *answer, const json_t *json)
+{
+	answer->local = true;
+	keep_text(&answer->config, json_object_get(json, "config"));
+	keep_text(&answer->plugin_dir, json_object_get(json, "plugin-dir"));
+}
+
 void cli_answer_line(struct cli_answer *answer, const char *line, size_t len)
 {
 	json_t *json = json_loadb(line, len, 0, NULL), *value;
@@ -111,7 +124,8 @@ void cli_answer_line(struct cli_answer *answer, const char *line, size_t len)
 		if (value)
 			read_end(answer, value);
 		read_opens(answer, json_object_get(json, "open"));
-		answer->local |= json_is_true(json_object_get(json, "local"));
+		if (json_is_true(json_object_get(json, "local")))
+			read_local(answer, json);
 	}
 	json_decref(json);
 }
@@ -123,6 +137,9 @@ void cli_answer_free(struct cli_answer *answer)
 		free(answer->opens[i].key);
 	}
 	answer->n_opens = 0;
+	free(answer->config);
+	free(answer->plugin_dir);
+	answer->config = answer->plugin_dir = NULL;
 	str_free(&answer->error);
 }
 

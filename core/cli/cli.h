@@ -33,6 +33,7 @@ struct cli_answer {
 	int exit;
 	struct str error;		/* why it failed; empty: no reason */
 	bool local;			/* the daemon leaves the command to us */
+	char *config, *plugin_dir;	/* then: what it uses itself; NULL: not told */
 	struct cli_open opens[CLI_FDS];	/* files that are wanted before it can run */
 	size_t n_opens;
 	bool progress;			/* such a line is on the terminal */

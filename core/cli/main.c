@@ -124,6 +124,12 @@ static void print_notes(const struct warren_err *err)
 		cli_error("%s", line->text);
 }
 
+/* What the user says goes before what a running daemon uses, and that before the defaults. */
+static const char *choose(const char *given, const char *daemons, const char *fallback)
+{
+	return given ? given : daemons ? daemons : fallback;
+}
+
 static bool run_here(const struct options *options, bool daemon_runs, struct cli_answer *answer)
 {
 	struct wcore_installed installed;
@@ -131,13 +137,15 @@ static bool run_here(const struct options *options, bool daemon_runs, struct cli
 	struct warren_err err = ERR_INIT;
 	const struct wcore_env env = {
 		.cmds = &cmds, .socket = options->socket, .daemon_runs = daemon_runs,
-		.config = options->config, .plugin_dir = options->plugin_dir,
+		.config = choose(options->config, answer->config,
+				 WARREN_SYSCONFDIR "/warren.yaml"),
+		.plugin_dir = choose(options->plugin_dir, answer->plugin_dir, WARREN_PLUGINDIR),
 		.installed = &installed, .ask = ask_for_text,
 	};
 	const struct wcore_request *request = &options->request;
 	bool good;
 
-	good = wcore_installed_load(&installed, options->plugin_dir, geteuid(), &err) == 0;
+	good = wcore_installed_load(&installed, env.plugin_dir, geteuid(), &err) == 0;
 	if (good) {
 		good = wcore_installed_commands(&installed, &cmds, &err) == 0;
 		if (request->argc == 0 || strcmp(request->argv[0], "__complete") != 0)
@@ -240,8 +248,6 @@ int main(int argc, char **argv)
 {
 	struct options options = {
 		.socket = WARREN_RUNDIR "/warrend.sock",
-		.plugin_dir = WARREN_PLUGINDIR,
-		.config = WARREN_SYSCONFDIR "/warren.yaml",
 	};
 	struct cli_answer answer = { 0 };
 	enum cli_asked asked;

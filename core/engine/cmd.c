@@ -374,6 +374,25 @@ static void run_cmd(const struct wcore_env *env, const struct wcore_cmd *cmd,
 	err_free(&err);
 }
 
+static void add_path(struct str *line, const char *key, const char *path)
+{
+	if (!path)
+		return;
+	str_addf(line, ",\"%s\":", key);
+	str_add_json(line, path, strlen(path));
+}
+
+static void leave_to_client(const struct wcore_env *env, struct warren_reply *reply)
+{
+	AUTO(str_free) struct str line = STR_INIT;
+
+	str_add(&line, "{\"local\":true");
+	add_path(&line, "config", env->config);
+	add_path(&line, "plugin-dir", env->plugin_dir);
+	str_addc(&line, '}');
+	wcore_reply_ask(reply, str_text(&line));
+}
+
 void wcore_cmd_run(const struct wcore_env *env, const struct wcore_request *request,
 		   uint32_t scope, struct warren_reply *reply)
 {
@@ -382,7 +401,7 @@ void wcore_cmd_run(const struct wcore_env *env, const struct wcore_request *requ
 
 	cmd = wcore_cmds_match(env->cmds, request->argv, request->argc, &words);
 	if (env->engine && (!cmd || (cmd->row.flags & WARREN_CMD_OFFLINE)))
-		wcore_reply_ask(reply, "{\"local\":true}");
+		leave_to_client(env, reply);
 	else if (!cmd)
 		end_unknown(env, request, reply);
 	else

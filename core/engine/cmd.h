@@ -67,11 +67,11 @@ struct wcore_env {
 	struct wcore_cmds *cmds;
 	const char *operator_;		/* node.operator as written, or NULL */
 	uint64_t since;			/* warren_now() when the daemon began to listen */
+	const char *config;		/* path of warren.yaml; NULL: an engine of a test */
+	const char *plugin_dir;
 	/* Inside the client: */
 	const char *socket;		/* where a daemon would be */
 	bool daemon_runs;		/* it does, but left this command to the client */
-	const char *config;		/* path of warren.yaml */
-	const char *plugin_dir;
 	const struct wcore_installed *installed;
 	/*
 	 * Asks the daemon for the text answer to these words, and appends it to @out. 0 or -errno
@@ -85,7 +85,8 @@ struct wcore_env {
  * Runs @request for a caller of @scope (WARREN_CMD_ANY ... WARREN_CMD_ROOT) and ends @reply, now or
  * later. The request may be freed afterwards. Instead of an answer and its end there may be one
  * line that asks something of the client:
- *	{"local":true}					run it yourself
+ *	{"local":true,"config":"/etc/...","plugin-dir":"/usr/..."}
+ *							run it yourself, with the daemon's files
  *	{"open":[{"key":"file","word":2,"skip":0,"write":false}]}
  *							ask again with these words (from byte `skip`
  *							on) opened and passed as `fds`

@@ -30,6 +30,7 @@
 #include "engine/log.h"
 #include "engine/loop.h"
 #include "engine/plugin_load.h"
+#include "engine/priv_client.h"
 #include "engine/request.h"
 
 enum { TURNS = 16, OPERATOR_NAME = 64 };
@@ -208,8 +209,11 @@ static void run_request(struct wcore_client *client, const struct wcore_request 
 	struct wcore_ipc *ipc = client->ipc;
 	struct wcore_cmds cmds = { 0 };
 	struct warren_err err = ERR_INIT;
+	const struct wcore_priv *priv = wcore_engine_priv(ipc->engine);
 	struct wcore_env env = {
 		.engine = ipc->engine, .cmds = &cmds, .operator_ = operator_, .since = ipc->since,
+		.config = priv ? wcore_priv_settings(priv)->config : NULL,
+		.plugin_dir = priv ? wcore_priv_settings(priv)->plugin_dir : NULL,
 	};
 	uint32_t scope = scope_of(ipc, client->uid, operator_);
 	uint64_t began = wcore_clock_stopwatch();
