@@ -834,6 +834,15 @@ static int reopen(struct wg_device *dev, const struct wg_options *now, struct wa
 	return 0;
 }
 
+/* A port that we hold cannot be bound a second time. */
+static bool holds_port(const struct wg_device *dev, uint16_t port)
+{
+	const struct wg_sockets *sockets = atomic_load_explicit(&dev->sockets,
+								memory_order_relaxed);
+
+	return port && (port == sockets->port[0] || port == sockets->port[1]);
+}
+
 int wg_device_reload(struct wg_device *dev, const struct wg_options *now, struct warren_err *err)
 {
 	uint32_t mtu = dev->options.mtu;
@@ -848,7 +857,7 @@ int wg_device_reload(struct wg_device *dev, const struct wg_options *now, struct
 			return r;
 	}
 	if (!same_sockets(&dev->options, now)) {
-		if (now->port && now->port == dev->options.port) {
+		if (holds_port(dev, now->port)) {
 			r = reopen(dev, now, err);
 		} else {
 			struct wg_sockets *sockets = wg_sockets_open(dev, now, err);

@@ -268,8 +268,8 @@ static void wireguard(struct wg_worker *w, const struct wg_origin *origin, uint8
 	}
 }
 
-static void datagram(struct wg_worker *w, struct wg_origin *origin, uint8_t *data, size_t len,
-		     uint32_t *n)
+void wg_inbound_datagram(struct wg_worker *w, struct wg_origin *origin, uint8_t *data, size_t len,
+			 uint32_t *n)
 {
 	if (is_stun(data, len)) {
 		foreign(w, WARREN_FOREIGN_STUN, origin, 0, data, len);
@@ -348,7 +348,7 @@ uint32_t wg_inbound_socket(struct wg_worker *w, int fd)
 		size_t len;
 
 		if (wg_udp_datagram(&w->in, i, &data, &len, &origin))
-			datagram(w, &origin, data, len, &n);
+			wg_inbound_datagram(w, &origin, data, len, &n);
 		else
 			wg_count(&w->counts, WG_C_IN_TRUNCATED, 1);
 	}

@@ -77,6 +77,12 @@ void wg_worker_ask(struct wg_worker *w, struct wg_peer *peer, uint32_t ask,
 /* After marks were set: the lane must not look later than a deadline they may have made. */
 void wg_worker_check_look(struct wg_worker *w, struct wg_peer *peer);
 
+/*
+ * Tells what a datagram is and handles it. What is to be delivered becomes w->pkt[*n], and *@n
+ * counts it; the packet lies inside @data.
+ */
+void wg_inbound_datagram(struct wg_worker *w, struct wg_origin *origin, uint8_t *data, size_t len,
+			 uint32_t *n);
 /* Receives and handles one batch. Datagrams taken. */
 uint32_t wg_inbound_socket(struct wg_worker *w, int fd);
 /* Handles what came by ring: relayed datagrams and injected packets. */

@@ -46,6 +46,11 @@ static int fixture_dh(void *self, enum warren_key_kind kind, const uint8_t peer[
 	return crypto_scalarmult(out, ((struct net_node *)self)->private_key, peer) ? -EINVAL : 0;
 }
 
+static void event_free(struct warren_obj *obj)
+{
+	free(obj);
+}
+
 static const struct warren_identity_ops identity_ops = {
 	.size = sizeof(identity_ops),
 	.public_key = fixture_public,
@@ -236,9 +241,8 @@ static struct wcore_config *make_config(const char *yaml)
 	struct wcore_conf_source source = { .name = "test.yaml", .bytes = text, .fd = -1 };
 	struct wcore_config *config;
 
-	source.len = (size_t)snprintf(text, sizeof(text),
-				      "fixture: {}\nprobe: {}\nwg: {port: 0%s%s}\n",
-				      *yaml ? ", " : "", yaml);
+	source.len = (size_t)snprintf(text, sizeof(text), "fixture: {}\nprobe: {}\nwg: {%s%s}\n",
+				      strstr(yaml, "port:") ? "" : "port: 0, ", yaml);
 	config = wcore_config_parse(&source, 1, &err);
 	if (!config)
 		fprintf(stderr, "%s\n", err_first(&err));
@@ -701,6 +705,34 @@ int net_status(struct net_node *node, const struct net_node *peer,
 /*
  * ---- Two nodes, and traffic between them ----
  */
+
+static void nothing(struct net_node *node, void *arg)
+{
+	(void)node;
+	(void)arg;
+}
+
+static void new_key_run(struct net_node *node, void *arg)
+{
+	struct warren_identity_event *event = calloc(1, sizeof(*event));
+
+	(void)arg;
+	REQUIRE(event);
+	randombytes_buf(node->private_key, 32);
+	crypto_scalarmult_base(node->public_key, node->private_key);
+	warren_obj_init(&event->obj, sizeof(*event), event_free);
+	event->changed = 1u << WARREN_KEY_NODE;
+	memcpy(event->public_key[WARREN_KEY_NODE], node->public_key, 32);
+	REQUIRE(warren_publish_take(node->fixture, "identity", event) == 0);
+}
+
+void net_new_key(struct net_node *node)
+{
+	net_call(node, new_key_run, NULL);
+	/* As in net_publish_take(). */
+	net_call(node, nothing, NULL);
+	net_call(node, nothing, NULL);
+}
 
 int net_two_nodes(void **state)
 {

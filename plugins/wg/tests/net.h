@@ -110,6 +110,9 @@ int net_status(struct net_node *node, const struct net_node *peer,
 /* Stops the plugin `probe`, starts it again. */
 void net_restart_probe(struct net_node *node);
 
+/* Gives the node another key and tells topic "identity". */
+void net_new_key(struct net_node *node);
+
 void net_pause(int ms);
 
 /* cmocka's set-up and tear-down for tests with two nodes that know each other. */

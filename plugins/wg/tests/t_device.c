@@ -394,6 +394,56 @@ static void test_reload(void **state)
 	assert_int_equal(net_metric(p->a, "handshakes", "completed"), 1);
 }
 
+static void test_sockets_change_under_a_session(void **state)
+{
+	struct net_pair *p = *state;
+	char yaml[64], *text = NULL;
+	uint16_t port = p->a->port;
+
+	assert_true(net_ping(p->a, 1, p->b, 2, LONG));
+	/* The same port with another mark: closed, then opened again. */
+	for (int mark = 1; mark < 4; mark++) {
+		snprintf(yaml, sizeof(yaml), "port: %u, mark: %d", port, mark);
+		assert_int_equal(net_reload(p->a, yaml, &text), 0);
+		free(text);
+		assert_int_equal(p->a->port, port);
+		assert_true(net_ping(p->a, 1, p->b, 2, LONG));
+		assert_true(net_ping(p->b, 2, p->a, 1, LONG));
+	}
+	/* b has its port: a cannot, says so, and stays where it was. */
+	snprintf(yaml, sizeof(yaml), "port: %u", p->b->port);
+	text = NULL;
+	assert_true(net_reload(p->a, yaml, &text) < 0);
+	snprintf(yaml, sizeof(yaml), "UDP port %u (IPv4) is taken by another program", p->b->port);
+	assert_non_null(strstr(text, yaml));
+	free(text);
+	assert_int_equal(p->a->port, port);
+	assert_true(net_ping(p->a, 1, p->b, 2, LONG));
+	assert_int_equal(net_metric(p->a, "handshakes", "completed"), 1);
+}
+
+static void test_our_key_changes(void **state)
+{
+	struct net_pair *p = *state;
+	struct net_map *map = net_map_new();
+	struct net_peer peer;
+	uint8_t got[2048];
+
+	assert_true(net_ping(p->a, 1, p->b, 2, LONG));
+	net_new_key(p->a);
+	/* b knows the old key only: the old session brings packets to a, none to b. */
+	assert_true(net_ping(p->b, 2, p->a, 1, LONG));
+	assert_false(net_ping(p->a, 1, p->b, 2, 300));
+	assert_true(net_wait_metric(p->b, "drops", "handshake-unknown", 1, LONG));
+	net_peer_init(&peer, p->a, 1, true);
+	net_map_add(map, &peer.node);
+	net_publish_take(p->b, map, WARREN_POLICY_ALLOWED_IPS, false);
+	assert_true(net_ping(p->b, 2, p->a, 1, LONG));
+	while (net_receive(p->b, got, sizeof(got), 0))
+		;
+	assert_true(net_ping(p->a, 1, p->b, 2, LONG));
+}
+
 #define NODES(f) cmocka_unit_test_setup_teardown(f, net_two_nodes, net_end_nodes)
 
 int main(void)
@@ -412,6 +462,8 @@ int main(void)
 		NODES(test_foreign_packets),
 		NODES(test_raw_send_reaches_the_others_taker),
 		NODES(test_reload),
+		NODES(test_sockets_change_under_a_session),
+		NODES(test_our_key_changes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
