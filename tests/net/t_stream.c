@@ -356,26 +356,6 @@ static void closed_later(void **state)
 	free(text);
 }
 
-static void a_context_takes_its_streams_along(void **state)
-{
-	struct warren_ctx *other = parts_ctx(engine, wcore_engine_main(engine));
-	struct side a, b;
-	int fd;
-
-	(void)state;
-	pair_new(&a, &b);
-	fd = dup(STDERR_FILENO);
-	assert_true(fd > 0);
-	close(fd);
-	warren_stream_close(b.stream);
-	b.stream = NULL;
-	parts_settle(engine);
-	wcore_ctx_close(ctx);			/* with a.stream in it */
-	a.stream = NULL;
-	pair_free(&a, &b);
-	wcore_ctx_close(other);
-}
-
 static void addresses(void **state)
 {
 	struct sockaddr_in sin = { .sin_family = AF_INET,
@@ -495,6 +475,25 @@ static void add_layer(struct side *side, int *alive)
 	side->stream = warren_layer_new_take(side->stream, &frames_ops, frames);
 	assert_non_null(side->stream);
 	warren_stream_set(side->stream, &events, side);
+}
+
+static void a_context_takes_its_streams_along(void **state)
+{
+	struct side a = { 0 };
+	int alive = 0, fds[2];
+	char bytes[8];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+	a.stream = warren_stream_new_take(ctx, fds[0]);
+	add_layer(&a, &alive);
+	add_layer(&a, &alive);
+	write_text(&a, "x");
+	wcore_ctx_close(ctx);
+	assert_int_equal(alive, 0);
+	assert_int_equal(read(fds[1], bytes, sizeof(bytes)), 3);
+	assert_int_equal(read(fds[1], bytes, sizeof(bytes)), 0);
+	close(fds[1]);
 }
 
 static void layers_on_layers(void **state)
