@@ -434,6 +434,8 @@ static void filter_status(struct warren_ctx *ctx, struct warren_reply *reply)
 	else if (f->gate)
 		warren_reply_text(reply, "the policy could not be compiled: everything from peers "
 				  "is dropped");
+	else
+		warren_reply_text(reply, "no rules: the network map leaves the policy to wg");
 }
 
 WARREN_PLUGIN(filter, "filter",

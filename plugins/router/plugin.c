@@ -542,11 +542,10 @@ static void router_status(struct warren_ctx *ctx, struct warren_reply *reply)
 						   state->parts[ROUTER_RULE6].n));
 	warren_reply_int(reply, "table", r->conf.table);
 	warren_reply_str(reply, "problem", "%s", r->problem);
-	warren_reply_text(reply, "%s: %s; %zu routes in table %u",
+	warren_reply_text(reply, "%s: %s; routes in table %u: %zu",
 			  r->dataplane->ifname(r->dataplane_self),
-			  line.len ? str_text(&line) : "no address",
-			  state->parts[ROUTER_ROUTE4].n + state->parts[ROUTER_ROUTE6].n,
-			  r->conf.table);
+			  line.len ? str_text(&line) : "no address", r->conf.table,
+			  state->parts[ROUTER_ROUTE4].n + state->parts[ROUTER_ROUTE6].n);
 	if (r->problem[0])
 		warren_reply_text(reply, "%s", r->problem);
 	str_free(&line);
