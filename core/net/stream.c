@@ -42,6 +42,7 @@ struct warren_stream {
 	int fd;
 	struct bytes out;
 	bool eof, shut, lingering;
+	bool broken;			/* output goes nowhere any more */
 	struct warren_timer *read_timer, *write_timer, *linger_timer;
 	uint64_t read_usec, write_usec;
 
@@ -144,6 +145,7 @@ static void fail(struct warren_stream *s, int err, const char *what)
 	errno = err;
 	snprintf(why, sizeof(why), "the connection failed while %s: %m", what);
 	end(s, -err, why);
+	s->broken = true;
 	bytes_free(&s->out);
 }
 
@@ -169,7 +171,7 @@ static void flush(struct warren_stream *s)
 		s->shut = true;
 		shutdown(s->fd, SHUT_WR);	/* fails when the other side is gone: as well */
 	}
-	if (s->was_high && s->out.len <= s->low) {
+	if (s->was_high && s->out.len <= s->low && !s->broken) {
 		s->was_high = false;
 		s->drain_due = true;
 	}
@@ -262,12 +264,18 @@ static void announce(struct warren_stream *s)
 	}
 }
 
+/* Of one that lingers: nothing more to send, or nobody to send it to. */
+static bool is_over(const struct warren_stream *s)
+{
+	return s->broken || (s->end_due && s->end_result) || (s->eof && s->out.len == 0);
+}
+
 static void turn(struct warren_stream *s)
 {
 	if (s->below)
 		pull(s);
 	announce(s);
-	if (s->lingering && (s->eof || s->end_due))
+	if (s->lingering && is_over(s))
 		s->closed = true;
 	update(s);
 }
@@ -415,7 +423,7 @@ int warren_stream_write(struct warren_stream *s, const void *data, size_t len)
 {
 	int result;
 
-	if (s->finished || s->closed || (s->end_due && s->end_result))
+	if (s->finished || s->closed || s->broken || (s->end_due && s->end_result))
 		return -EPIPE;
 	if (len == 0)
 		return 0;
@@ -496,7 +504,7 @@ void warren_stream_close_later(struct warren_stream *s, uint64_t usec)
 	s->lingering = true;
 	bytes_free(&s->in);
 	warren_timer_set(s->linger_timer, usec);
-	if (s->eof || s->end_due)
+	if (is_over(s))
 		kick(s);
 	update(s);
 }

@@ -299,6 +299,29 @@ static void the_other_side_breaks_off(void **state)
 	pair_free(&a, &b);
 }
 
+/* The end was told already: what fails later is seen by writing, and no drained is told. */
+static void broken_after_the_end(void **state)
+{
+	char *text = big_text();
+	struct side a, b;
+
+	(void)state;
+	pair_new(&a, &b);
+	b.keep = true;
+	warren_stream_finish(b.stream);
+	wait_for(&a);
+	assert_true(a.ended && a.result == 0);
+	assert_int_equal(warren_stream_write(a.stream, text, BIG), 0);
+	warren_stream_close(b.stream);
+	b.stream = NULL;
+	for (int i = 0; i < 5; i++)
+		parts_settle(engine);
+	assert_int_equal(warren_stream_write(a.stream, "x", 1), -EPIPE);
+	assert_int_equal(a.drained, 0);
+	pair_free(&a, &b);
+	free(text);
+}
+
 static void timeouts(void **state)
 {
 	char *text = big_text();
@@ -338,6 +361,21 @@ static void closed_later(void **state)
 	assert_true(b.ended && b.result == 0);
 	assert_int_equal(b.got.len, BIG);
 	assert_memory_equal(b.got.s, text, BIG);
+	pair_free(&a, &b);
+
+	/* The other side has ended its direction before: that is no reason to drop our output. */
+	pair_new(&a, &b);
+	b.keep = true;
+	warren_stream_finish(b.stream);
+	wait_for(&a);
+	assert_int_equal(warren_stream_write(a.stream, text, BIG), 0);
+	warren_stream_close_later(a.stream, 5000000);
+	a.stream = NULL;
+	parts_settle(engine);
+	b.keep = false;
+	warren_stream_set(b.stream, &events, &b);
+	wait_for(&b);
+	assert_true(b.ended && b.result == 0 && b.got.len == BIG);
 	pair_free(&a, &b);
 
 	/* The other side takes nothing: the time limit ends it. */
@@ -575,6 +613,7 @@ int main(void)
 		ON_LOOP(the_next_owner_hears_all_again),
 		ON_LOOP(callbacks_may_close),
 		ON_LOOP(the_other_side_breaks_off),
+		ON_LOOP(broken_after_the_end),
 		ON_LOOP(timeouts),
 		ON_LOOP(closed_later),
 		ON_LOOP(a_context_takes_its_streams_along),

@@ -32,8 +32,8 @@ struct warren_stream_events {
 	void (*drained)(struct warren_stream *stream, void *arg);
 	/*
 	 * The end of the input, once: @result 0, the other side closed in order; else -errno, and
-	 * @why is a sentence. What was not taken is still there. After 0 writing still works. The
-	 * owner closes the stream, here or later.
+	 * @why is a sentence. What was not taken is still there. After 0 writing still works
+	 * until it says -EPIPE. The owner closes the stream, here or later.
 	 */
 	void (*ended)(struct warren_stream *stream, int result, const char *why, void *arg);
 };
