@@ -307,7 +307,9 @@ static int add(struct wg_hooks *hooks, const char *name, const char *before, con
 /* "a b FILTER ROUTE c" */
 static const char *order(const struct wg_chain *chain, uint32_t direction)
 {
-	static const char *const anchor[] = { [WG_STEP_FILTER] = "FILTER", [WG_STEP_ROUTE] = "ROUTE" };
+	static const char *const anchor[] = {
+		[WG_STEP_FILTER] = "FILTER", [WG_STEP_ROUTE] = "ROUTE",
+	};
 	static char text[256];
 	size_t len = 0;
 
@@ -315,7 +317,8 @@ static const char *order(const struct wg_chain *chain, uint32_t direction)
 		const struct wg_step *s = &chain->step[direction][i];
 
 		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s", i ? " " : "",
-					s->kind == WG_STEP_HOOK ? s->self : anchor[s->kind]);
+					s->kind == WG_STEP_HOOK ? (const char *)s->self :
+								  anchor[s->kind]);
 	}
 	return text;
 }
