@@ -7,6 +7,7 @@
 #ifndef WG_TEST_NET_H
 #define WG_TEST_NET_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -122,13 +123,22 @@ struct net_pair {
 int net_two_nodes(void **state); /* *state: struct net_pair */
 int net_end_nodes(void **state);
 
-/* Sends packets 0 ... count - 1 from host 1 to host 2; a thread's body. */
-struct net_sender {
-	struct net_node *node;
+/* Sends packets 0 ... count - 1 from host 1 to host 2 behind @node. */
+void net_send_many(struct net_node *node, uint32_t count);
+
+/*
+ * The same and their receipt, on two threads, while the test does something else. Never more than
+ * a few packets are under way, so that no queue is too short, however busy the machine is.
+ */
+struct net_traffic {
+	struct net_node *from, *to;
 	uint32_t count;
+	/* internal */
+	_Atomic uint32_t received;
+	pthread_t sender, receiver;
 };
-void *net_send_many(void *sender);
-/* Receives until all came, or none for 2 s; how many different ones. None may come twice. */
-uint32_t net_receive_many(struct net_node *node, uint32_t count);
+void net_traffic_start(struct net_traffic *traffic);
+/* Waits for the end; how many different ones arrived. None may come twice. */
+uint32_t net_traffic_end(struct net_traffic *traffic);
 
 #endif
