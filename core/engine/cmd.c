@@ -299,10 +299,11 @@ void wcore_cmd_call(const struct warren_command *row, struct warren_ctx *ctx,
 
 	wcore_reply_ref(reply);
 	wcore_reply_keep_take(reply, values);
-	if (ctx)
+	/* The core's own are inside a callback that is measured already. */
+	if (ctx && ctx->plugin)
 		entered = wcore_ctx_enter(ctx);
 	ret = row->run(ctx, wcore_config_section(values, row->path), reply, &err);
-	if (ctx)
+	if (ctx && ctx->plugin)
 		wcore_ctx_leave(ctx, entered, row->path);
 	if (!wcore_reply_ended(reply)) {
 		if (ret != WARREN_PENDING)

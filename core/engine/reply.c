@@ -263,11 +263,9 @@ static void text_line(struct warren_reply *reply, const char *text, size_t len)
 	    reply->only_text.len + line.len > WCORE_REPLY_MAX) {
 		set_broken(reply, TOO_LARGE);
 	} else if (warren_reply_json(reply)) {
-		if (!reply->had_data || reply->in_part) {
-			if (reply->only_text.len > 0)
-				str_addc(&reply->only_text, '\n');
-			str_addn(&reply->only_text, str_text(&line), line.len);
-		}
+		if (reply->only_text.len > 0)
+			str_addc(&reply->only_text, '\n');
+		str_addn(&reply->only_text, str_text(&line), line.len);
 	} else if (memchr(str_text(&line), '\t', line.len)) {
 		wcore_columns_add(&reply->columns, str_text(&line), line.len);
 	} else {
@@ -293,12 +291,20 @@ static void text_lines(struct warren_reply *reply, const char *text, size_t len)
 	}
 }
 
+/* In JSON form, text matters only as long as there is no data. */
+static bool wants_text(const struct warren_reply *reply)
+{
+	if (!warren_reply_json(reply))
+		return true;
+	return reply->in_part ? reply->data.len == reply->part_data : !reply->had_data;
+}
+
 void warren_reply_text(struct warren_reply *reply, const char *fmt, ...)
 {
 	struct str text = STR_INIT;
 	va_list ap;
 
-	if (is_silent(reply))
+	if (is_silent(reply) || !wants_text(reply))
 		return;
 	va_start(ap, fmt);
 	str_vaddf(&text, fmt, ap);
@@ -319,7 +325,9 @@ void warren_reply_text(struct warren_reply *reply, const char *fmt, ...)
 /* In text form, data matters only while it may have to stand in for text. */
 static bool wants_data(const struct warren_reply *reply)
 {
-	return warren_reply_json(reply) || reply->in_part || reply->lines == 0;
+	if (warren_reply_json(reply))
+		return true;
+	return reply->lines == (reply->in_part ? reply->part_lines : 0);
 }
 
 static void send_data(struct warren_reply *reply)

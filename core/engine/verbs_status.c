@@ -17,6 +17,7 @@
 #include "engine/engine.h"
 #include "engine/log.h"
 #include "engine/plugin_load.h"
+#include "engine/priv_client.h"
 #include "engine/reply.h"
 #include "engine/stat.h"
 #include "engine/table.h"
@@ -44,6 +45,13 @@ static void add_duration(uint64_t usec, struct str *out)
  * ---- status ----
  */
 
+static const char *config_path(const struct wcore_env *env)
+{
+	struct wcore_priv *priv = wcore_engine_priv(env->engine);
+
+	return priv ? wcore_priv_settings(priv)->config : "the configuration";
+}
+
 static void write_daemon(const struct wcore_env *env, struct warren_reply *reply)
 {
 	const struct wcore_instance *p = wcore_engine_plugins(env->engine);
@@ -70,8 +78,8 @@ static void write_daemon(const struct wcore_env *env, struct warren_reply *reply
 			  PACKAGE_VERSION, host, str_text(&words), running, all,
 			  wcore_engine_busy(env->engine) ? ", applying a configuration" : "");
 	if (all == 0)
-		warren_reply_text(reply, "No plugin is configured: /etc/warren/warren.yaml has no "
-				  "sections (an example: warren config example)");
+		warren_reply_text(reply, "No plugin is configured: %s has no sections (an example: "
+				  "warren config example)", config_path(env));
 }
 
 static void write_states(const struct wcore_env *env, struct warren_reply *reply)
