@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -387,23 +388,18 @@ void net_restart(struct net_node *node, const char *yaml)
 	run(node, yaml);
 }
 
-static void remove_tree(const char *path)
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
 {
-	char command[128];
-	pid_t pid;
-
-	(void)command;
-	pid = fork();
-	if (pid == 0) {
-		execlp("rm", "rm", "-rf", path, NULL);
-		_exit(127);
-	}
+	(void)st;
+	(void)kind;
+	(void)at;
+	return remove(path);
 }
 
 void net_free(struct net_node *node)
 {
 	net_stop(node);
-	remove_tree(node->state);
+	nftw(node->state, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 	free(node);
 }
 
