@@ -176,16 +176,19 @@ static const struct warren_table core_table = WARREN_TABLE(core_checks);
  * ---- The command ----
  */
 
-static bool has_checks(const struct wcore_instance *p, void *arg)
+static bool any_in_area(const struct doctor *doctor, const struct warren_table *table)
 {
-	const struct doctor *doctor = arg;
 	struct warren_check check;
 
-	for (uint32_t i = 0; wcore_table_row(&p->plugin->desc.checks, i, &check, sizeof(check));
-	     i++)
+	for (uint32_t i = 0; wcore_table_row(table, i, &check, sizeof(check)); i++)
 		if (in_area(doctor, check.id))
 			return true;
 	return false;
+}
+
+static bool has_checks(const struct wcore_instance *p, void *arg)
+{
+	return any_in_area(arg, &p->plugin->desc.checks);
 }
 
 static void check_plugin(struct warren_ctx *ctx, struct warren_reply *reply, void *arg)
@@ -236,9 +239,11 @@ int wcore_verb_doctor(struct warren_ctx *ctx, const struct warren_conf *args,
 		return -ENOMEM;
 	}
 	doctor->engine = wcore_reply_env(reply)->engine;
-	warren_reply_open(reply, "core", '{');
-	run_table(doctor, &core_table, ctx, reply);
-	warren_reply_close(reply);
+	if (any_in_area(doctor, &core_table)) {
+		warren_reply_open(reply, "core", '{');
+		run_table(doctor, &core_table, ctx, reply);
+		warren_reply_close(reply);
+	}
 	ret = wcore_visit_start(doctor->engine, &doctor_visit, doctor, reply, err);
 	if (ret < 0)
 		doctor_free(doctor);

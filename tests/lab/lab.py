@@ -187,7 +187,11 @@ class Daemon:
         children = pathlib.Path(f"/proc/{self.proc.pid}/task/{self.proc.pid}/children")
         pids = [int(p) for p in children.read_text().split()]
         for pid in pids:
-            if pathlib.Path(f"/proc/{pid}/comm").read_text().strip() == "warren-engine":
+            try:
+                name = pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+            except OSError:     # it ended in between
+                continue
+            if name == "warren-engine":
                 return pid
         return None
 
