@@ -130,16 +130,19 @@ static const char *choose(const char *given, const char *daemons, const char *fa
 	return given ? given : daemons ? daemons : fallback;
 }
 
-static bool run_here(const struct options *options, bool daemon_runs, struct cli_answer *answer)
+/* @daemons is the answer of a daemon that leaves the command to us; NULL: none runs. */
+static bool run_here(const struct options *options, const struct cli_answer *daemons,
+		     struct cli_answer *answer)
 {
 	struct wcore_installed installed;
 	struct wcore_cmds cmds = { 0 };
 	struct warren_err err = ERR_INIT;
 	const struct wcore_env env = {
-		.cmds = &cmds, .socket = options->socket, .daemon_runs = daemon_runs,
-		.config = choose(options->config, answer->config,
+		.cmds = &cmds, .socket = options->socket, .daemon_runs = daemons != NULL,
+		.config = choose(options->config, daemons ? daemons->config : NULL,
 				 WARREN_SYSCONFDIR "/warren.yaml"),
-		.plugin_dir = choose(options->plugin_dir, answer->plugin_dir, WARREN_PLUGINDIR),
+		.plugin_dir = choose(options->plugin_dir, daemons ? daemons->plugin_dir : NULL,
+				     WARREN_PLUGINDIR),
 		.installed = &installed, .ask = ask_for_text,
 	};
 	const struct wcore_request *request = &options->request;
@@ -249,10 +252,9 @@ int main(int argc, char **argv)
 	struct options options = {
 		.socket = WARREN_RUNDIR "/warrend.sock",
 	};
-	struct cli_answer answer = { 0 };
+	struct cli_answer daemons = { 0 }, own = { 0 };
 	enum cli_asked asked;
-	bool good = true;
-	int first, status;
+	int first, status = CLI_FAILED;
 
 	first = read_options(&options, argc, argv);
 	options.request.argv = (const char **)argv + first;
@@ -260,14 +262,13 @@ int main(int argc, char **argv)
 	options.request.width = terminal_width();
 	if (wants_colour())
 		options.request.flags |= WCORE_REPLY_COLOUR;
-	asked = cli_ask(options.socket, &options.request, &answer);
-	if (asked == CLI_BROKEN) {
-		cli_answer_free(&answer);
-		return CLI_FAILED;
-	}
-	if (asked == CLI_ABSENT || answer.local)
-		good = run_here(&options, asked == CLI_ANSWERED, &answer);
-	status = finish(&answer, good);
-	cli_answer_free(&answer);
+	asked = cli_ask(options.socket, &options.request, &daemons);
+	if (asked == CLI_ANSWERED && !daemons.local)
+		status = finish(&daemons, true);
+	else if (asked != CLI_BROKEN)
+		status = finish(&own, run_here(&options, asked == CLI_ANSWERED ? &daemons : NULL,
+					       &own));
+	cli_answer_free(&daemons);
+	cli_answer_free(&own);
 	return status;
 }
