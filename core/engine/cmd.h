@@ -58,8 +58,8 @@ const struct wcore_cmd *wcore_cmds_match(const struct wcore_cmds *cmds, const ch
 bool wcore_cmd_below(const struct wcore_cmd *cmd, const char *const *argv, size_t argc);
 bool wcore_cmd_hidden(const struct wcore_cmd *cmd);
 
-/* The core's own verbs: verbs.c. */
-extern const struct warren_table wcore_verbs;
+/* The core's own verbs and checks: verbs.c, doctor.c. */
+extern const struct warren_table wcore_verbs, wcore_checks;
 
 /* Where commands run: the daemon's engine or the client. */
 struct wcore_env {

@@ -170,7 +170,7 @@ static const struct warren_check core_checks[] = {
 	  .brief = "The clock is plausible.",
 	  .help = "Handshakes carry the time, and peers refuse an older one." },
 };
-static const struct warren_table core_table = WARREN_TABLE(core_checks);
+const struct warren_table wcore_checks = WARREN_TABLE(core_checks);
 
 /*
  * ---- The command ----
@@ -239,9 +239,9 @@ int wcore_verb_doctor(struct warren_ctx *ctx, const struct warren_conf *args,
 		return -ENOMEM;
 	}
 	doctor->engine = wcore_reply_env(reply)->engine;
-	if (any_in_area(doctor, &core_table)) {
+	if (any_in_area(doctor, &wcore_checks)) {
 		warren_reply_open(reply, "core", '{');
-		run_table(doctor, &core_table, ctx, reply);
+		run_table(doctor, &wcore_checks, ctx, reply);
 		warren_reply_close(reply);
 	}
 	ret = wcore_visit_start(doctor->engine, &doctor_visit, doctor, reply, err);

@@ -1,9 +1,10 @@
 /*
- * Every row of every table of every plugin explains itself: brief, unit, example. And the options
+ * Every row of every table of the core and of every plugin explains itself: brief, unit, example. And the options
  * whose change restarts a plugin are among those that tests/lint/restart-allowed names: a restart
  * takes the plugin's dependents and their sessions with it.
  *
- * Walks the descriptors of all modules of the build tree, by stride and count as the core does.
+ * Walks the core's tables and the descriptors of all modules of the build tree, by stride and count as
+ * the core does.
  */
 #include <warren/plugin.h>
 
@@ -14,6 +15,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "engine/cmd.h"
+#include "engine/conf.h"
 
 enum { BRIEF_MAX = 80 };
 
@@ -108,6 +112,9 @@ static void check_commands(const struct warren_plugin *plugin)
 		const struct warren_command *command = row_at(&plugin->commands, i);
 		char where[128];
 
+		/* The client's own questions: no operator types or reads them. */
+		if (!strncmp(command->path, "__", 2))
+			continue;
 		snprintf(where, sizeof(where), "%s: command %s", plugin->name, command->path);
 		if (!name_ok(command->path, "- "))
 			finding("%s: words are lower case, digits and dashes", where);
@@ -216,6 +223,24 @@ static void check_plugin(const char *path)
 	check_topics(plugin);
 }
 
+static void check_core(void)
+{
+	struct warren_plugin core = { .name = "core" };
+	const struct wcore_conf_schema *schemas;
+	size_t count;
+
+	core.commands = wcore_verbs;
+	core.checks = wcore_checks;
+	check_commands(&core);
+	check_checks(&core);
+	schemas = wcore_core_schemas(&count);
+	for (size_t i = 0; i < count; i++) {
+		check_brief(schemas[i].name, schemas[i].brief);
+		check_options(schemas[i].name, &schemas[i].options);
+	}
+}
+
+/* Both ways: what restarts is allowed to, and what is allowed still exists. */
 static void check_restarts(const char *path)
 {
 	FILE *file = fopen(path, "r");
@@ -226,11 +251,17 @@ static void check_restarts(const char *path)
 		return;
 	}
 	while (fgets(line, sizeof(line), file)) {
+		bool used = false;
+
 		line[strcspn(line, "\n")] = '\0';
 		for (size_t i = 0; i < restart_count; i++) {
-			if (!strcmp(restarts[i], line))
+			if (!strcmp(restarts[i], line)) {
 				restarts[i][0] = '\0';
+				used = true;
+			}
 		}
+		if (!used)
+			finding("%s: in %s, but restarts nothing", line, path);
 	}
 	fclose(file);
 	for (size_t i = 0; i < restart_count; i++) {
@@ -249,7 +280,10 @@ int main(void)
 		return 99;
 	snprintf(pattern, sizeof(pattern), "%s/plugins/.libs/*.so", build);
 	snprintf(allowed, sizeof(allowed), "%s/tests/lint/restart-allowed", src);
+	check_core();
 	if (glob(pattern, 0, NULL, &modules) != 0) {
+		if (findings)
+			return 1;
 		printf("skipped: no plugin was built as a module\n");
 		return 77;
 	}
