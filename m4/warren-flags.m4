@@ -64,11 +64,11 @@ AS_IF([test "x$enable_sanitizers" != xno],[
 ],[
 	# Fortification hides overflows from the sanitizers, and wants an optimising compiler.
 	WARREN_CC_FLAGS([HARDEN_CFLAGS],[-D_FORTIFY_SOURCE=2])
-	# A third of the installed size: helpers that a module links and does not call, tables for
-	# C++ exceptions (debuggers have their own), and pages padded between code and constants.
+	# Size: helpers that a module links and does not call, tables for C++ exceptions (debuggers
+	# have their own). Code and constants stay on pages of their own: constants do not execute.
 	WARREN_CC_FLAGS([SIZE_CFLAGS],[-ffunction-sections -fdata-sections
 		-fno-asynchronous-unwind-tables])
-	WARREN_CC_FLAGS([SIZE_LDFLAGS],[-Wl,--gc-sections -Wl,-z,noseparate-code
+	WARREN_CC_FLAGS([SIZE_LDFLAGS],[-Wl,--gc-sections
 		-Wl,-z,pack-relative-relocs -Wl,--hash-style=gnu])
 	# Small where nothing is measured in nanoseconds; the packet path is built for speed.
 	AS_CASE([" $CFLAGS"],[*" -O"*],[],[SIZE_CFLAGS="$SIZE_CFLAGS -Os" HOT_CFLAGS=-O2])
