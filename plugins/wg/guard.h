@@ -42,7 +42,10 @@ void wg_guard_greatest(const struct wg_guard *guard, const uint8_t key[32],
 int wg_guard_accepted(struct wg_guard *guard, const uint8_t key[32],
 		      const uint8_t stamp[WG_TIMESTAMP_LEN]);
 
-/* Seconds by which the host's clock is behind our last stamp; 0: it is not. For doctor. */
+/*
+ * Seconds by which the host's clock is behind our last stamp; 0: it is not, or by no more than what
+ * we reserved ourselves before a crash. For doctor.
+ */
 int64_t wg_guard_clock_behind(const struct wg_guard *guard);
 /* Errno of the last attempt to store, 0 fine. For doctor. */
 int wg_guard_error(const struct wg_guard *guard);

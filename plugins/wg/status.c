@@ -226,8 +226,7 @@ static bool check_clock(struct warren_ctx *ctx, struct warren_check_result *resu
 	const struct wg_device *dev = warren_self(ctx);
 	int64_t behind = wg_guard_clock_behind(dev->guard);
 
-	/* After a crash the stored limit is up to 20 minutes ahead of a right clock. */
-	if (behind <= 1200)
+	if (!behind)
 		return true;
 	warren_finding(result, "the clock is %" PRId64 " s behind the last handshake of an "
 						       "earlier run;"
