@@ -1,10 +1,10 @@
 /*
- * Every row of every table of the core and of every plugin explains itself: brief, unit, example. And the options
- * whose change restarts a plugin are among those that tests/lint/restart-allowed names: a restart
- * takes the plugin's dependents and their sessions with it.
+ * Every row of every table of the core and of every plugin explains itself: brief, unit, example.
+ * And the options whose change restarts a plugin are exactly those that tests/lint/restart-allowed
+ * names: a restart takes the plugin's dependents and their sessions with it.
  *
- * Walks the core's tables and the descriptors of all modules of the build tree, by stride and count as
- * the core does.
+ * Walks the core's tables and the descriptors of all modules of the build tree, by stride and count
+ * as the core does.
  */
 #include <warren/plugin.h>
 
