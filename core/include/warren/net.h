@@ -241,6 +241,34 @@ int warren_noise_open(struct warren_noise *noise, const uint8_t *data, size_t le
 		      size_t *plain_len, struct warren_err *err);
 
 /*
+ * ---- The one way out ----
+ *
+ * Resolves @name (upstream resolvers only, never ourselves; a cache that outlives DNS), races
+ * address families (RFC 8305), gets marked sockets from the monitor, adds TLS if wanted.
+ */
+enum { WARREN_VIA_UPLINK = 0, WARREN_VIA_TAILNET = 1 };
+enum { WARREN_DIAL_NO_PROXY = 1u << 0 };
+struct warren_dial_options {
+	uint32_t size, flags;
+	const char *name;		/* host name or address */
+	uint16_t port;
+	uint32_t via;
+	uint64_t timeout;		/* microseconds for the whole; 0: 10 s */
+	const struct warren_addr *addresses;	/* instead of resolving; the name stays for TLS */
+	uint32_t n_addresses;
+	const struct warren_tls_client *tls;	/* NULL: none */
+	const char *proxy;		/* http://host:port; NULL: from the environment or none */
+};
+/* @stream, or NULL and a sentence. Called from the loop, once; @stream is the callee's. */
+typedef void warren_stream_fn(struct warren_ctx *ctx, struct warren_stream *stream,
+			      const char *why, void *arg);
+struct warren_dial;
+/* Copies @options. NULL: no memory. @done is called later, once. */
+struct warren_dial *warren_dial(struct warren_ctx *ctx, const struct warren_dial_options *options,
+				warren_stream_fn *done, void *arg);
+void warren_dial_cancel(struct warren_dial *dial);	/* @done is not called */
+
+/*
  * ---- URLs: http and https, without user and fragment ----
  */
 struct warren_url {
@@ -270,6 +298,101 @@ struct warren_http_head {
 };
 /* The value of the first field of that name (lower case), or NULL. Any thread. */
 const char *warren_http_field(const struct warren_http_head *head, const char *name);
+
+/*
+ * An exchange: one request and its response. Both sides use the same object: the client sends the
+ * request and receives the response, the server the other way round.
+ */
+struct warren_exchange;
+struct warren_exchange_events {
+	uint32_t size;
+	/* The other side's head; lives for the call. Client: not for 1xx but 101. */
+	void (*head)(struct warren_exchange *x, const struct warren_http_head *head, void *arg);
+	/* A piece of the body. Return 0, or WARREN_PENDING to pause until warren_exchange_resume(). */
+	int (*body)(struct warren_exchange *x, const uint8_t *data, size_t len, void *arg);
+	/* The other side's message is complete. */
+	void (*complete)(struct warren_exchange *x, void *arg);
+	/* Our output fell to the low mark. May be NULL. */
+	void (*drained)(struct warren_exchange *x, void *arg);
+	/* The exchange is over before both messages were: -errno and a sentence. Freed after this. */
+	void (*failed)(struct warren_exchange *x, int result, const char *why, void *arg);
+};
+void warren_exchange_set(struct warren_exchange *x, const struct warren_exchange_events *events,
+			 void *arg);
+/* Server: the response's head; client: at warren_http_request(). */
+int warren_exchange_head(struct warren_exchange *x, const struct warren_http_head *head);
+int warren_exchange_write(struct warren_exchange *x, const void *data, size_t len);
+int warren_exchange_end(struct warren_exchange *x);
+/* Head, body and end at once; for errors: text/plain. */
+int warren_exchange_reply(struct warren_exchange *x, int status, const char *type,
+			  const void *body, size_t len);
+size_t warren_exchange_pending(const struct warren_exchange *x);
+void warren_exchange_resume(struct warren_exchange *x);
+void warren_exchange_cancel(struct warren_exchange *x);
+/*
+ * HTTP/1.1: after a 101 (client: inside `head`; server: sends it with @fields) the connection's
+ * stream, with what was read behind the head as input; the exchange is gone.
+ */
+struct warren_stream *warren_exchange_upgrade(struct warren_exchange *x,
+					      const struct warren_http_field *fields, uint32_t n);
+const struct warren_stream *warren_exchange_stream(const struct warren_exchange *x);
+
+/* A connection of either version over any stream, either side. */
+struct warren_http;
+enum { WARREN_HTTP_1 = 1, WARREN_HTTP_2 = 2 };
+struct warren_http_options {
+	uint32_t size, version;
+	uint64_t head_timeout, idle_timeout;	/* 0: 30 s; 0: 120 s, UINT64_MAX: none */
+	int64_t body_max;		/* received; 0: 16 MiB, -1: none */
+	uint32_t streams_max;		/* HTTP/2, of the other side; 0: 128 */
+};
+struct warren_http_events {
+	uint32_t size;
+	/* Server: a request begins; set the exchange's callbacks, then its `head` follows. */
+	void (*request)(struct warren_http *http, struct warren_exchange *x, void *arg);
+	/* No exchange is left and none can follow; @why NULL: in order. Close it. */
+	void (*ended)(struct warren_http *http, int result, const char *why, void *arg);
+};
+struct warren_http *warren_http_client_take(struct warren_stream *stream,
+					    const struct warren_http_options *options,
+					    const struct warren_http_events *events, void *arg);
+struct warren_http *warren_http_server_take(struct warren_stream *stream,
+					    const struct warren_http_options *options,
+					    const struct warren_http_events *events, void *arg);
+/*
+ * Client: begins an exchange; @head->length -1 with a body that follows by write and end, 0 none.
+ * HTTP/1.1 does one at a time: -EBUSY. NULL events inside @events are allowed but `failed`.
+ */
+struct warren_exchange *warren_http_request(struct warren_http *http,
+					    const struct warren_http_head *head,
+					    const struct warren_exchange_events *events, void *arg);
+/* HTTP/2: a ping; @done within @usec or the connection ends with -ETIMEDOUT. */
+int warren_http_ping(struct warren_http *http, uint64_t usec);
+void warren_http_close(struct warren_http *http);	/* exchanges fail; NULL is allowed */
+
+/*
+ * One request to a URL with all that it takes (dial, TLS, version by ALPN, one redirect chain of
+ * @redirects); the body is collected up to @limit bytes.
+ */
+struct warren_fetch_options {
+	uint32_t size;
+	const char *method, *url;
+	const struct warren_http_field *fields;
+	uint32_t n_fields;
+	const void *body;
+	size_t body_len, limit;		/* limit 0: 1 MiB */
+	uint64_t timeout;		/* 0: 30 s */
+	uint32_t redirects;
+	const struct warren_tls_client *tls;	/* further settings; server_name is the URL's */
+};
+/* @status 0: no answer, @why says why. */
+typedef void warren_fetch_fn(struct warren_ctx *ctx, int status,
+			     const struct warren_http_head *head, const uint8_t *body, size_t len,
+			     const char *why, void *arg);
+struct warren_fetch;
+struct warren_fetch *warren_fetch(struct warren_ctx *ctx, const struct warren_fetch_options *options,
+				  warren_fetch_fn *done, void *arg);
+void warren_fetch_cancel(struct warren_fetch *fetch);
 
 /*
  * ---- A JSON document in pieces ----
