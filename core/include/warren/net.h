@@ -308,13 +308,13 @@ struct warren_exchange_events {
 	uint32_t size;
 	/* The other side's head; lives for the call. Client: not for 1xx but 101. */
 	void (*head)(struct warren_exchange *x, const struct warren_http_head *head, void *arg);
-	/* A piece of the body. Return 0, or WARREN_PENDING to pause until warren_exchange_resume(). */
+	/* A piece of the body. 0, or WARREN_PENDING: paused until warren_exchange_resume(). */
 	int (*body)(struct warren_exchange *x, const uint8_t *data, size_t len, void *arg);
 	/* The other side's message is complete. */
 	void (*complete)(struct warren_exchange *x, void *arg);
 	/* Our output fell to the low mark. May be NULL. */
 	void (*drained)(struct warren_exchange *x, void *arg);
-	/* The exchange is over before both messages were: -errno and a sentence. Freed after this. */
+	/* Over before both messages were: -errno and a sentence. Freed after this. */
 	void (*failed)(struct warren_exchange *x, int result, const char *why, void *arg);
 };
 void warren_exchange_set(struct warren_exchange *x, const struct warren_exchange_events *events,
@@ -390,7 +390,8 @@ typedef void warren_fetch_fn(struct warren_ctx *ctx, int status,
 			     const struct warren_http_head *head, const uint8_t *body, size_t len,
 			     const char *why, void *arg);
 struct warren_fetch;
-struct warren_fetch *warren_fetch(struct warren_ctx *ctx, const struct warren_fetch_options *options,
+struct warren_fetch *warren_fetch(struct warren_ctx *ctx,
+				  const struct warren_fetch_options *options,
 				  warren_fetch_fn *done, void *arg);
 void warren_fetch_cancel(struct warren_fetch *fetch);
 
