@@ -20,6 +20,7 @@
 #include <warren/priv.h>
 #include <warren/service/dataplane.h>
 #include <warren/service/netmap.h>
+#include <warren/service/router.h>
 
 #include "base/addr.h"
 #include "base/str.h"
@@ -78,6 +79,10 @@ static const struct warren_metric metrics[] = {
 static const struct warren_port needs[] = {
 	{ .name = "dataplane", .major = 0, .minor = 1, .brief = "The interface." },
 	{ .name = "netmap", .major = 0, .minor = 1, .brief = "Addresses and networks." },
+};
+
+static const struct warren_port offers[] = {
+	{ .name = "router", .major = 0, .minor = 1, .brief = "Routes into the tunnel." },
 };
 
 static const struct warren_check checks[] = {
@@ -388,6 +393,18 @@ static int router_init(struct router *r, struct warren_ctx *ctx)
 	return r->retry && r->routes && r->changes && r->failures ? 0 : -ENOMEM;
 }
 
+static const char *ops_problem(void *self)
+{
+	const struct router *r = self;
+
+	return r->problem[0] ? r->problem : NULL;
+}
+
+static const struct warren_router_ops ops = {
+	.size = sizeof(ops),
+	.problem = ops_problem,
+};
+
 static int router_start(struct warren_ctx *ctx, const struct warren_conf *conf,
 			struct warren_err *err)
 {
@@ -410,6 +427,9 @@ static int router_start(struct warren_ctx *ctx, const struct warren_conf *conf,
 		return result;
 	netmap = found;
 	result = refuse_foreign(&r->conf, err);
+	if (result)
+		return result;
+	result = warren_offer(ctx, "router", &ops, r);
 	if (result)
 		return result;
 	r->map = netmap->current(netmap_self);
@@ -561,6 +581,7 @@ WARREN_PLUGIN(router, "router",
 	.options = WARREN_TABLE(options),
 	.metrics = WARREN_TABLE(metrics),
 	.needs = WARREN_TABLE(needs),
+	.offers = WARREN_TABLE(offers),
 	.checks = WARREN_TABLE(checks),
 	.privops = WARREN_PRIVOP(ADDR) | WARREN_PRIVOP(ROUTE) | WARREN_PRIVOP(RULE) |
 		   WARREN_PRIVOP(SYSCTL),

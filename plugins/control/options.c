@@ -1,0 +1,139 @@
+/*
+ * The section `control:` and the tests of its single values.
+ */
+#include "options.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include <warren/net.h>
+
+#include "base/addr.h"
+
+static int check_url(const struct warren_conf *at, struct warren_err *err)
+{
+	struct warren_url url;
+
+	if (warren_url_parse(warren_conf_str(at, NULL), &url, NULL))
+		return warren_fail(err, at, "\"%s\" is no URL of a control server: expected "
+				   "https://hq.example.com, or http:// on a trusted network",
+				   warren_conf_str(at, NULL));
+	if (strcmp(url.path, "/"))
+		return warren_fail(err, at, "the URL of a control server has no path: leave out "
+				   "\"%s\"", url.path);
+	return 0;
+}
+
+/* Only a proxy's address: what it serves us is encrypted and proven end to end. */
+static int check_proxy(const struct warren_conf *at, struct warren_err *err)
+{
+	struct warren_url url;
+
+	if (warren_url_parse(warren_conf_str(at, NULL), &url, NULL) || strcmp(url.path, "/") ||
+	    strcmp(url.scheme, "http"))
+		return warren_fail(err, at, "\"%s\" is no proxy: expected http://HOST:PORT",
+				   warren_conf_str(at, NULL));
+	return 0;
+}
+
+/* tag:name, as the servers take it: a letter, then letters, digits and "-". */
+static int check_tag(const struct warren_conf *at, struct warren_err *err)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+	static const char rest[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				   "0123456789-";
+	const char *text = warren_conf_str(at, NULL);
+	const char *name = strncmp(text, "tag:", 4) ? "" : text + 4;
+
+	if (!*name || !strchr(letters, *name) || name[strspn(name, rest)])
+		return warren_fail(err, at, "\"%s\" is no tag: expected tag:NAME with letters, "
+				   "digits and \"-\", as in tag:gateway", text);
+	return 0;
+}
+
+static int check_route(const struct warren_conf *at, struct warren_err *err)
+{
+	struct warren_prefix prefix = warren_conf_prefix(at, NULL);
+	static const char why[] = "is no network that can be advertised";
+	char text[PREFIX_TEXT];
+
+	if ((prefix.addr.family == 4 && (prefix.addr.bytes[0] == 127 ||
+					 (prefix.addr.bytes[0] & 0xf0) == 0xe0)) ||
+	    (prefix.addr.family == 6 && prefix.bits >= 8 && prefix.addr.bytes[0] == 0xff))
+		return warren_fail(err, at, "\"%s\" %s", prefix_format(&prefix, text), why);
+	return 0;
+}
+
+const struct warren_option ctl_options[CTL_OPTIONS] = {
+	{
+		.key = "url",
+		.type = WARREN_STRING,
+		.flags = WARREN_REQUIRED,
+		.max = 255,
+		.brief = "The control server.",
+		.help = "https:// and a host name, with a port if it is not 443. With http:// "
+			"whoever is on the way can pose as the server.",
+		.check = check_url,
+		.example = "https://hq.example.com",
+	},
+	{
+		.key = "auth-key",
+		.type = WARREN_SECRET_REF,
+		.brief = "Pre-auth key for the first login.",
+		.help = "Without it, or when the server does not take it, a user logs in with the "
+			"link that `warren status` shows. It is used where this node has no login "
+			"or its key expired, not at every start.",
+	},
+	{
+		.key = "up",
+		.type = WARREN_BOOL,
+		.def = "true",
+		.brief = "Be connected; false leaves the network and keeps the login.",
+	},
+	{
+		.key = "tags",
+		.type = WARREN_STRING,
+		.flags = WARREN_MANY,
+		.max = 64,
+		.brief = "Tags that this node asks for.",
+		.check = check_tag,
+		.example = "[tag:gateway]",
+	},
+	{
+		.key = "ephemeral",
+		.type = WARREN_BOOL,
+		.def = "false",
+		.brief = "Ask to be forgotten soon after going offline.",
+	},
+	{
+		.key = "advertise-routes",
+		.type = WARREN_PREFIX,
+		.flags = WARREN_MANY,
+		.brief = "Networks behind this node that it offers to lead to.",
+		.help = "An administrator of the network approves them. 0.0.0.0/0 and ::/0 offer "
+			"to be an exit node.",
+		.check = check_route,
+		.example = "[10.146.0.0/20]",
+	},
+	{
+		.key = "shields-up",
+		.type = WARREN_BOOL,
+		.def = "false",
+		.brief = "Let no peer begin a conversation, whatever the policy says.",
+	},
+	{
+		.key = "proxy",
+		.type = WARREN_STRING,
+		.max = 255,
+		.brief = "HTTP proxy on the way to the server; absent: the environment's.",
+		.check = check_proxy,
+		.example = "http://proxy.example.com:3128",
+	},
+	{
+		.key = "ca-file",
+		.type = WARREN_PATH,
+		.flags = WARREN_READ,
+		.brief = "Certificates (PEM) to trust, instead of the system's.",
+		.help = "Every user may read it.",
+	},
+};
