@@ -71,6 +71,7 @@ struct identity {
 	struct warren_ctx *ctx;
 	struct identity_ring ring;
 	struct identity_key *next[WARREN_KEY_KINDS];	/* being stored, then put into force */
+	struct identity_key *prepared[WARREN_KEY_KINDS];	/* for a commit to come */
 	bool node_key_given;			/* by `node-key` */
 };
 
@@ -156,6 +157,17 @@ static int identity_store_take(struct identity *id, enum warren_key_kind kind,
 	return result;
 }
 
+/* Takes @key: the one in force from now on, or from when it is stored. */
+static int identity_change_take(struct identity *id, enum warren_key_kind kind,
+				struct identity_key *key)
+{
+	if (kinds[kind].file)
+		return identity_store_take(id, kind, key);
+	id->next[kind] = key;
+	identity_enforce(id, kind);
+	return 0;
+}
+
 static int identity_rotate(void *self, enum warren_key_kind kind)
 {
 	struct identity *id = self;
@@ -166,13 +178,40 @@ static int identity_rotate(void *self, enum warren_key_kind kind)
 	if (id->next[kind])
 		return -EALREADY;
 	key = identity_key_new();
-	if (!key)
+	return key ? identity_change_take(id, kind, key) : -ENOMEM;
+}
+
+static int identity_prepare(void *self, enum warren_key_kind kind, uint8_t out[32])
+{
+	struct identity *id = self;
+
+	if (kind == WARREN_KEY_NODE && id->node_key_given)
+		return -EPERM;
+	if (!id->prepared[kind])
+		id->prepared[kind] = identity_key_new();
+	if (!id->prepared[kind])
 		return -ENOMEM;
-	if (kinds[kind].file)
-		return identity_store_take(id, kind, key);
-	id->next[kind] = key;
-	identity_enforce(id, kind);
+	memcpy(out, identity_key_public(id->prepared[kind]), IDENTITY_KEY_LEN);
 	return 0;
+}
+
+static int identity_commit(void *self, enum warren_key_kind kind)
+{
+	struct identity *id = self;
+	struct identity_key *key = id->prepared[kind];
+
+	if (!key)
+		return -ENOENT;
+	id->prepared[kind] = NULL;
+	return identity_change_take(id, kind, key);
+}
+
+static void identity_abandon(void *self, enum warren_key_kind kind)
+{
+	struct identity *id = self;
+
+	identity_key_unref(id->prepared[kind]);
+	id->prepared[kind] = NULL;
 }
 
 /*
@@ -208,6 +247,9 @@ static const struct warren_identity_ops ops = {
 	.seal = ops_seal,
 	.open = ops_open,
 	.rotate = identity_rotate,
+	.prepare = identity_prepare,
+	.commit = identity_commit,
+	.abandon = identity_abandon,
 };
 
 /*
@@ -301,8 +343,10 @@ static void identity_end(void *arg)
 	struct identity *id = arg;
 
 	identity_ring_fini(&id->ring);
-	for (int i = 0; i < WARREN_KEY_KINDS; i++)
+	for (int i = 0; i < WARREN_KEY_KINDS; i++) {
 		identity_key_unref(id->next[i]);
+		identity_key_unref(id->prepared[i]);
+	}
 }
 
 static int identity_make_keys(struct identity *id, const struct warren_conf *conf,
