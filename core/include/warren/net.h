@@ -241,6 +241,30 @@ int warren_noise_open(struct warren_noise *noise, const uint8_t *data, size_t le
 		      size_t *plain_len, struct warren_err *err);
 
 /*
+ * The session as a layer on a stream. Client: @noise made the first message, which is sent already
+ * (in the upgrade); the layer reads the answer, for which there are 15 s, and is closed or has its
+ * callbacks set in @done, as with TLS. Takes @below and @noise in any case; NULL: no memory.
+ *
+ * A server's early payload (section 3.6) is taken out of the stream, at most 64 KiB of it.
+ */
+typedef void warren_noise_fn(struct warren_stream *stream, int result, const char *why, void *arg);
+struct warren_stream *warren_noise_connect_take(struct warren_stream *below,
+						struct warren_noise *noise, warren_noise_fn *done,
+						void *arg);
+/*
+ * Server: answers the first message, and sends @early (JSON, below 1024 bytes for all clients'
+ * sake; NULL: none). The stream is open at once. Takes @below in any case; NULL with a sentence.
+ */
+struct warren_stream *warren_noise_accept_take(struct warren_stream *below,
+					       const struct warren_noise_key *self,
+					       const uint8_t *init, size_t len, const char *early,
+					       struct warren_err *err);
+/* To ask for the peer, version and hash; NULL: @stream is none of these. */
+const struct warren_noise *warren_noise_session(const struct warren_stream *stream);
+/* The challenge of the early payload, once it has come. False: none. */
+bool warren_noise_challenge(const struct warren_stream *stream, uint8_t out[32]);
+
+/*
  * ---- The one way out ----
  *
  * Resolves @name (upstream resolvers only, never ourselves; a cache that outlives DNS), races
