@@ -1,11 +1,7 @@
 /*
- * Compiles the rules of a network map.
- *
- * An axis is made by a sweep: the ends of all ranges, sorted, cut the addresses into intervals; the
- * set of ids that cover an interval changes at its ends only. Each interval gets the sorted list of
- * its ids. Lists are stored once: a policy of thousands of rules has few different ones.
- *
- * Sources that are capabilities (`cap:`) match nobody, so a rule of them alone allows nothing.
+ * Compiles the rules of a network map: each rule's sources, destinations and ports became ranges
+ * (collect.c); they are put on axes (axis.c), whose intervals have sets of destination entries as
+ * values (set.c).
  */
 #include "compile.h"
 
@@ -13,434 +9,302 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/hash.h"
-#include "base/util.h"
-#include "table.h"
+#include "collect.h"
 
-struct range {
-	struct filter_addr first, last;
-	uint32_t id;
-};
+/*
+ * ---- Values of intervals ----
+ */
 
-struct ranges {				/* of one family on one axis */
-	struct range *at;
-	uint32_t n, size;
-};
-
-struct end {				/* where a range begins, or the address after its end */
-	struct filter_addr at;
-	uint32_t id;
-	bool begins;
-};
-
-struct builder {
-	struct filter_table *table;
-	struct ranges local[2], sources[2], destinations[2];
-	struct filter_entry *entries;
-	uint32_t n_entries;
-	uint32_t *items;		/* grows */
-	uint32_t n_items, size_items;
-	int result;
-};
-
-static const struct filter_addr no_address, all_v4 = { 0, UINT32_MAX },
-	all_v6 = { UINT64_MAX, UINT64_MAX };
-
-static void *build_alloc(struct builder *b, size_t n, size_t size)
+static int64_t any_covers(void *arg, const struct filter_active *active)
 {
-	size_t bytes;
-	void *memory = NULL;
+	(void)arg;
+	return active->n > 0;
+}
 
-	if (size_mul(n ? n : 1, size, &bytes))
-		memory = arena_alloc(&b->table->arena, bytes);
-	if (!memory)
-		b->result = -ENOMEM;
-	return memory;
+/* Ids of the axis of jailed peers: 2 * bits of the prefix, and 1 more if its peer is jailed. */
+static int64_t longest_is_jailed(void *arg, const struct filter_active *active)
+{
+	(void)arg;
+	for (uint32_t word = active->n_bits / 64 + 1; word-- > 0;) {
+		if (active->bits[word])
+			return (63 - __builtin_clzll(active->bits[word])) & 1;
+	}
+	return 0;
+}
+
+static int64_t entries_value(void *arg, const struct filter_active *active)
+{
+	struct filter_builder *b = arg;
+
+	return active->n == 0 ? 0 : filter_set_put(&b->sets, active->bits);
+}
+
+/* The entries of those rules whose id (see `sources`) is in @active and has a bit of @kinds. */
+static int64_t entries_of_rules(struct filter_builder *b, const struct filter_active *active,
+				uint64_t kinds, bool *any)
+{
+	memset(b->scratch, 0, b->sets.n_words * sizeof(*b->scratch));
+	*any = false;
+	for (uint32_t word = 0; word < active->n_bits / 64 + 1; word++) {
+		for (uint64_t left = active->bits[word] & kinds; left; left &= left - 1) {
+			uint32_t id = 64 * word + (uint32_t)__builtin_ctzll(left);
+			const struct filter_rule *rule = &b->rules[id / 2];
+
+			*any = true;
+			for (uint32_t i = 0; i < rule->n_entries; i++) {
+				uint32_t entry = rule->first_entry + i;
+
+				b->scratch[entry / 64] |= UINT64_C(1) << (entry % 64);
+			}
+		}
+	}
+	return *any ? filter_set_put(&b->sets, b->scratch) : 0;
+}
+
+static int64_t source_value(void *arg, const struct filter_active *active)
+{
+	const uint64_t by_address = UINT64_C(0x5555555555555555);
+	struct filter_builder *b = arg;
+	int64_t plain, all;
+	bool any, cap;
+
+	if (b->n_sources == b->size_sources) {
+		uint32_t size = b->size_sources ? 2 * b->size_sources : 16;
+		struct filter_source *grown = realloc(b->source, size * sizeof(*grown));
+
+		if (!grown)
+			return -ENOMEM;
+		b->source = grown;
+		b->size_sources = size;
+	}
+	all = entries_of_rules(b, active, ~by_address, &cap);
+	if (all >= 0 && cap)
+		all = entries_of_rules(b, active, UINT64_MAX, &any);
+	plain = all < 0 ? all : entries_of_rules(b, active, by_address, &any);
+	if (plain < 0)
+		return plain;
+	b->source[b->n_sources] = (struct filter_source){
+		(uint32_t)(cap ? all : plain), (uint32_t)plain, cap };
+	return b->n_sources++;
 }
 
 /*
- * ---- Ranges ----
+ * ---- Unsigned peers ----
  */
 
-static uint64_t be64(const uint8_t *bytes)
+/* Does @range touch an interval of @axis with value 1? */
+static bool touches(const struct filter_axis *axis, const struct filter_range *range)
 {
-	uint64_t v = 0;
+	uint32_t low = 0, high = axis->n;
 
-	for (int i = 0; i < 8; i++)
-		v = v << 8 | bytes[i];
-	return v;
-}
+	while (high - low > 1) {	/* the last interval that begins at or before the range */
+		uint32_t middle = low + (high - low) / 2;
 
-static struct filter_addr number_of(const struct warren_addr *addr)
-{
-	struct filter_addr out = { 0, 0 };
-
-	if (addr->family == 4) {
-		out.low = be64(addr->bytes) >> 32;
-	} else {
-		out.high = be64(addr->bytes);
-		out.low = be64(addr->bytes + 8);
-	}
-	return out;
-}
-
-/* Bits that @bits of a prefix of @width leave open. */
-static struct filter_addr host_mask(uint8_t family, uint8_t bits)
-{
-	struct filter_addr out = { 0, 0 };
-	unsigned int open = (family == 4 ? 32u : 128u) - bits;
-
-	out.low = open >= 64 ? UINT64_MAX : (UINT64_C(1) << open) - 1;
-	if (open > 64)
-		out.high = open >= 128 ? UINT64_MAX : (UINT64_C(1) << (open - 64)) - 1;
-	return out;
-}
-
-static void range_add(struct builder *b, struct ranges *ranges, struct filter_addr first,
-		      struct filter_addr last, uint32_t id)
-{
-	if (ranges->n == ranges->size) {
-		uint32_t size = ranges->size ? 2 * ranges->size : 16;
-		struct range *grown = NULL;
-
-		if (size <= FILTER_LIST_ITEMS)
-			grown = realloc(ranges->at, size * sizeof(*grown));
+		if (filter_addr_compare(&axis->wide[middle], &range->first) <= 0)
+			low = middle;
 		else
-			b->result = -E2BIG;
-		if (!grown) {
-			b->result = b->result ? b->result : -ENOMEM;
-			return;
-		}
-		ranges->at = grown;
-		ranges->size = size;
+			high = middle;
 	}
-	ranges->at[ranges->n++] = (struct range){ first, last, id };
+	/* Neighbours differ, so the next interval counts if this one does not. */
+	return axis->value[low] == 1 ||
+	       (low + 1 < axis->n &&
+		filter_addr_compare(&axis->wide[low + 1], &range->last) <= 0);
 }
 
-static void prefix_add(struct builder *b, struct ranges axis[2], const struct warren_prefix *prefix,
-		       uint32_t id)
+/*
+ * Is a peer that only the peer API may talk to, since nobody signed its key, a source of a rule?
+ * Then the server is broken or lies, and none of its rules counts (control-protocol.md 8.1).
+ */
+static bool admits_unsigned(struct filter_builder *b)
 {
-	struct filter_addr mask, first, last;
+	struct filter_meaning meaning;
+	struct arena arena = ARENA_INIT;
+	struct filter_axis axis;
+	bool found = b->admits_unsigned;
+	int result = filter_meaning_init(&meaning, 1, any_covers, NULL);
 
-	if ((prefix->addr.family != 4 && prefix->addr.family != 6) ||
-	    prefix->bits > (prefix->addr.family == 4 ? 32 : 128))
-		return;
-	mask = host_mask(prefix->addr.family, prefix->bits);
-	first = number_of(&prefix->addr);
-	first.high &= ~mask.high;
-	first.low &= ~mask.low;
-	last = (struct filter_addr){ first.high | mask.high, first.low | mask.low };
-	range_add(b, &axis[prefix->addr.family == 6], first, last, id);
-}
+	for (int family = 0; family < 2 && !found && !result; family++) {
+		const struct filter_ranges *sources = &b->sources[family];
 
-/* What a source or a destination means; an entry that makes no sense matches nothing. */
-static void kind_add(struct builder *b, struct ranges axis[2], uint8_t kind,
-		     const struct warren_prefix *prefix, const struct warren_addr *from,
-		     const struct warren_addr *to, uint32_t id)
-{
-	struct filter_addr first, last;
-
-	switch (kind) {
-	case WARREN_SRC_PREFIX:
-		prefix_add(b, axis, prefix, id);
-		break;
-	case WARREN_SRC_RANGE:
-		first = number_of(from);
-		last = number_of(to);
-		if (from->family == to->family && (from->family == 4 || from->family == 6) &&
-		    filter_addr_compare(&first, &last) <= 0)
-			range_add(b, &axis[from->family == 6], first, last, id);
-		break;
-	case WARREN_SRC_ANY:
-		range_add(b, &axis[0], no_address, all_v4, id);
-		range_add(b, &axis[1], no_address, all_v6, id);
-		break;
-	default:
-		break;
+		if (b->unsigned_[family].n == 0)
+			continue;
+		result = filter_axis_build(&axis, &b->unsigned_[family], true, &meaning, &arena);
+		for (uint32_t i = 0; !result && !found && i < sources->n; i++)
+			found = sources->at[i].id % 2 == 0 && touches(&axis, &sources->at[i]);
 	}
+	if (result)
+		filter_failed(b, result);
+	filter_meaning_free(&meaning);
+	arena_free(&arena);
+	return found;
 }
 
 /*
  * ---- Axes ----
  */
 
-static int by_address(const void *a, const void *b)
+/* Axes of addresses, IPv4 and IPv6. */
+static void addresses_build(struct filter_builder *b, struct filter_axis axis[2],
+			    const struct filter_ranges ranges[2], struct filter_meaning *meaning)
 {
-	return filter_addr_compare(&((const struct end *)a)->at, &((const struct end *)b)->at);
+	for (int family = 0; family < 2 && !b->result; family++)
+		filter_failed(b, filter_axis_build(&axis[family], &ranges[family], family == 1,
+						   meaning, &b->table->arena));
 }
 
-/* The ends of @ranges, sorted. A range that reaches the last address has no end. */
-static struct end *ends_of(const struct ranges *ranges, const struct filter_addr *highest,
-			   uint32_t *n)
+/* @meaning is one that nothing else uses. */
+static void flags_build(struct filter_builder *b, struct filter_axis axis[2],
+			const struct filter_ranges ranges[2], uint32_t n_ids,
+			int64_t (*value)(void *, const struct filter_active *))
 {
-	struct end *ends = calloc(2 * (size_t)ranges->n + 1, sizeof(*ends));
+	struct filter_meaning meaning;
 
-	*n = 0;
-	if (!ends)
-		return NULL;
-	for (uint32_t i = 0; i < ranges->n; i++) {
-		const struct range *range = &ranges->at[i];
-		struct filter_addr after = range->last;
+	filter_failed(b, filter_meaning_init(&meaning, n_ids, value, b));
+	addresses_build(b, axis, ranges, &meaning);
+	filter_meaning_free(&meaning);
+}
 
-		ends[(*n)++] = (struct end){ range->first, range->id, true };
-		if (filter_addr_compare(&after, highest) == 0)
-			continue;
-		after.low++;
-		after.high += after.low == 0;
-		ends[(*n)++] = (struct end){ after, range->id, false };
+static bool lists(const struct filter_rule *rule, uint8_t protocol)
+{
+	return rule->protocols[protocol / 64] >> (protocol % 64) & 1;
+}
+
+static void ports_build(struct filter_builder *b, struct filter_axis *axis, uint8_t protocol,
+			struct filter_meaning *meaning)
+{
+	b->ports.n = 0;
+	for (uint32_t i = 0; i < b->n_entries && !b->result; i++) {
+		const struct filter_entry *entry = &b->entries[i];
+
+		if (lists(&b->rules[entry->rule], protocol) && entry->first <= entry->last)
+			filter_failed(b, filter_range_add(
+				&b->ports, (struct filter_addr){ 0, entry->first },
+				(struct filter_addr){ 0, entry->last }, i));
 	}
-	qsort(ends, *n, sizeof(*ends), by_address);
-	return ends;
+	if (!b->result)
+		filter_failed(b, filter_axis_build(axis, &b->ports, false, meaning,
+						   &b->table->arena));
 }
 
-struct sweep {
-	uint32_t *covering;		/* by id: how many ranges of it cover the place */
-	uint32_t *active;		/* ids that cover it, sorted */
-	uint32_t n_active;
-	struct hash known;		/* list's bytes -> 1 + its index */
-	struct filter_list *lists;
-	uint32_t n_lists, size_lists;
-};
-
-/* Where @id is in the sorted list, or belongs. */
-static uint32_t active_at(const struct sweep *s, uint32_t id)
+/* Protocols without ports: the entries that have all ports and list them. */
+static void protocols_build(struct filter_builder *b)
 {
-	uint32_t low = 0, high = s->n_active;
+	uint64_t listed[4] = { 0 };
 
-	while (low < high) {
-		uint32_t middle = low + (high - low) / 2;
+	for (uint32_t i = 0; i < b->n_rules; i++) {
+		for (int word = 0; word < 4; word++)
+			listed[word] |= b->rules[i].protocols[word];
+	}
+	for (uint32_t protocol = 0; protocol < 256 && !b->result; protocol++) {
+		int64_t set;
 
-		if (s->active[middle] < id)
-			low = middle + 1;
+		if (!(listed[protocol / 64] >> (protocol % 64) & 1))
+			continue;
+		memset(b->scratch, 0, b->sets.n_words * sizeof(*b->scratch));
+		for (uint32_t i = 0; i < b->n_entries; i++) {
+			const struct filter_entry *entry = &b->entries[i];
+
+			if (entry->first == 0 && entry->last == UINT16_MAX &&
+			    lists(&b->rules[entry->rule], (uint8_t)protocol))
+				b->scratch[i / 64] |= UINT64_C(1) << (i % 64);
+		}
+		set = filter_set_put(&b->sets, b->scratch);
+		if (set < 0)
+			filter_failed(b, (int)set);
 		else
-			high = middle;
-	}
-	return low;
-}
-
-static void sweep_step(struct sweep *s, const struct end *end)
-{
-	uint32_t at = active_at(s, end->id);
-
-	if (end->begins) {
-		if (s->covering[end->id]++ > 0)
-			return;
-		memmove(s->active + at + 1, s->active + at,
-			(s->n_active - at) * sizeof(*s->active));
-		s->active[at] = end->id;
-		s->n_active++;
-	} else if (--s->covering[end->id] == 0) {
-		s->n_active--;
-		memmove(s->active + at, s->active + at + 1,
-			(s->n_active - at) * sizeof(*s->active));
+			b->table->protocols[protocol] = (uint32_t)set;
 	}
 }
 
-static bool items_room(struct builder *b, uint32_t n)
-{
-	uint32_t size = b->size_items ? b->size_items : 64;
-	uint32_t *grown;
-
-	if (n > FILTER_LIST_ITEMS - b->n_items) {
-		b->result = -E2BIG;
-		return false;
-	}
-	while (size < b->n_items + n)
-		size *= 2;
-	if (size == b->size_items)
-		return true;
-	grown = realloc(b->items, size * sizeof(*grown));
-	if (!grown) {
-		b->result = -ENOMEM;
-		return false;
-	}
-	b->items = grown;
-	b->size_items = size;
-	return true;
-}
-
-/* The number of the list that equals the active ids; stores it if it is a new one. */
-static uint32_t list_of(struct builder *b, struct sweep *s)
-{
-	size_t bytes = s->n_active * sizeof(*s->active);
-	uintptr_t known = (uintptr_t)hash_get(&s->known, s->active, bytes);
-	struct filter_list *list;
-	void *key;
-
-	if (known)
-		return (uint32_t)known - 1;
-	if (!items_room(b, s->n_active))
-		return 0;
-	if (s->n_lists == s->size_lists) {
-		uint32_t size = s->size_lists ? 2 * s->size_lists : 16;
-		struct filter_list *grown = realloc(s->lists, size * sizeof(*grown));
-
-		if (!grown) {
-			b->result = -ENOMEM;
-			return 0;
-		}
-		s->lists = grown;
-		s->size_lists = size;
-	}
-	list = &s->lists[s->n_lists];
-	list->start = b->n_items;
-	list->n = s->n_active;
-	memcpy(b->items + list->start, s->active, bytes);
-	b->n_items += s->n_active;
-	/* The items move as they grow, so the map's key is a copy. */
-	key = malloc(bytes ? bytes : 1);
-	if (!key || hash_put(&s->known, memcpy(key, s->active, bytes), bytes,
-			     (void *)((uintptr_t)s->n_lists + 1), NULL)) {
-		free(key);
-		b->result = -ENOMEM;
-		return 0;
-	}
-	return s->n_lists++;
-}
-
-static void sweep_free(struct sweep *s)
-{
-	for (uint32_t i = 0; i < s->known.capacity; i++)
-		free((void *)(uintptr_t)s->known.slots[i].key);
-	hash_free(&s->known);
-	free(s->covering);
-	free(s->active);
-	free(s->lists);
-}
-
-static void sweep_run(struct builder *b, struct sweep *s, const struct end *ends, uint32_t n,
-		      struct filter_axis *axis)
-{
-	struct filter_addr *first = build_alloc(b, n, sizeof(*first));
-	uint32_t *list = build_alloc(b, n, sizeof(*list));
-	struct filter_list *lists;
-
-	for (uint32_t i = 0; i < n && !b->result; ) {
-		struct filter_addr at = ends[i].at;
-		uint32_t number;
-
-		for (; i < n && filter_addr_compare(&ends[i].at, &at) == 0; i++)
-			sweep_step(s, &ends[i]);
-		number = list_of(b, s);
-		if (axis->n > 0 && list[axis->n - 1] == number)
-			continue;
-		first[axis->n] = at;
-		list[axis->n++] = number;
-	}
-	lists = build_alloc(b, s->n_lists, sizeof(*lists));
-	if (b->result)
-		return;
-	if (s->n_lists > 0)
-		memcpy(lists, s->lists, s->n_lists * sizeof(*lists));
-	axis->first = first;
-	axis->list = list;
-	axis->lists = lists;
-}
-
-/* Makes the axis of @ranges, whose ids are below @ids. */
-static void axis_build(struct builder *b, const struct ranges *ranges, uint32_t ids,
-		       const struct filter_addr *highest, struct filter_axis *axis)
-{
-	struct sweep s = { .covering = calloc((size_t)ids + 1, sizeof(uint32_t)),
-			   .active = calloc((size_t)ids + 1, sizeof(uint32_t)) };
-	uint32_t n = 0;
-	struct end *ends = ends_of(ranges, highest, &n);
-
-	hash_init(&s.known);
-	if (!s.covering || !s.active || !ends)
-		b->result = -ENOMEM;
-	else if (!b->result)
-		sweep_run(b, &s, ends, n, axis);
-	sweep_free(&s);
-	free(ends);
-}
-
-/*
- * ---- Rules ----
- */
-
-static void protocols_fill(struct filter_protocols *out, const struct warren_filter_rule *rule)
-{
-	/* control-protocol.md 8.1: what an absent list means. */
-	static const uint8_t usual[] = { FILTER_TCP, FILTER_UDP, FILTER_ICMP, FILTER_ICMP6 };
-	const uint8_t *list = rule->n_protocols ? rule->protocols : usual;
-	uint32_t n = rule->n_protocols ? rule->n_protocols : ARRAY_SIZE(usual);
-
-	for (uint32_t i = 0; i < n; i++)
-		out->bits[list[i] / 64] |= UINT64_C(1) << (list[i] % 64);
-}
-
-static void rules_collect(struct builder *b, const struct warren_netmap *map)
-{
-	struct filter_protocols *protocols = build_alloc(b, map->n_filter, sizeof(*protocols));
-	size_t total = 0;
-
-	for (uint32_t i = 0; i < map->n_filter; i++)
-		total += map->filter[i].n_dsts;
-	b->entries = total <= FILTER_LIST_ITEMS ? build_alloc(b, total, sizeof(*b->entries)) : NULL;
-	if (!protocols || !b->entries) {
-		b->result = b->result ? b->result : -E2BIG;
-		return;
-	}
-	for (uint32_t i = 0; i < map->n_filter && !b->result; i++) {
-		const struct warren_filter_rule *rule = &map->filter[i];
-
-		protocols_fill(&protocols[i], rule);
-		for (uint32_t k = 0; k < rule->n_srcs; k++)
-			kind_add(b, b->sources, rule->srcs[k].kind, &rule->srcs[k].prefix,
-				 &rule->srcs[k].first, &rule->srcs[k].last, i);
-		for (uint32_t k = 0; k < rule->n_dsts; k++) {
-			const struct warren_dst *dst = &rule->dsts[k];
-
-			b->entries[b->n_entries] = (struct filter_entry){
-				i, dst->port_first, dst->port_last };
-			kind_add(b, b->destinations, dst->kind, &dst->prefix, &dst->first,
-				 &dst->last, b->n_entries++);
-		}
-	}
-	b->table->protocols = protocols;
-	b->table->entries = b->entries;
-	b->table->n_rules = map->n_filter;
-}
-
-/* Own addresses and what this node serves for others: control-protocol.md 8.1. */
-static void local_collect(struct builder *b, const struct warren_netmap *map)
-{
-	const struct warren_node *self = map->self;
-
-	for (uint32_t i = 0; self && i < self->n_addresses; i++)
-		prefix_add(b, b->local, &self->addresses[i], 0);
-	for (uint32_t i = 0; self && i < self->n_allowed_ips; i++)
-		prefix_add(b, b->local, &self->allowed_ips[i], 0);
-}
-
-static void build(struct builder *b, const struct warren_netmap *map)
+static void rules_build(struct filter_builder *b)
 {
 	struct filter_table *table = b->table;
-	uint32_t *items;
+	struct filter_meaning rules, entries;
 
-	rules_collect(b, map);
-	local_collect(b, map);
-	for (int family = 0; family < 2 && !b->result; family++) {
-		const struct filter_addr *highest = family ? &all_v6 : &all_v4;
+	filter_set_store_init(&b->sets, b->n_entries);
+	b->scratch = filter_alloc(b, NULL, b->sets.n_words, sizeof(*b->scratch));
+	filter_failed(b, filter_meaning_init(&rules, 2 * b->n_rules, source_value, b));
+	filter_failed(b, filter_meaning_init(&entries, b->n_entries, entries_value, b));
+	if (!b->result)		/* the empty set is number 0 */
+		filter_failed(b, (int)filter_set_put(&b->sets, b->scratch));
+	addresses_build(b, table->sources, b->sources, &rules);
+	addresses_build(b, table->destinations, b->destinations, &entries);
+	ports_build(b, &table->tcp, FILTER_TCP, &entries);
+	ports_build(b, &table->udp, FILTER_UDP, &entries);
+	ports_build(b, &table->sctp, FILTER_SCTP, &entries);
+	filter_meaning_free(&rules);
+	filter_meaning_free(&entries);
+	if (!b->result)
+		protocols_build(b);
+}
 
-		axis_build(b, &b->local[family], 1, highest, &table->local[family]);
-		axis_build(b, &b->sources[family], map->n_filter, highest, &table->sources[family]);
-		axis_build(b, &b->destinations[family], b->n_entries, highest,
-			   &table->destinations[family]);
-	}
-	items = build_alloc(b, b->n_items, sizeof(*items));
+/* Moves what grew while it was built into the table, in its size. */
+static void table_fill(struct filter_builder *b)
+{
+	struct filter_table *table = b->table;
+	size_t n_blocks = (size_t)b->sets.n_sets * b->sets.n_blocks;
+	struct filter_block *blocks = filter_alloc(b, &table->arena, n_blocks, sizeof(*blocks));
+	uint64_t *words = filter_alloc(b, &table->arena, b->sets.n_stored, sizeof(*words));
+	struct filter_source *source = filter_alloc(b, &table->arena, b->n_sources,
+						    sizeof(*source));
+
 	if (b->result)
 		return;
-	if (b->n_items > 0)
-		memcpy(items, b->items, b->n_items * sizeof(*items));
-	table->items = items;
+	memcpy(blocks, b->sets.blocks, n_blocks * sizeof(*blocks));
+	if (b->sets.n_stored > 0)
+		memcpy(words, b->sets.words, b->sets.n_stored * sizeof(*words));
+	memcpy(source, b->source, b->n_sources * sizeof(*source));
+	table->sets = (struct filter_sets){ b->sets.n_blocks, blocks, words };
+	table->source = source;
+}
+
+static void build(struct filter_builder *b)
+{
+	struct filter_table *table = b->table;
+
+	if (b->map->self && b->map->self->shields_up)
+		table->state = FILTER_SHIELDS_UP;
+	else
+		b->n_rules = b->map->n_filter;
+	filter_collect(b);
+	if (!b->result && admits_unsigned(b)) {
+		table->state = FILTER_DISCARDED;
+		for (int family = 0; family < 2; family++)
+			b->sources[family].n = b->destinations[family].n = 0;
+		b->n_rules = b->n_entries = 0;
+	}
+	table->n_rules = b->n_rules;
+	flags_build(b, table->local, b->local, 1, any_covers);
+	if (table->any_jailed)
+		flags_build(b, table->jailed, b->jailed, 2 * 129, longest_is_jailed);
+	if (!b->result)
+		rules_build(b);
+	if (!b->result)
+		table_fill(b);
+}
+
+static void builder_free(struct filter_builder *b)
+{
+	for (int family = 0; family < 2; family++) {
+		filter_ranges_free(&b->local[family]);
+		filter_ranges_free(&b->jailed[family]);
+		filter_ranges_free(&b->unsigned_[family]);
+		filter_ranges_free(&b->sources[family]);
+		filter_ranges_free(&b->destinations[family]);
+	}
+	filter_ranges_free(&b->ports);
+	filter_set_store_free(&b->sets);
+	free(b->rules);
+	free(b->entries);
+	free(b->grantees);
+	free(b->scratch);
+	free(b->source);
 }
 
 struct filter_table *filter_table_new(const struct warren_netmap *map, struct filter_flows *flows,
 				      int *result)
 {
-	struct builder b = { .table = calloc(1, sizeof(*b.table)) };
+	struct filter_builder b = { .map = map, .table = calloc(1, sizeof(*b.table)) };
 
 	*result = b.table ? 0 : -ENOMEM;
 	if (!b.table)
@@ -448,13 +312,8 @@ struct filter_table *filter_table_new(const struct warren_netmap *map, struct fi
 	b.table->flows = flows;
 	b.table->accept_all = map->builtin_policy == WARREN_POLICY_ALLOWED_IPS;
 	if (!b.table->accept_all)
-		build(&b, map);
-	for (int family = 0; family < 2; family++) {
-		free(b.local[family].at);
-		free(b.sources[family].at);
-		free(b.destinations[family].at);
-	}
-	free(b.items);
+		build(&b);
+	builder_free(&b);
 	b.table->bytes = sizeof(*b.table) + b.table->arena.total;
 	*result = b.result;
 	if (!b.result)

@@ -7,41 +7,36 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "axis.h"
 #include "base/arena.h"
-#include "packet.h"
+#include "set.h"
+#include "table.h"
 
-struct filter_list {			/* sorted, at items[start] */
-	uint32_t start, n;
+struct filter_source {			/* what the rules say about a source: sets of entries */
+	uint32_t all, plain;		/* `plain`: not by a capability */
+	bool cap;			/* a capability of it is a source of some rule */
 };
 
-struct filter_axis {			/* intervals of one family, sorted */
-	uint32_t n;
-	const struct filter_addr *first;	/* of each interval; the next one ends it */
-	const uint32_t *list;		/* of each interval: index in `lists` */
-	const struct filter_list *lists;
-};
-
-struct filter_entry {			/* a destination of a rule */
-	uint32_t rule;
-	uint16_t first, last;		/* ports */
-};
-
-struct filter_protocols {		/* of a rule */
-	uint64_t bits[4];
-};
-
+/*
+ * An entry is a destination of a rule. Every set is one of entries, so that source, destination
+ * and service (protocol and port) of a packet lead to three sets, which meet if a rule allows it.
+ * Set 0 is empty.
+ */
 struct filter_table {
-	struct filter_flows *flows;
+	struct filter_flows *flows;	/* FILTER_FLOW_TABLES of them */
 	bool accept_all;		/* the map selects the data plane's built-in policy */
+	bool any_jailed;
+	enum filter_state state;
 	uint32_t n_rules;
 	size_t bytes;
-	struct filter_axis local[2], sources[2], destinations[2];	/* IPv4, IPv6 */
-	const struct filter_protocols *protocols;	/* by rule */
-	const struct filter_entry *entries;
-	const uint32_t *items;		/* rules, entries: see the axes' lists */
+	struct filter_axis local[2], jailed[2];	/* IPv4, IPv6; values 0, 1 */
+	struct filter_axis sources[2];		/* values: index in `source` */
+	struct filter_axis destinations[2];	/* values: sets */
+	struct filter_axis tcp, udp, sctp;	/* ports; values: sets */
+	uint32_t protocols[256];		/* of the other protocols: sets */
+	const struct filter_source *source;
+	struct filter_sets sets;
 	struct arena arena;
 };
-
-int filter_addr_compare(const struct filter_addr *a, const struct filter_addr *b);
 
 #endif

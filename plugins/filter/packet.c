@@ -3,9 +3,11 @@
  *
  * Fragments: the first must hold the whole header of its protocol; a later one is let pass if it
  * begins at 80 bytes or beyond (the largest headers, 20 of IPv4 options aside, end before), since a
- * receiver cannot complete it without the first, which was judged. IPv6 extension headers, its
- * fragment header among them, are not walked: such a packet has the extension's number as its
- * protocol, and passes only if a rule names that.
+ * receiver cannot complete it without the first, which was judged.
+ *
+ * IPv6 extension headers are walked, so that a packet counts as what it carries. What hides its
+ * destination (a routing header that is not used up) or its protocol (headers that never end, or
+ * are not whole in the first fragment) cannot be judged.
  */
 #include "packet.h"
 
@@ -16,7 +18,20 @@
 enum {
 	LATER_FRAGMENT = 80,		/* (60 + 20) bytes: TCP and IP header at their largest */
 	MORE_FRAGMENTS = 0x2000, FRAGMENT_OFFSET = 0x1fff,	/* RFC 791 3.1 */
+	/* RFC 8200 4: extension headers of IPv6. */
+	HOP_BY_HOP = 0, ROUTING = 43, FRAGMENT = 44, DESTINATION_OPTIONS = 60,
+	MORE_FRAGMENTS6 = 1, FRAGMENT_OFFSET6 = 0xfff8,
+	EXTENSIONS = 8,			/* in one packet; the recommended order has 6 */
 };
+
+/* Can a fragment that begins at @offset, or is followed by others after @body bytes, be judged? */
+static bool check_fragment(struct filter_packet *out, uint32_t offset, bool more, size_t body)
+{
+	out->later_fragment = offset > 0;
+	/* What follows a shorter first one would be dropped: it could never be completed. */
+	out->bad_fragment = offset > 0 ? offset < LATER_FRAGMENT : more && body < LATER_FRAGMENT;
+	return !out->bad_fragment;
+}
 
 static bool parse_ports(struct buf_reader *r, struct filter_packet *out)
 {
@@ -34,7 +49,7 @@ static bool parse_tcp(struct buf_reader *r, struct filter_packet *out)
 static bool parse_body(struct buf_reader *r, struct filter_packet *out)
 {
 	switch (out->protocol) {
-	case 0:				/* the stock client's "unknown"; IPv6 hop-by-hop options */
+	case 0:				/* the stock client's "unknown" */
 		return false;
 	case FILTER_TCP:
 		return parse_tcp(r, out);
@@ -77,21 +92,39 @@ static bool parse_v4(const uint8_t *data, size_t len, struct filter_packet *out)
 	out->source.low = source;
 	out->destination.low = destination;
 	out->body = (uint32_t)(total - header);
-	if (fragment & FRAGMENT_OFFSET) {
-		out->later_fragment = true;
-		return 8 * (fragment & FRAGMENT_OFFSET) >= LATER_FRAGMENT;
-	}
-	/* What follows a shorter one would be dropped: it can never be completed. */
-	if (fragment & MORE_FRAGMENTS && out->body < LATER_FRAGMENT)
+	if (!check_fragment(out, 8 * (fragment & FRAGMENT_OFFSET), fragment & MORE_FRAGMENTS,
+			    out->body))
 		return false;
+	if (out->later_fragment)
+		return true;
 	buf_reader_init(&body, data + header, out->body);
 	return parse_body(&body, out);
+}
+
+/* Steps over one extension header, whose number is the protocol so far. */
+static bool parse_extension(struct buf_reader *r, struct filter_packet *out)
+{
+	uint8_t kind = out->protocol, length, segments_left;
+	uint16_t fragment;
+
+	if (!buf_u8(r, &out->protocol) || !buf_u8(r, &length))
+		return false;
+	if (kind == FRAGMENT)
+		return buf_be16(r, &fragment) && buf_skip(r, 4) &&
+		       check_fragment(out, fragment & FRAGMENT_OFFSET6,
+				      fragment & MORE_FRAGMENTS6, buf_left(r));
+	if (kind != ROUTING)
+		return buf_skip(r, 8 * (size_t)length + 6);
+	/* With segments left the packet goes elsewhere than its destination says (RFC 8200 4.4). */
+	return buf_skip(r, 1) && buf_u8(r, &segments_left) && segments_left == 0 &&
+	       buf_skip(r, 8 * (size_t)length + 4);
 }
 
 static bool parse_v6(const uint8_t *data, size_t len, struct filter_packet *out)
 {
 	struct buf_reader r, body;
 	uint16_t length;
+	bool fragmented = false;
 
 	buf_reader_init(&r, data, len);
 	if (!buf_skip(&r, 4) || !buf_be16(&r, &length) || !buf_u8(&r, &out->protocol) ||
@@ -99,8 +132,24 @@ static bool parse_v6(const uint8_t *data, size_t len, struct filter_packet *out)
 	    !buf_be64(&r, &out->source.low) || !buf_be64(&r, &out->destination.high) ||
 	    !buf_be64(&r, &out->destination.low) || !buf_sub(&r, length, &body))
 		return false;
-	out->body = length;
-	return parse_body(&body, out);
+	for (int n = 0; n < EXTENSIONS; n++) {
+		uint8_t kind = out->protocol;
+
+		/* Hop-by-hop options come first, and there is one fragment header. */
+		if ((kind == HOP_BY_HOP && n > 0) || (kind == FRAGMENT && fragmented))
+			return false;
+		if (kind != HOP_BY_HOP && kind != ROUTING && kind != FRAGMENT &&
+		    kind != DESTINATION_OPTIONS) {
+			out->body = (uint32_t)buf_left(&body);
+			return parse_body(&body, out);
+		}
+		if (!parse_extension(&body, out))
+			return false;
+		if (out->later_fragment)
+			return true;
+		fragmented |= kind == FRAGMENT;
+	}
+	return false;
 }
 
 bool filter_packet_parse(const uint8_t *data, size_t len, struct filter_packet *out)

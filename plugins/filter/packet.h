@@ -21,11 +21,12 @@ struct filter_addr {
 
 struct filter_packet {
 	uint8_t version;		/* 4, 6 */
-	uint8_t protocol;
+	uint8_t protocol;		/* IPv6: what follows the extension headers */
 	bool later_fragment;		/* no header of the protocol in it */
+	bool bad_fragment;		/* tiny, or could overlap a header */
 	uint8_t tcp_flags, icmp_type, icmp_code;
 	uint16_t source_port, port;	/* TCP, UDP, SCTP; else 0 */
-	uint32_t body;			/* bytes after the IP header */
+	uint32_t body;			/* bytes after the IP headers */
 	struct filter_addr source, destination;
 };
 
@@ -33,7 +34,8 @@ enum { FILTER_FIN = 1, FILTER_SYN = 2, FILTER_RST = 4, FILTER_ACK = 16 };
 
 /*
  * Takes @data apart. False: not IP, lengths that do not fit, a header that is not whole, a fragment
- * that is tiny or could overlap a header. Then @out is not to be used. Any thread.
+ * that is tiny or could overlap a header. Then only `bad_fragment` of @out means something. Any
+ * thread.
  */
 bool filter_packet_parse(const uint8_t *data, size_t len, struct filter_packet *out);
 

@@ -23,11 +23,13 @@
 #include "base/addr.h"
 #include "base/units.h"
 #include "flow.h"
+#include "relevant.h"
 #include "table.h"
 
 static int filter_test(struct warren_ctx *ctx, const struct warren_conf *args,
 		       struct warren_reply *reply, struct warren_err *err);
 static int check_what(const struct warren_conf *at, struct warren_err *err);
+static bool check_policy(struct warren_ctx *ctx, struct warren_check_result *result);
 
 static const struct warren_option test_args[] = {
 	{
@@ -63,6 +65,17 @@ static const struct warren_command commands[] = {
 	},
 };
 
+static const struct warren_check checks[] = {
+	{
+		.id = "filter.policy",
+		.severity = WARREN_BAD,
+		.brief = "The policy of the network map can be enforced.",
+		.help = "A policy that is too large, or that lets in a peer whose key nobody "
+			"signed, is not used; then nothing that a peer begins is let in.",
+		.run = check_policy,
+	},
+};
+
 static const struct warren_metric metrics[] = {
 	{ .name = "inbound_dropped_packets", .kind = WARREN_COUNTER, .unit = "packets",
 	  .label = "reason", .brief = "Packets from peers that the policy dropped." },
@@ -93,13 +106,14 @@ struct filter {
 	struct warren_ctx *ctx;
 	const struct warren_dataplane_ops *dataplane;
 	void *dataplane_self;
-	struct filter_flows *flows;
+	struct filter_flows *flows;	/* FILTER_FLOW_TABLES */
 	struct warren_stat *drops[2][FILTER_REASONS];	/* by direction */
 	struct warren_stat *rules, *bytes;
 	struct gate shut;		/* without a table */
 	const struct gate *gate;	/* in the slot; NULL: none yet */
 	const struct warren_netmap *wanted;	/* to be compiled, with a reference */
 	uint64_t serial;		/* of the newest map that was looked at */
+	bool by_peer;			/* what it means to the filter depends on its peers */
 	bool compiling;
 };
 
@@ -121,7 +135,7 @@ static void filter_packets(void *self, uint32_t direction, struct warren_packet 
 	uint32_t drops[FILTER_REASONS] = { 0 };
 
 	for (uint32_t i = 0; i < n; i++) {
-		enum filter_reason reason = direction == WARREN_PKT_IN ? FILTER_ACL
+		enum filter_reason reason = direction == WARREN_PKT_IN ? FILTER_ERROR
 								       : FILTER_ACCEPTED;
 
 		if (pkt[i].verdict != WARREN_PKT_ACCEPT)
@@ -176,6 +190,10 @@ static void gate_set(struct filter *f, struct gate *gate, void (*free_fn)(void *
 	warren_stat_set(f->bytes, gate->table ? (int64_t)filter_table_bytes(gate->table) : 0);
 }
 
+static const char discarded[] =
+	"the policy is ignored: it lets in a peer whose key nobody signed; nothing that a peer "
+	"begins is let in until the server sends another";
+
 static void compile_job(void *arg)
 {
 	struct compile *c = arg;
@@ -193,6 +211,8 @@ static void compile_done(struct warren_ctx *ctx, void *arg)
 
 	f->compiling = false;
 	if (gate) {
+		if (filter_table_state(c->table) == FILTER_DISCARDED)
+			warren_log(ctx, LOG_ERR, "%s", discarded);
 		gate->table = c->table;
 		gate->filter = f;
 		gate_set(f, gate, gate_free);
@@ -235,15 +255,15 @@ static void compile_next(struct filter *f)
 static void filter_netmap(struct warren_ctx *ctx, const char *topic, const void *obj, void *arg)
 {
 	const struct warren_netmap *map = obj;
-	const uint32_t ours = WARREN_NETMAP_SELF | WARREN_NETMAP_FILTER;
 	struct filter *f = arg;
-	bool follows = f->serial && map->previous == f->serial;
+	bool matters = filter_map_matters(map, f->serial, f->by_peer);
 
 	(void)ctx;
 	(void)topic;
 	f->serial = map->serial;
-	if (follows && !(map->changed & ours))
+	if (!matters)
 		return;
+	f->by_peer = filter_map_depends_on_peers(map);
 	if (map->builtin_policy == WARREN_POLICY_ALLOWED_IPS && !f->gate && !f->compiling &&
 	    !f->wanted)
 		return;
@@ -406,10 +426,11 @@ static int filter_start(struct warren_ctx *ctx, const struct warren_conf *conf,
 		return warren_fail(err, NULL, "out of memory");
 	f->ctx = ctx;
 	f->shut.filter = f;
-	f->flows = warren_zalloc(ctx, sizeof(*f->flows));
+	f->flows = warren_zalloc(ctx, FILTER_FLOW_TABLES * sizeof(*f->flows));
 	if (!f->flows || open_stats(f) || !warren_on_end(ctx, filter_end, f))
 		return warren_fail(err, NULL, "out of memory");
-	filter_flows_init(f->flows);
+	for (int i = 0; i < FILTER_FLOW_TABLES; i++)
+		filter_flows_init(&f->flows[i]);
 	warren_self_set(ctx, f);
 	result = warren_need(ctx, "dataplane", &dataplane, &f->dataplane_self);
 	if (result)
@@ -421,21 +442,48 @@ static int filter_start(struct warren_ctx *ctx, const struct warren_conf *conf,
 	return warren_subscribe(ctx, "netmap", filter_netmap, f);
 }
 
-static void filter_status(struct warren_ctx *ctx, struct warren_reply *reply)
+/* What the table in force makes of the policy, in one sentence. */
+static const char *state_text(const struct filter *f)
+{
+	if (!f->gate)
+		return "no rules: the network map leaves the policy to wg";
+	if (!f->gate->table)
+		return "the policy could not be compiled: everything from peers is dropped";
+	switch (filter_table_state(f->gate->table)) {
+	case FILTER_SHIELDS_UP:
+		return "shields are up: nothing that a peer begins is let in";
+	case FILTER_DISCARDED:
+		return discarded;
+	default:
+		return "rules in force";
+	}
+}
+
+static bool check_policy(struct warren_ctx *ctx, struct warren_check_result *result)
 {
 	const struct filter *f = warren_self(ctx);
 	const struct filter_table *table = f->gate ? f->gate->table : NULL;
 
+	if (!f->gate || (table && filter_table_state(table) != FILTER_DISCARDED))
+		return true;
+	warren_finding(result, "%s", state_text(f));
+	return false;
+}
+
+static void filter_status(struct warren_ctx *ctx, struct warren_reply *reply)
+{
+	const struct filter *f = warren_self(ctx);
+	const struct filter_table *table = f->gate ? f->gate->table : NULL;
+	bool in_force = table && filter_table_state(table) == FILTER_IN_FORCE;
+
 	warren_reply_bool(reply, "in_force", table != NULL);
 	warren_reply_int(reply, "rules", table ? filter_table_rules(table) : 0);
 	warren_reply_int(reply, "bytes", table ? (int64_t)filter_table_bytes(table) : 0);
-	if (table)
+	warren_reply_str(reply, "state", "%s", state_text(f));
+	if (in_force)
 		warren_reply_text(reply, "rules in force: %u", filter_table_rules(table));
-	else if (f->gate)
-		warren_reply_text(reply, "the policy could not be compiled: everything from peers "
-				  "is dropped");
 	else
-		warren_reply_text(reply, "no rules: the network map leaves the policy to wg");
+		warren_reply_text(reply, "%s", state_text(f));
 }
 
 WARREN_PLUGIN(filter, "filter",
@@ -445,6 +493,7 @@ WARREN_PLUGIN(filter, "filter",
 	.help = "Decides about each packet from a peer after it was decrypted: rules allow, what "
 		"none allows is dropped, answers to what this node began pass.",
 	.commands = WARREN_TABLE(commands),
+	.checks = WARREN_TABLE(checks),
 	.metrics = WARREN_TABLE(metrics),
 	.needs = WARREN_TABLE(needs),
 	.offers = WARREN_TABLE(offers),

@@ -3,8 +3,6 @@
  */
 #include "table.h"
 
-#include <stdlib.h>
-
 #include "compile.h"
 #include "flow.h"
 
@@ -22,10 +20,12 @@ const char *filter_reason_name(enum filter_reason reason)
 		[FILTER_ACCEPTED] = "accepted",
 		[FILTER_TOO_SHORT] = "too_short",
 		[FILTER_UNKNOWN_PROTOCOL] = "unknown_protocol",
+		[FILTER_FRAGMENT] = "fragment",
 		[FILTER_MULTICAST] = "multicast",
 		[FILTER_LINK_LOCAL] = "link_local_unicast",
 		[FILTER_NOT_LOCAL] = "not_local",
 		[FILTER_ACL] = "acl",
+		[FILTER_ERROR] = "error",
 	};
 
 	return names[reason];
@@ -35,92 +35,52 @@ const char *filter_reason_name(enum filter_reason reason)
  * ---- Rules ----
  */
 
-int filter_addr_compare(const struct filter_addr *a, const struct filter_addr *b)
+static bool is_icmp(const struct filter_packet *packet)
 {
-	if (a->high != b->high)
-		return a->high < b->high ? -1 : 1;
-	return (a->low > b->low) - (a->low < b->low);
-}
-
-/* The list of the interval that holds @addr: the last one that begins at or before it. */
-static const struct filter_list *axis_find(const struct filter_axis *axis,
-					   const struct filter_addr *addr)
-{
-	uint32_t low = 0, high = axis->n;
-
-	while (low < high) {
-		uint32_t middle = low + (high - low) / 2;
-
-		if (filter_addr_compare(&axis->first[middle], addr) <= 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low > 0 ? &axis->lists[axis->list[low - 1]] : NULL;
-}
-
-static bool list_has(const struct filter_table *table, const struct filter_list *list, uint32_t id)
-{
-	const uint32_t *items = table->items + list->start;
-	uint32_t low = 0, high = list->n;
-
-	while (low < high) {
-		uint32_t middle = low + (high - low) / 2;
-
-		if (items[middle] == id)
-			return true;
-		if (items[middle] < id)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return false;
-}
-
-/* Does the destination entry let the packet in, as far as protocol and port go? */
-static bool entry_matches(const struct filter_table *table, const struct filter_entry *entry,
-			  const struct filter_packet *packet)
-{
-	const struct filter_protocols *protocols = &table->protocols[entry->rule];
-	bool listed = protocols->bits[packet->protocol / 64] >> (packet->protocol % 64) & 1;
-
-	if (packet->protocol == (packet->version == 4 ? FILTER_ICMP : FILTER_ICMP6))
-		return true;		/* addresses alone decide */
-	switch (packet->protocol) {
-	case FILTER_TCP:
-	case FILTER_UDP:
-	case FILTER_SCTP:
-		return listed && packet->port >= entry->first && packet->port <= entry->last;
-	default:
-		return listed && entry->first == 0 && entry->last == UINT16_MAX;
-	}
+	return packet->protocol == (packet->version == 4 ? FILTER_ICMP : FILTER_ICMP6);
 }
 
 static bool rules_match(const struct filter_table *table, const struct filter_packet *packet)
 {
-	int family = packet->version == 6;
-	const struct filter_list *rules = axis_find(&table->sources[family], &packet->source);
-	const struct filter_list *entries = axis_find(&table->destinations[family],
-						      &packet->destination);
+	uint32_t destination = filter_axis_find(table->destinations, packet->version,
+						&packet->destination);
+	const struct filter_source *source = &table->source[
+		filter_axis_find(table->sources, packet->version, &packet->source)];
+	uint32_t from = source->all, service;
 
-	if (!rules || !entries || rules->n == 0)
-		return false;
-	for (uint32_t i = 0; i < entries->n; i++) {
-		const struct filter_entry *entry =
-			&table->entries[table->items[entries->start + i]];
-
-		if (entry_matches(table, entry, packet) && list_has(table, rules, entry->rule))
-			return true;
+	switch (packet->protocol) {
+	case FILTER_TCP:
+		service = filter_axis_narrow(&table->tcp, packet->port);
+		break;
+	case FILTER_UDP:
+		service = filter_axis_narrow(&table->udp, packet->port);
+		break;
+	case FILTER_SCTP:
+		service = filter_axis_narrow(&table->sctp, packet->port);
+		break;
+	default:
+		if (is_icmp(packet)) {	/* addresses decide; for a capability the source alone */
+			if (source->cap)
+				return true;
+			service = destination;
+		} else {
+			from = source->plain;
+			service = table->protocols[packet->protocol];
+		}
 	}
-	return false;
+	return filter_sets_meet(&table->sets, from, destination, service);
 }
 
 static bool is_local(const struct filter_table *table, const struct filter_packet *packet)
 {
-	const struct filter_list *list = axis_find(&table->local[packet->version == 6],
-						   &packet->destination);
+	return filter_axis_find(table->local, packet->version, &packet->destination) != 0;
+}
 
-	return list && list->n > 0;
+/* Is the peer that has @addr jailed? */
+static bool is_jailed(const struct filter_table *table, const struct filter_packet *packet,
+		      const struct filter_addr *addr)
+{
+	return table->any_jailed && filter_axis_find(table->jailed, packet->version, addr) != 0;
 }
 
 enum filter_reason filter_table_allows(const struct filter_table *table,
@@ -130,6 +90,8 @@ enum filter_reason filter_table_allows(const struct filter_table *table,
 		return FILTER_ACCEPTED;
 	if (!is_local(table, packet))
 		return FILTER_NOT_LOCAL;
+	if (is_jailed(table, packet, &packet->source))
+		return FILTER_ACL;
 	return rules_match(table, packet) ? FILTER_ACCEPTED : FILTER_ACL;
 }
 
@@ -171,15 +133,14 @@ static bool is_icmp_answer(const struct filter_packet *packet)
 }
 
 /* What passes without a rule: answers to what this node began. */
-static bool is_answer(const struct filter_table *table, const struct filter_packet *packet,
-		      uint64_t now)
+static bool is_answer(struct filter_flows *flows, const struct filter_packet *packet, uint64_t now)
 {
 	switch (packet->protocol) {
 	case FILTER_TCP:
 		return (packet->tcp_flags & (FILTER_SYN | FILTER_ACK)) != FILTER_SYN;
 	case FILTER_UDP:
 	case FILTER_SCTP:
-		return filter_flows_answers(table->flows, packet, now);
+		return filter_flows_answers(flows, packet, now);
 	case FILTER_TSMP:
 		return true;
 	default:
@@ -187,33 +148,58 @@ static bool is_answer(const struct filter_table *table, const struct filter_pack
 	}
 }
 
+/* What holds in both directions. FILTER_ACCEPTED: the rest decides. */
+static enum filter_reason check_both_ways(const uint8_t *data, size_t len,
+					  struct filter_packet *packet)
+{
+	if (len < 20)
+		return FILTER_TOO_SHORT;
+	if (!filter_packet_parse(data, len, packet))
+		return packet->bad_fragment ? FILTER_FRAGMENT : FILTER_UNKNOWN_PROTOCOL;
+	if (is_multicast(packet))
+		return FILTER_MULTICAST;
+	return is_link_local(packet) ? FILTER_LINK_LOCAL : FILTER_ACCEPTED;
+}
+
+static void remember(const struct filter_table *table, const struct filter_packet *packet,
+		     uint64_t now)
+{
+	bool jailed;
+
+	if (packet->protocol != FILTER_UDP && packet->protocol != FILTER_SCTP)
+		return;
+	jailed = is_jailed(table, packet, &packet->destination);
+	filter_flows_sent(&table->flows[jailed ? FILTER_FLOWS_JAILED : FILTER_FLOWS_OPEN], packet,
+			  now);
+}
+
+static enum filter_reason decide_in(const struct filter_table *table,
+				    const struct filter_packet *packet, uint64_t now)
+{
+	bool jailed = is_jailed(table, packet, &packet->source);
+
+	if (!is_local(table, packet))
+		return FILTER_NOT_LOCAL;
+	if (is_answer(&table->flows[jailed ? FILTER_FLOWS_JAILED : FILTER_FLOWS_OPEN], packet, now))
+		return FILTER_ACCEPTED;
+	return !jailed && rules_match(table, packet) ? FILTER_ACCEPTED : FILTER_ACL;
+}
+
 enum filter_reason filter_table_decide(const struct filter_table *table, uint32_t direction,
 				       const uint8_t *data, size_t len, uint64_t now)
 {
 	struct filter_packet packet;
+	enum filter_reason reason;
 
 	if (len == 0 || table->accept_all)
 		return FILTER_ACCEPTED;
-	if (len < 20)
-		return FILTER_TOO_SHORT;
-	if (!filter_packet_parse(data, len, &packet))
-		return FILTER_UNKNOWN_PROTOCOL;
-	if (is_multicast(&packet))
-		return FILTER_MULTICAST;
-	if (is_link_local(&packet))
-		return FILTER_LINK_LOCAL;
-	if (packet.later_fragment)
-		return FILTER_ACCEPTED;
-	if (direction == WARREN_PKT_OUT) {
-		if (packet.protocol == FILTER_UDP || packet.protocol == FILTER_SCTP)
-			filter_flows_sent(table->flows, &packet, now);
-		return FILTER_ACCEPTED;
-	}
-	if (!is_local(table, &packet))
-		return FILTER_NOT_LOCAL;
-	if (is_answer(table, &packet, now))
-		return FILTER_ACCEPTED;
-	return rules_match(table, &packet) ? FILTER_ACCEPTED : FILTER_ACL;
+	reason = check_both_ways(data, len, &packet);
+	if (reason != FILTER_ACCEPTED || packet.later_fragment)
+		return reason;
+	if (direction == WARREN_PKT_IN)
+		return decide_in(table, &packet, now);
+	remember(table, &packet, now);
+	return FILTER_ACCEPTED;
 }
 
 uint32_t filter_table_rules(const struct filter_table *table)
@@ -224,4 +210,9 @@ uint32_t filter_table_rules(const struct filter_table *table)
 size_t filter_table_bytes(const struct filter_table *table)
 {
 	return table->bytes;
+}
+
+enum filter_state filter_table_state(const struct filter_table *table)
+{
+	return table->state;
 }

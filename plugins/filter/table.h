@@ -1,10 +1,8 @@
 /*
  * The compiled policy: built once from a network map, then constant, read by workers without locks.
  *
- * Two axes of address intervals, sources and destinations, per family. An interval of sources leads
- * to the sorted list of rules that have it; one of destinations to the sorted list of destination
- * entries, each of which belongs to a rule and has a port range. Equal lists are stored once. A
- * packet costs two binary searches and a walk over the destination entries that cover its address.
+ * A packet costs a search on each of four axes (local addresses, sources, destinations, ports) and
+ * a meeting of three bit vectors; see axis.h and set.h.
  */
 #ifndef FILTER_TABLE_H
 #define FILTER_TABLE_H
@@ -25,26 +23,40 @@ enum filter_reason {			/* warren_packet.reason; labels of the metrics */
 	FILTER_ACCEPTED = 0,
 	FILTER_TOO_SHORT,
 	FILTER_UNKNOWN_PROTOCOL,
+	FILTER_FRAGMENT,		/* tiny, or may overlap a header */
 	FILTER_MULTICAST,
 	FILTER_LINK_LOCAL,
 	FILTER_NOT_LOCAL,		/* the destination is not ours to serve */
 	FILTER_ACL,			/* no rule allows it */
+	FILTER_ERROR,			/* there is no table */
 	FILTER_REASONS,
 };
 const char *filter_reason_name(enum filter_reason reason);
 
-enum { FILTER_LIST_ITEMS = 1 << 22 };	/* of all lists of one table: 16 MiB */
+enum filter_state {
+	FILTER_IN_FORCE = 0,
+	FILTER_SHIELDS_UP,		/* no rule counts: the node wants none */
+	FILTER_DISCARDED,		/* no rule counts: one admits an unsigned peer */
+};
+
+enum {					/* the flow tables that a filter table needs, in a row */
+	FILTER_FLOWS_OPEN = 0,
+	FILTER_FLOWS_JAILED,		/* of jailed peers */
+	FILTER_FLOW_TABLES,
+	FILTER_ENTRIES = 1 << 18,	/* destinations of all rules */
+};
 
 /*
  * Compiles the rules and the local destinations of @map; touches nothing else, any thread. @flows
- * is shared between tables and outlives them. NULL with *@result -ENOMEM, or -E2BIG:
- * FILTER_LIST_ITEMS.
+ * are FILTER_FLOW_TABLES, shared between tables, and outlive them. NULL with *@result -ENOMEM, or
+ * -E2BIG: FILTER_ENTRIES, FILTER_RANGES, FILTER_SET_BYTES.
  */
 struct filter_table *filter_table_new(const struct warren_netmap *map, struct filter_flows *flows,
 				      int *result);
 void filter_table_free(void *table);	/* struct filter_table; NULL is allowed */
 uint32_t filter_table_rules(const struct filter_table *table);
 size_t filter_table_bytes(const struct filter_table *table);
+enum filter_state filter_table_state(const struct filter_table *table);
 
 /* The verdict on one packet, in the order of control-protocol.md 8.2. Any worker. */
 enum filter_reason filter_table_decide(const struct filter_table *table, uint32_t direction,

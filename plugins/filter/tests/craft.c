@@ -5,6 +5,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -35,6 +36,25 @@ static void put_body(const struct craft *craft, uint8_t *at, size_t len)
 	memcpy(at, header, len < sizeof(header) ? len : sizeof(header));
 }
 
+/* Writes the extension headers; returns their length. */
+static size_t put_chain(const struct craft *craft, uint8_t *at)
+{
+	uint8_t *start = at;
+
+	for (uint8_t i = 0; i < craft->n_chain; i++) {
+		bool fragment = craft->chain[i] == 44;
+
+		at[0] = i + 1 < craft->n_chain ? craft->chain[i + 1] : craft->protocol;
+		at[1] = fragment ? 0 : craft->chain_words;
+		if (fragment)
+			put16(at + 2, craft->fragment);
+		if (craft->chain[i] == 43)
+			at[3] = craft->segments_left;
+		at += fragment ? 8 : 8 + 8 * (size_t)craft->chain_words;
+	}
+	return (size_t)(at - start);
+}
+
 size_t craft_packet(const struct craft *craft, uint8_t out[CRAFT_MAX])
 {
 	struct warren_addr from = craft->from, to = craft->to;
@@ -46,10 +66,10 @@ size_t craft_packet(const struct craft *craft, uint8_t out[CRAFT_MAX])
 		assert_int_equal(addr_parse(craft->destination, &to), 0);
 	memset(out, 0, CRAFT_MAX);
 	if (from.family == 6) {
-		header = 40;
+		header = 40 + put_chain(craft, out + 40);
 		out[0] = 0x60;
-		put16(out + 4, (uint16_t)body);
-		out[6] = craft->protocol;
+		put16(out + 4, (uint16_t)(header - 40 + body));
+		out[6] = craft->n_chain ? craft->chain[0] : craft->protocol;
 		out[7] = 64;
 		memcpy(out + 8, from.bytes, 16);
 		memcpy(out + 24, to.bytes, 16);

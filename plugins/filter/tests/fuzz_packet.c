@@ -10,7 +10,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static struct filter_flows flows;
+static struct filter_flows flows[FILTER_FLOW_TABLES];
 
 static struct filter_table *policy(void)
 {
@@ -26,8 +26,8 @@ static struct filter_table *policy(void)
 	static const struct warren_netmap map = { .self = &self, .filter = &rule, .n_filter = 1 };
 	int result;
 
-	filter_flows_init(&flows);
-	return filter_table_new(&map, &flows, &result);
+	filter_flows_init(&flows[FILTER_FLOWS_OPEN]);
+	return filter_table_new(&map, flows, &result);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

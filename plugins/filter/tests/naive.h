@@ -17,10 +17,13 @@ struct naive_flow {
 	struct warren_addr ours, theirs;
 	uint16_t our_port, their_port;
 };
+struct naive_flows {
+	struct naive_flow at[4096];
+	uint32_t n;
+};
 struct naive {
 	const struct warren_netmap *map;
-	struct naive_flow flows[4096];
-	uint32_t n_flows;
+	struct naive_flows flows, jailed_flows;
 };
 
 bool naive_accepts(struct naive *naive, bool out, const uint8_t *data, size_t len);
