@@ -46,6 +46,11 @@ bool http1_keeps_alive(const struct http1 *http)
 	return http->keeps_alive;
 }
 
+bool http1_is_old(const struct http1 *http)
+{
+	return http->old;
+}
+
 bool http1_upgraded(const struct http1 *http)
 {
 	return http->upgraded;

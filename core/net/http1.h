@@ -49,6 +49,8 @@ int http1_eof(struct http1 *http, struct warren_err *err);
 
 /* Of the message under way or just complete: the connection may carry another one after it. */
 bool http1_keeps_alive(const struct http1 *http);
+/* It is of HTTP/1.0, which knows no chunks. */
+bool http1_is_old(const struct http1 *http);
 /* After `complete`: 101, or 2xx to CONNECT; HTTP has ended. */
 bool http1_upgraded(const struct http1 *http);
 /* Not one byte of the next message has come. */

@@ -319,6 +319,7 @@ int http1_head_parse(struct http1 *http, struct warren_err *err)
 		result = check_host(http, minor, err);
 	if (result)
 		return result;
+	http->old = minor == 0;
 	find_connection(http, minor);
 	return find_body(http, minor, err);
 }

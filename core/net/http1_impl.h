@@ -22,7 +22,7 @@ struct http1 {
 	enum http1_state state;
 	bool stop;			/* a message is complete: the feed returns */
 	bool to_head, to_connect;	/* what the response answers */
-	bool chunked, keeps_alive, upgraded;
+	bool chunked, keeps_alive, upgraded, old;
 	uint64_t left;			/* of the body or the chunk */
 	struct str head;		/* the lines so far, or the line of a chunk */
 	size_t line;			/* where the line under way begins in `head` */
