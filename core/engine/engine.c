@@ -7,10 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
+#include <unistd.h>
 
 #include <sodium.h>
 
 #include "base/err.h"
+#include "base/str.h"
 #include "base/util.h"
 #include "engine/bus.h"
 #include "engine/ctx.h"
@@ -295,6 +297,23 @@ const struct wcore_instance *wcore_engine_plugin(const struct wcore_engine *engi
 struct wcore_config *wcore_engine_config(const struct wcore_engine *engine)
 {
 	return engine->config;
+}
+
+void warren_hostname(struct warren_ctx *ctx, char *out, size_t size)
+{
+	const struct wcore_engine *engine = ctx->engine;
+	const struct wcore_config *config = engine->begun && engine->queue->config
+					    ? engine->queue->config : engine->config;
+	const struct warren_conf *node = config ? wcore_config_section(config, "node") : NULL;
+	const char *name = node ? warren_conf_str(node, "hostname") : NULL;
+
+	wcore_ctx_assert(ctx, "warren_hostname");
+	if (name && str_copy(out, size, name))
+		return;
+	if (gethostname(out, size) == -1)
+		out[0] = '\0';
+	out[size - 1] = '\0';
+	out[strcspn(out, ".")] = '\0';
 }
 
 const struct wcore_engine_options *wcore_engine_opts(const struct wcore_engine *engine)

@@ -205,6 +205,11 @@ void warren_log_limit(struct warren_ctx *ctx, struct warren_limit *bucket, int l
 /* Microseconds: since boot, suspend included (tests fake it); since 1970. Any thread. */
 uint64_t warren_now(void);
 int64_t warren_realtime(void);
+/*
+ * The name of this node in its network: node.hostname of the configuration that is being put into
+ * force or is, else the first label of the machine's name. Lane main. @out has 64 bytes at least.
+ */
+void warren_hostname(struct warren_ctx *ctx, char *out, size_t size);
 
 /*
  * ---- Timers, descriptors, deferred calls, jobs ----
