@@ -492,7 +492,7 @@ static int h1_head(struct warren_exchange *x, const struct warren_http_head *hea
 		str_add(&text, h1->last ? "Connection: close\r\n" : "");
 	str_add(&text, "\r\n");
 	result = send_text(h1, &text);
-	if (result == 0 && e->left == 0)
+	if (result == 0 && head->length == 0)
 		sent(h1, e);
 	return result;
 }
@@ -506,16 +506,15 @@ static int h1_write(struct warren_exchange *x, const void *data, size_t len)
 
 	if (!h1->http.stream)
 		return -EPIPE;
+	if (e->no_body)
+		return 0;
 	if (e->left >= 0) {
 		if (len > (uint64_t)e->left)
 			return -EMSGSIZE;
 		result = warren_stream_write(h1->http.stream, data, len);
-		if (result)
-			return result;
-		e->left -= (int64_t)len;
-		if (e->left == 0)
-			sent(h1, e);
-		return 0;
+		if (result == 0)
+			e->left -= (int64_t)len;
+		return result;
 	}
 	if (e->left == -2)
 		return warren_stream_write(h1->http.stream, data, len);

@@ -343,7 +343,11 @@ struct warren_exchange_events {
 };
 void warren_exchange_set(struct warren_exchange *x, const struct warren_exchange_events *events,
 			 void *arg);
-/* Server: the response's head; client: at warren_http_request(). */
+/*
+ * Server: the response's head; client: at warren_http_request(). Unless its length is 0, the end
+ * follows, also when the body is there or is not sent (HEAD, 204, 304). An exchange is gone with
+ * the end of the later of both messages.
+ */
 int warren_exchange_head(struct warren_exchange *x, const struct warren_http_head *head);
 int warren_exchange_write(struct warren_exchange *x, const void *data, size_t len);
 int warren_exchange_end(struct warren_exchange *x);
