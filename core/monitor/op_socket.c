@@ -76,16 +76,18 @@ static int set_int(int fd, int level, int name, int value, const char *what,
 	return 0;
 }
 
-static int set_options(int fd, const struct warren_priv_socket *item, struct warren_err *err)
+static int set_options(int fd, const struct warren_priv_socket *item,
+		       const struct wpriv_limits *limits, struct warren_err *err)
 {
+	uint32_t mark = item->flags & WARREN_SOCK_BYPASS ? limits->mark_bypass : item->mark;
 	bool six = item->family == 6;
 	int result = 0;
 
 	if (six)
 		result = set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY,
 				 (item->flags & WARREN_SOCK_V6ONLY) != 0, "V6ONLY", err);
-	if (!result && item->mark != 0)
-		result = set_int(fd, SOL_SOCKET, SO_MARK, (int)item->mark, "the mark", err);
+	if (!result && mark != 0)
+		result = set_int(fd, SOL_SOCKET, SO_MARK, (int)mark, "the mark", err);
 	if (!result && item->flags & WARREN_SOCK_TRANSPARENT)
 		result = set_int(fd, six ? IPPROTO_IPV6 : IPPROTO_IP,
 				 six ? IPV6_TRANSPARENT : IP_TRANSPARENT, 1, "TRANSPARENT", err);
@@ -240,7 +242,7 @@ static int open_inet(struct mon *mon, const struct mon_request *req, struct mon_
 		return wpriv_refuse(err, -errno, "cannot make a socket: %s%s", strerror(errno),
 				    errno == EAFNOSUPPORT ? ": the kernel lacks this address family"
 							  : "");
-	result = set_options(fd, item, err);
+	result = set_options(fd, item, &req->config->limits, err);
 	if (!result)
 		result = bind_socket(fd, item, err);
 	if (result)

@@ -254,16 +254,19 @@ int wpriv_check_tun(const struct wpriv_limits *limits, const struct warren_priv_
 static int check_socket_flags(const struct warren_priv_socket *req, struct warren_err *err)
 {
 	const uint32_t known = WARREN_SOCK_KEEP | WARREN_SOCK_TRANSPARENT | WARREN_SOCK_V6ONLY |
-			       WARREN_SOCK_REUSEPORT;
+			       WARREN_SOCK_REUSEPORT | WARREN_SOCK_BYPASS;
 	bool inet = req->type != WARREN_SOCK_UNIX;
 
 	if (req->flags & ~known)
 		return wpriv_refuse(err, -EINVAL, "unknown flags 0x%x of SOCKET", req->flags);
 	if (req->flags & WARREN_SOCK_V6ONLY && req->family != 6)
 		return wpriv_refuse(err, -EINVAL, "V6ONLY is for family 6");
-	if (!inet && req->flags & (WARREN_SOCK_TRANSPARENT | WARREN_SOCK_REUSEPORT))
+	if (!inet && req->flags & (WARREN_SOCK_TRANSPARENT | WARREN_SOCK_REUSEPORT |
+				   WARREN_SOCK_BYPASS))
 		return wpriv_refuse(err, -EINVAL, "a unix socket has no such flags (0x%x)",
 				    req->flags);
+	if (req->flags & WARREN_SOCK_BYPASS && req->mark != 0)
+		return wpriv_refuse(err, -EINVAL, "a mark, and BYPASS, which is another");
 	if (req->backlog > BACKLOG_MAX)
 		return wpriv_refuse(err, -EINVAL, "backlog %u: %d at most", req->backlog,
 				    BACKLOG_MAX);

@@ -110,6 +110,11 @@ static void test_socket(void **state)
 	req.mark = 0x40000;
 	forbidden(SOCKET, req, "mark 0x40000 is not one of system.marks (bypass is 0x80000)");
 	req = good;
+	req.flags |= WARREN_SOCK_BYPASS;
+	malformed(SOCKET, req, "a mark, and BYPASS");
+	req.mark = 0;
+	accepted(SOCKET, req);
+	req = good;
 	req.family = 4;
 	malformed(SOCKET, req, "V6ONLY");
 	req.family = 0;

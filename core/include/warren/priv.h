@@ -83,7 +83,8 @@ struct warren_priv_tun {
 
 enum { WARREN_SOCK_UDP = 1, WARREN_SOCK_TCP, WARREN_SOCK_UNIX, WARREN_SOCK_ICMP };
 enum { WARREN_SOCK_KEEP = 1u << 0, WARREN_SOCK_TRANSPARENT = 1u << 1, WARREN_SOCK_V6ONLY = 1u << 2,
-       WARREN_SOCK_REUSEPORT = 1u << 3 };
+       WARREN_SOCK_REUSEPORT = 1u << 3,
+       WARREN_SOCK_BYPASS = 1u << 4 };	/* the mark is system.marks.bypass, whatever that is */
 struct warren_priv_socket {
 	char key[WARREN_PRIV_KEY];	/* where the port or the path stands in YAML: "wg.port" */
 	uint32_t index;
