@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include <warren/plugin.h>
+#include <warren/priv.h>
 #include <warren/service/netmap.h>
 
 #include "options.h"
@@ -138,6 +138,7 @@ WARREN_PLUGIN(control, "control",
 	.needs = WARREN_TABLE(needs),
 	.offers = WARREN_TABLE(offers),
 	.topics = WARREN_TABLE(topics),
+	.privops = WARREN_PRIVOP(SOCKET),
 	.start = control_start,
 	.reload = control_reload,
 	.found = control_found,

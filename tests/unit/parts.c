@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <warren/priv.h>
+
 #include "engine/ctx.h"
 #include "engine/engine.h"
 #include "engine/engine_impl.h"
@@ -19,7 +21,7 @@ static const struct warren_metric metrics[] = {
 };
 static const struct wcore_plugin plugin = {
 	.desc = { .name = "parts", .topics = WARREN_TABLE(topics),
-		  .metrics = WARREN_TABLE(metrics) },
+		  .metrics = WARREN_TABLE(metrics), .privops = WARREN_PRIVOP(SOCKET) },
 };
 
 struct wcore_engine *parts_engine(int state_dir)

@@ -269,6 +269,11 @@ bool warren_noise_challenge(const struct warren_stream *stream, uint8_t out[32])
  *
  * Resolves @name (upstream resolvers only, never ourselves; a cache that outlives DNS), races
  * address families (RFC 8305), gets marked sockets from the monitor, adds TLS if wanted.
+ *
+ * Via the uplink a plugin needs WARREN_PRIVOP(SOCKET) in its `privops`; without it the dial fails.
+ * Only a process that has no monitor at all, as in unit tests, dials with a socket of its own. The
+ * proxy's environment is the daemon's HTTPS_PROXY or ALL_PROXY, and NO_PROXY; it is used by CONNECT
+ * for whatever port, and gets the name to resolve.
  */
 enum { WARREN_VIA_UPLINK = 0, WARREN_VIA_TAILNET = 1 };
 enum { WARREN_DIAL_NO_PROXY = 1u << 0 };
@@ -287,7 +292,10 @@ struct warren_dial_options {
 typedef void warren_stream_fn(struct warren_ctx *ctx, struct warren_stream *stream,
 			      const char *why, void *arg);
 struct warren_dial;
-/* Copies @options. NULL: no memory. @done is called later, once. */
+/*
+ * Copies @options (16 addresses at most). NULL: no memory, or a text that is far too long. @done is
+ * called later, once; not when the context ends before.
+ */
 struct warren_dial *warren_dial(struct warren_ctx *ctx, const struct warren_dial_options *options,
 				warren_stream_fn *done, void *arg);
 void warren_dial_cancel(struct warren_dial *dial);	/* @done is not called */

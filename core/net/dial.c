@@ -1,0 +1,309 @@
+/*
+ * Dialling: proxy, name, race, tunnel, TLS, one step after the other and one time limit over all.
+ * Exactly one step exists at a time; all of it is memory of the context and goes with it. Nothing
+ * is told before the loop has turned: the first step is begun by a timer.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/addr.h"
+#include "base/err.h"
+#include "base/str.h"
+#include "base/util.h"
+
+#include "dial_impl.h"
+
+enum { TIMEOUT_USEC = 10000000, ALPN_MAX = 8, FILE_NAME = 4096 };
+
+struct warren_dial {
+	struct warren_ctx *ctx;
+	warren_stream_fn *done;
+	void *arg;
+	struct warren_timer *timer;	/* of the whole */
+	struct warren_timer *kick;
+	const char *doing;		/* "resolving", for a timeout's sentence */
+
+	struct warren_dial_options options;	/* its pointers go to what follows */
+	char name[DIAL_NAME], given_proxy[DIAL_NAME + 16];
+	struct warren_addr addrs[DIAL_ADDRS];
+	struct warren_tls_client tls;
+	char server_name[DIAL_NAME], ca_file[FILE_NAME];
+	char alpn_text[ALPN_MAX][32];
+	const char *alpn[ALPN_MAX + 1];
+	uint8_t pin[32];
+
+	struct dial_proxy proxy;
+	struct dial_lookup *lookup;
+	struct dial_race *race;
+	struct dial_tunnel *tunnel;
+	struct warren_stream *stream;	/* while TLS is begun */
+	char peer[ADDRPORT_TEXT];
+};
+
+void warren_dial_cancel(struct warren_dial *dial)
+{
+	if (!dial)
+		return;
+	dial_lookup_cancel(dial->lookup);
+	dial_race_cancel(dial->race);
+	dial_tunnel_cancel(dial->tunnel);
+	warren_stream_close(dial->stream);
+	warren_release(dial->timer);
+	warren_release(dial->kick);
+	warren_release(dial);
+}
+
+static void finish(struct warren_dial *dial, struct warren_stream *stream, const char *why)
+{
+	struct warren_ctx *ctx = dial->ctx;
+	warren_stream_fn *done = dial->done;
+	void *arg = dial->arg;
+
+	if (stream)
+		dial->stream = NULL;
+	warren_dial_cancel(dial);
+	done(ctx, stream, why, arg);
+}
+
+/* "cannot reach hq.example.com:443 through the proxy 192.0.2.1:3128: @what@why" */
+static void failed(struct warren_dial *dial, const char *what, const char *why)
+{
+	bool six = strchr(dial->name, ':');
+	char text[1024];
+	int n;
+
+	n = snprintf(text, sizeof(text), "cannot reach %s%s%s:%u", six ? "[" : "", dial->name,
+		     six ? "]" : "", dial->options.port);
+	if (dial->proxy.port && n > 0 && (size_t)n < sizeof(text))
+		n += snprintf(text + n, sizeof(text) - (size_t)n, " through the proxy %s:%u",
+			      dial->proxy.host, dial->proxy.port);
+	if (n > 0 && (size_t)n < sizeof(text))
+		snprintf(text + n, sizeof(text) - (size_t)n, ": %s%s", what, why);
+	finish(dial, NULL, text);
+}
+
+static void on_timeout(struct warren_ctx *ctx, void *arg)
+{
+	struct warren_dial *dial = arg;
+	char why[ADDRPORT_TEXT + 96];
+	unsigned long long ms = dial->options.timeout / 1000;
+
+	(void)ctx;
+	snprintf(why, sizeof(why), "no success within %llu.%llu s, while %s%s%s", ms / 1000,
+		 ms % 1000 / 100, dial->doing, dial->peer[0] ? " " : "", dial->peer);
+	failed(dial, why, "");
+}
+
+/*
+ * ---- The steps, the last one first ----
+ */
+
+static void shaken(struct warren_stream *stream, int result, const char *why, void *arg)
+{
+	struct warren_dial *dial = arg;
+	char what[ADDRPORT_TEXT + 8];
+
+	if (result == 0) {
+		finish(dial, stream, NULL);
+		return;
+	}
+	snprintf(what, sizeof(what), "%s: ", dial->peer);
+	failed(dial, what, why);	/* closes the stream */
+}
+
+static void connected(struct warren_dial *dial, struct warren_stream *stream)
+{
+	struct warren_err err = ERR_INIT;
+	char why[320];
+
+	if (!dial->options.tls) {
+		finish(dial, stream, NULL);
+		return;
+	}
+	dial->doing = "beginning TLS with";
+	dial->stream = warren_tls_connect_take(stream, &dial->tls, shaken, dial, &err);
+	if (dial->stream)
+		return;
+	snprintf(why, sizeof(why), "%s", err_first(&err));
+	err_free(&err);
+	failed(dial, why, "");
+}
+
+static void tunnelled(struct warren_stream *stream, const char *why, void *arg)
+{
+	struct warren_dial *dial = arg;
+
+	dial->tunnel = NULL;
+	if (stream)
+		connected(dial, stream);
+	else
+		failed(dial, why, "");
+}
+
+/* The proxy resolves names, but where the caller has an address, that one is meant. */
+static const char *tunnel_host(struct warren_dial *dial, char out[ADDR_TEXT])
+{
+	if (dial->options.n_addresses == 0)
+		return dial->name;
+	return addr_format(&dial->addrs[0], out);
+}
+
+static void raced(int fd, const char *why, void *arg)
+{
+	struct warren_dial *dial = arg;
+	struct warren_stream *stream;
+	struct warren_addrport peer;
+	char text[ADDR_TEXT];
+
+	dial->race = NULL;
+	if (fd == -1) {
+		failed(dial, why, "");
+		return;
+	}
+	stream = warren_stream_new_take(dial->ctx, fd);
+	if (!stream) {
+		failed(dial, "no memory", "");
+		return;
+	}
+	if (warren_stream_peer(stream, &peer))
+		addrport_format(&peer, dial->peer);
+	if (!dial->proxy.port) {
+		connected(dial, stream);
+		return;
+	}
+	dial->doing = "waiting for an answer of";
+	dial->tunnel = dial_tunnel_new(dial->ctx, stream, tunnel_host(dial, text),
+				       dial->options.port, tunnelled, dial);
+	if (!dial->tunnel)
+		failed(dial, "no memory", "");
+}
+
+static void race(struct warren_dial *dial, const struct warren_addr *addrs, uint32_t n)
+{
+	uint16_t port = dial->proxy.port ? dial->proxy.port : dial->options.port;
+
+	dial->doing = "connecting";
+	dial->race = dial_race_new(dial->ctx, addrs, n, port, dial->options.via, raced, dial);
+	if (!dial->race)
+		failed(dial, "no memory", "");
+}
+
+static void resolved(const struct warren_addr *addrs, uint32_t n, const char *why, void *arg)
+{
+	struct warren_dial *dial = arg;
+
+	dial->lookup = NULL;
+	if (n > 0)
+		race(dial, addrs, n);
+	else
+		failed(dial, "the name does not resolve: ", why);
+}
+
+static void begin(struct warren_ctx *ctx, void *arg)
+{
+	struct warren_dial *dial = arg;
+	struct warren_err err = ERR_INIT;
+	char why[320];
+
+	if (dial->options.via == WARREN_VIA_UPLINK &&
+	    !(dial->options.flags & WARREN_DIAL_NO_PROXY) &&
+	    dial_proxy_choose(&dial->proxy, dial->options.proxy, dial->name, dial->options.port,
+			      &err)) {
+		snprintf(why, sizeof(why), "%s", err_first(&err));
+		err_free(&err);
+		failed(dial, why, "");
+		return;
+	}
+	if (!dial->proxy.port && dial->options.n_addresses > 0) {
+		race(dial, dial->addrs, dial->options.n_addresses);
+		return;
+	}
+	dial->doing = "resolving the name";
+	dial->lookup = dial_lookup_new(ctx, dial->proxy.port ? dial->proxy.host : dial->name,
+				       resolved, dial);
+	if (!dial->lookup)
+		failed(dial, "no memory", "");
+}
+
+/*
+ * ---- Copying ----
+ */
+
+static bool copy_tls(struct warren_dial *dial, const struct warren_tls_client *tls)
+{
+	const char *name = tls->server_name ? tls->server_name : dial->name;
+	size_t n = 0;
+
+	dial->tls = *tls;
+	dial->options.tls = &dial->tls;
+	dial->tls.server_name = dial->server_name;
+	if (!str_copy(dial->server_name, sizeof(dial->server_name), name))
+		return false;
+	if (tls->ca_file) {
+		dial->tls.ca_file = dial->ca_file;
+		if (!str_copy(dial->ca_file, sizeof(dial->ca_file), tls->ca_file))
+			return false;
+	}
+	if (tls->pin_sha256) {
+		memcpy(dial->pin, tls->pin_sha256, sizeof(dial->pin));
+		dial->tls.pin_sha256 = dial->pin;
+	}
+	if (!tls->alpn)
+		return true;
+	for (; tls->alpn[n]; n++) {
+		if (n == ALPN_MAX || !str_copy(dial->alpn_text[n], 32, tls->alpn[n]))
+			return false;
+		dial->alpn[n] = dial->alpn_text[n];
+	}
+	dial->tls.alpn = dial->alpn;
+	return true;
+}
+
+/* False: something is longer than it may be. */
+static bool copy_options(struct warren_dial *dial, const struct warren_dial_options *options)
+{
+	struct warren_dial_options *own = &dial->options;
+
+	*own = *options;
+	own->name = dial->name;
+	own->addresses = dial->addrs;
+	if (own->n_addresses > DIAL_ADDRS)
+		own->n_addresses = DIAL_ADDRS;
+	if (own->n_addresses > 0)
+		memcpy(dial->addrs, options->addresses,
+		       own->n_addresses * sizeof(dial->addrs[0]));
+	if (!own->timeout)
+		own->timeout = TIMEOUT_USEC;
+	if (!str_copy(dial->name, sizeof(dial->name), options->name))
+		return false;
+	if (options->proxy) {
+		own->proxy = dial->given_proxy;
+		if (!str_copy(dial->given_proxy, sizeof(dial->given_proxy), options->proxy))
+			return false;
+	}
+	return !options->tls || copy_tls(dial, options->tls);
+}
+
+struct warren_dial *warren_dial(struct warren_ctx *ctx, const struct warren_dial_options *options,
+				warren_stream_fn *done, void *arg)
+{
+	struct warren_dial *dial = warren_zalloc(ctx, sizeof(*dial));
+
+	if (!dial)
+		return NULL;
+	dial->ctx = ctx;
+	dial->done = done;
+	dial->arg = arg;
+	dial->doing = "beginning";
+	dial->timer = warren_timer_new(ctx, on_timeout, dial);
+	dial->kick = warren_timer_new(ctx, begin, dial);
+	if (!dial->timer || !dial->kick || !copy_options(dial, options)) {
+		warren_dial_cancel(dial);
+		return NULL;
+	}
+	warren_timer_set(dial->timer, dial->options.timeout);
+	warren_timer_set(dial->kick, 0);
+	return dial;
+}
