@@ -397,6 +397,15 @@ static int send_text(struct h1 *h1, struct str *text)
 	return result;
 }
 
+static bool has_field(const struct warren_http_head *head, const char *name)
+{
+	for (uint32_t i = 0; i < head->n_fields; i++) {
+		if (strcasecmp(head->fields[i].name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
 static bool says_length_zero(const char *method)
 {
 	return strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0 ||
@@ -425,7 +434,7 @@ static struct warren_exchange *h1_request(struct warren_http *http,
 		str_add(&text, "Transfer-Encoding: chunked\r\n");
 	str_add(&text, "\r\n");
 	e->left = head->length;
-	e->wants_upgrade = warren_http_field(head, "upgrade") != NULL;
+	e->wants_upgrade = has_field(head, "upgrade");
 	if (send_text(h1, &text)) {
 		http_exchange_bury(&e->x);
 		return NULL;

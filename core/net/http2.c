@@ -33,6 +33,7 @@ struct h2_exchange {
 	struct str text;		/* the head's names and values, a NUL after each */
 	uint32_t n_fields;
 	bool too_big;
+	bool no_body;			/* of our answer, whatever length it has */
 	struct bytes held;		/* input that came while the owner pauses */
 	bool end_in;			/* no more input follows `held` */
 	struct bytes out;
@@ -251,6 +252,7 @@ static void head_done(struct h2 *h2, struct h2_exchange *e, bool end)
 		return;
 	}
 	make_head(e, fields, &head, end);
+	e->no_body = head.method && strcmp(head.method, "HEAD") == 0;
 	if (!h2->http.server && head.status < 200)
 		return;
 	if (!h2->http.server || http_tell_request(&e->x))
@@ -579,16 +581,17 @@ static int h2_head(struct warren_exchange *x, const struct warren_http_head *hea
 	nghttp2_data_provider provider = { .read_callback = read_out };
 	struct block b = { .n = 0 };
 	char status[16];
-	bool body = head->length != 0;
+	bool never = head->status == 204 || head->status == 304;
+	bool body = head->length != 0 && !never && !e->no_body;
 
 	snprintf(status, sizeof(status), "%d", head->status);
 	b.nv[b.n++] = pair(":status", status);
-	if (!add_fields(&b, head, true))
+	if (!add_fields(&b, head, !never))
 		return -EINVAL;
-	e->out_end = !body;
+	e->no_body = !body;
 	if (nghttp2_submit_response(h2->session, e->id, b.nv, b.n, body ? &provider : NULL))
 		return -ENOMEM;
-	if (!body)
+	if (head->length == 0)
 		http_sent_all(x);
 	flush(h2);
 	pace(h2);
@@ -612,6 +615,8 @@ static int h2_write(struct warren_exchange *x, const void *data, size_t len)
 	struct h2 *h2 = h2_of(x->http);
 	struct h2_exchange *e = e_of(x);
 
+	if (e->no_body)
+		return 0;
 	if (e->out_end)
 		return -EINVAL;
 	if (e->out.len + len > OUT_MAX)
@@ -631,7 +636,10 @@ static int h2_end(struct warren_exchange *x)
 	if (e->out_end)
 		return -EINVAL;
 	e->out_end = true;
-	offer(h2_of(x->http), e);
+	if (e->no_body)
+		http_sent_all(x);
+	else
+		offer(h2_of(x->http), e);
 	return 0;
 }
 
