@@ -320,7 +320,7 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 	if (!e)
 		return 0;
 	if (code == NGHTTP2_NO_ERROR && e->end_in && e->x.head_in) {
-		/* All has come; what is held back will still be told. Ours is of no use any more. */
+		/* All has come, and what is held back will still be told; ours is of no use. */
 		e->out_end = true;
 		http_sent_all(&e->x);
 		return 0;

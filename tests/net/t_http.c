@@ -1,5 +1,5 @@
 /*
- * HTTP connections, both versions, our client against our server over a socket pair: every test that
+ * HTTP connections, both versions, our client against our server over a socket pair: each test that
  * is not about one version runs over both. Then what only HTTP/1.1 has (upgrades, malformed
  * requests) and only HTTP/2 (many at once), and curl as a client that nobody here wrote.
  */
