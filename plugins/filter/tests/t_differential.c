@@ -60,8 +60,8 @@ static void any_target(uint8_t *kind, struct warren_prefix *prefix, struct warre
 {
 	uint32_t which = below(12);
 
-	*kind = which < 7 ? WARREN_SRC_PREFIX : which < 10 ? WARREN_SRC_RANGE :
-		which == 10 ? WARREN_SRC_ANY : WARREN_SRC_CAP;
+	*kind = which < 6 ? WARREN_SRC_PREFIX : which < 9 ? WARREN_SRC_RANGE :
+		which < 10 ? WARREN_SRC_ANY : WARREN_SRC_CAP;
 	*prefix = any_prefix();
 	*first = any_addr();
 	*last = any_addr();
@@ -102,8 +102,8 @@ static void any_peer(struct policy *p, uint32_t number)
 		p->peer_routes[number][i] = below(2) ? *own : any_prefix();
 		p->peer_caps[number][i].name = cap_names[i + below(2)];
 	}
-	peer->jailed = !below(20);
-	peer->unsigned_peerapi_only = !below(40);
+	peer->jailed = !below(6);
+	peer->unsigned_peerapi_only = !below(20);
 }
 
 static void any_policy(struct policy *p)
@@ -159,28 +159,62 @@ static void any_chain(struct craft *craft)
 	craft->fragment = (uint16_t)(below(2) * below(14) * 8 + below(2));
 }
 
-static size_t any_packet(uint8_t data[CRAFT_MAX])
+/* Addresses that the policy is about, mostly: a peer's, and one that is local. */
+static void any_ends(const struct policy *p, struct craft *craft)
+{
+	uint32_t peer = below(PEERS), which = below(PER_PEER);
+
+	craft->from = below(2) ? p->peer_addrs[peer][which].addr :
+		      below(2) ? p->peer_routes[peer][which].addr : any_addr();
+	craft->to = below(3) ? p->own[below(3)].addr : any_addr();
+	while (craft->from.family == 0)
+		craft->from = any_addr();
+	while (craft->to.family != craft->from.family)
+		craft->to = any_addr();
+}
+
+static void turn_round(struct craft *craft)
+{
+	const struct warren_addr from = craft->from;
+	const uint16_t port = craft->source_port;
+
+	craft->from = craft->to;
+	craft->to = from;
+	craft->source_port = craft->port;
+	craft->port = port;
+}
+
+/* @out: it leaves. Every fourth one that comes answers, or nearly, the last one that left. */
+static size_t any_packet(const struct policy *p, struct craft *left, bool out,
+			 uint8_t data[CRAFT_MAX])
 {
 	static const uint8_t protocols[] = { 6, 6, 17, 17, 1, 58, 132, 47, 99, 0, 255, 44 };
 	static const uint16_t ports[] = { 0, 1, 80, 443, 65534, 65535 };
 	static const uint8_t types[] = { 0, 1, 2, 3, 4, 5, 8, 11, 12, 18, 128, 129 };
 	struct craft craft = {
-		.from = any_addr(), .protocol = protocols[below(12)],
+		.protocol = protocols[below(12)],
 		.tcp_flags = (uint8_t)below(64), .icmp_type = types[below(12)],
 		.icmp_code = (uint8_t)below(2), .source_port = ports[below(6)],
 		.port = ports[below(6)], .options = below(8) ? 0 : (uint8_t)below(11),
 	};
 	size_t len;
 
-	do
-		craft.to = any_addr();
-	while (craft.to.family != craft.from.family);
+	any_ends(p, &craft);
+	if (out)
+		turn_round(&craft);
+	if (!out && left->protocol && !below(4)) {
+		craft = *left;
+		turn_round(&craft);
+		craft.port = below(8) ? craft.port : ports[below(6)];
+	}
 	if (!below(6))
 		craft.fragment = (uint16_t)(below(2) * 0x2000 + below(14));
 	if (craft.from.family == 6 && !below(4))
 		any_chain(&craft);
 	if (!below(4))
 		craft.body = (uint16_t)(1 + below(100));
+	if (out)
+		*left = craft;
 	len = craft_packet(&craft, data);
 	if (!below(10))
 		data[below(64)] = (uint8_t)below(256);
@@ -190,11 +224,12 @@ static size_t any_packet(uint8_t data[CRAFT_MAX])
 }
 
 /* True: a packet from a peer that was accepted. */
-static bool compare_one(struct filter_table *table, struct naive *naive, uint32_t policy)
+static bool compare_one(const struct filter_table *table, struct naive *naive,
+			const struct policy *policy, struct craft *left)
 {
 	uint8_t data[CRAFT_MAX];
-	size_t len = any_packet(data);
 	bool out = below(3) == 0;
+	size_t len = any_packet(policy, left, out, data);
 	uint8_t *exact = malloc(len ? len : 1);
 	bool want, got;
 
@@ -208,8 +243,7 @@ static bool compare_one(struct filter_table *table, struct naive *naive, uint32_
 		return got && !out;
 	for (size_t i = 0; i < len; i++)
 		print_message("%02x", data[i]);
-	fail_msg("\npolicy %u, %s: naive says %d, compiled says %d", policy, out ? "out" : "in",
-		 want, got);
+	fail_msg("\n%s: naive says %d, compiled says %d", out ? "out" : "in", want, got);
 	return false;
 }
 
@@ -222,6 +256,7 @@ static void agrees_with_the_naive_filter(void **state)
 
 	(void)state;
 	for (uint32_t i = 0; i < n_cases / PACKETS; i++) {
+		struct craft left = { .protocol = 0 };
 		struct filter_table *table;
 		int result;
 
@@ -233,11 +268,11 @@ static void agrees_with_the_naive_filter(void **state)
 		table = filter_table_new(&policy->map, flows, &result);
 		assert_non_null(table);
 		for (uint32_t k = 0; k < PACKETS; k++)
-			n_accepted += compare_one(table, &naive, i);
+			n_accepted += compare_one(table, &naive, policy, &left);
 		filter_table_free(table);
 	}
 	print_message("%" PRIu64 " cases, %" PRIu64 " packets let in\n", n_cases, n_accepted);
-	assert_true(n_accepted > n_cases / 40);	/* the cases are not all drops */
+	assert_true(n_accepted > n_cases / 20);	/* the cases are not all drops */
 	free(policy);
 }
 

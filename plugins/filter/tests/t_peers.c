@@ -22,8 +22,8 @@ enum { ALICE, BOB, ROUTER, PEERS };
 
 /*
  * Alice, 100.64.0.1 and fd7a::1, is an admin; Bob, 100.64.0.2, is not. A router, 100.64.0.3, serves
- * 192.168.0.0/16 for us. Admins may reach TCP 22 of 100.64.0.9 here, everybody UDP 53; there is also
- * a right for applications, which admits nobody.
+ * 192.168.0.0/16 for us. Admins may reach TCP 22 of 100.64.0.9 here, everybody UDP 53; there is
+ * also a right for applications, which admits nobody.
  */
 struct world {
 	struct warren_prefix own, served, alice[2], bob, router[2];
@@ -249,8 +249,14 @@ static void unsigned_peers_void_the_policy(void **state)
 	assert_int_equal(state_of(w), FILTER_IN_FORCE);
 	src->first = prefix("100.64.0.2").addr;
 	assert_int_equal(state_of(w), FILTER_DISCARDED);
+	src->first = prefix("100.64.0.0").addr;
+	src->last = prefix("100.64.0.1").addr;
+	assert_int_equal(state_of(w), FILTER_IN_FORCE);
+	src->last = prefix("100.64.0.2").addr;
+	assert_int_equal(state_of(w), FILTER_DISCARDED);
 	/* A prefix of the peer that reaches into the range counts as well. */
 	src->first = prefix("100.64.0.3").addr;
+	src->last = prefix("100.64.0.200").addr;
 	w->bob = prefix("100.64.0.0/16");
 	assert_int_equal(state_of(w), FILTER_DISCARDED);
 	/* By a capability, but not by a right for applications. */
