@@ -140,8 +140,11 @@ bool http_tell_complete(struct warren_exchange *x)
 	x->done_in = true;
 	if (x->events && x->events->complete)
 		x->events->complete(x, x->arg);
-	if (lives(x) && x->done_out)
+	if (lives(x) && (x->done_out || !x->http->server)) {
 		http_exchange_bury(x);
+		if (!x->done_out)
+			x->http->ops->cancel(x);
+	}
 	return lives(x);
 }
 

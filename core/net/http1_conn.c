@@ -28,11 +28,14 @@ struct h1_exchange {
 	bool wants_upgrade;
 };
 
+enum h1_pace { PACE_NONE = 0, PACE_IDLE, PACE_HEAD, PACE_BODY };
+
 struct h1 {
 	struct warren_http http;
 	struct http1 *parser;
 	struct h1_exchange *current;	/* the message under way belongs to it */
-	struct warren_timer *timer;	/* idle, a head, a request's body */
+	struct warren_timer *timer;
+	enum h1_pace pace;		/* what it runs for */
 	struct warren_timer *kick;	/* goes on from the loop */
 	bool in_body;			/* of the other side's message */
 	bool interim;			/* a 1xx head, of which nobody is told */
@@ -49,17 +52,25 @@ static struct h1 *h1_of(struct warren_http *http)
 	return CONTAINER_OF(http, struct h1, http);
 }
 
+/*
+ * What the other side has time for. A head's time begins with its first byte, so that no trickle
+ * prolongs it; a body's with each piece; none passes while we are the ones to wait for.
+ */
 static void pace(struct h1 *h1)
 {
-	uint64_t usec = h1->http.options.idle_timeout;
+	const struct h1_exchange *e = h1->current;
+	enum h1_pace was = h1->pace;
+	uint64_t usec = h1->http.options.head_timeout;
 
-	if (h1->current && !(h1->http.server && !h1->current->x.done_in)) {
-		warren_timer_stop(h1->timer);
+	if (!e)
+		h1->pace = http1_idle(h1->parser) ? PACE_IDLE : PACE_HEAD;
+	else
+		h1->pace = h1->http.server && !e->x.done_in && !e->x.paused ? PACE_BODY : PACE_NONE;
+	if (h1->pace == was && was != PACE_BODY)
 		return;
-	}
-	if (h1->current || !http1_idle(h1->parser))
-		usec = h1->http.options.head_timeout;
-	if (usec == UINT64_MAX)
+	if (h1->pace == PACE_IDLE)
+		usec = h1->http.options.idle_timeout;
+	if (h1->pace == PACE_NONE || usec == UINT64_MAX)
 		warren_timer_stop(h1->timer);
 	else
 		warren_timer_set(h1->timer, usec);
@@ -80,6 +91,7 @@ static void end_later(struct h1 *h1, int result, const char *why)
 static void next(struct h1 *h1)
 {
 	h1->current = NULL;
+	h1->pace = PACE_NONE;
 	if (h1->last || (h1->eof && !h1->http.server))
 		end_later(h1, 0, NULL);
 	else
@@ -177,7 +189,7 @@ static int on_complete(void *arg)
 		h1->last = h1->last || !http1_keeps_alive(h1->parser);
 	/* An answer before the request was sent whole: what is left of that cannot be told apart. */
 	if (!h1->http.server && !e->x.done_out) {
-		h1->last = true;
+		h1->last = h1->last || e->left != 0;
 		e->x.done_out = true;
 	}
 	http_tell_complete(&e->x);
@@ -345,8 +357,12 @@ static void ended(struct warren_stream *stream, int result, const char *why, voi
 		str_copy(h1->end_why, sizeof(h1->end_why), why);
 	}
 	process(h1);
-	if (!h1->http.closed && !h1->http.over && h1->eof && !h1->current && !h1->end_due)
+	if (h1->http.closed || h1->http.over || h1->end_due)
+		;
+	else if (!h1->current)
 		at_eof(h1);
+	else if (h1->end_result && h1->current->x.done_in)
+		broken(h1, h1->end_result, h1->end_why);	/* nobody is left to be answered */
 	http_leave(&h1->http);
 }
 
@@ -388,13 +404,36 @@ static void add_fields(struct str *text, const struct warren_http_field *fields,
 		str_addf(text, "%s: %s\r\n", fields[i].name, fields[i].value);
 }
 
+/*
+ * A message of which a part cannot be sent takes the connection with it; so does a client that has
+ * closed, which shows only here: its end of input was no more than the end of its requests.
+ */
+static int put(struct h1 *h1, const void *data, size_t len)
+{
+	int result = h1->http.stream ? warren_stream_write(h1->http.stream, data, len) : -EPIPE;
+
+	if (result && result != -ENOBUFS)
+		end_later(h1, result, "the connection was closed before the message was sent");
+	return result;
+}
+
 static int send_text(struct h1 *h1, struct str *text)
 {
-	int result = text->failed ? -ENOMEM :
-		     warren_stream_write(h1->http.stream, str_text(text), text->len);
+	int result = text->failed ? -ENOMEM : put(h1, str_text(text), text->len);
 
 	str_free(text);
 	return result;
+}
+
+/* As a whole or not at all: a chunk that is cut off cannot be mended. */
+static int send_chunk(struct h1 *h1, const void *data, size_t len)
+{
+	struct str text = { 0 };
+
+	str_addf(&text, "%zx\r\n", len);
+	str_addn(&text, data, len);
+	str_add(&text, "\r\n");
+	return send_text(h1, &text);
 }
 
 static bool has_field(const struct warren_http_head *head, const char *name)
@@ -451,8 +490,6 @@ static void sent(struct h1 *h1, struct h1_exchange *e)
 	http_sent_all(&e->x);
 	if (e->x.dead)
 		next(h1);
-	else if (h1->http.server && !e->x.done_in)
-		h1->last = true;	/* answered before the request was whole */
 }
 
 static const char *reason_of(int status)
@@ -487,6 +524,7 @@ static int h1_head(struct warren_exchange *x, const struct warren_http_head *hea
 
 	e->no_body = e->no_body || never;
 	e->left = e->no_body ? 0 : head->length;
+	h1->last = h1->last || h1->in_body;	/* who is answered may not send the rest */
 	str_addf(&text, "HTTP/1.1 %d %s\r\n", head->status, reason_of(head->status));
 	add_fields(&text, head->fields, head->n_fields);
 	if (head->length >= 0 && !never) {
@@ -497,8 +535,8 @@ static int h1_head(struct warren_exchange *x, const struct warren_http_head *hea
 	} else if (!never) {
 		str_add(&text, "Transfer-Encoding: chunked\r\n");
 	}
-	if (h1->last || !x->done_in)
-		str_add(&text, h1->last ? "Connection: close\r\n" : "");
+	if (h1->last)
+		str_add(&text, "Connection: close\r\n");
 	str_add(&text, "\r\n");
 	result = send_text(h1, &text);
 	if (result == 0 && head->length == 0)
@@ -510,28 +548,18 @@ static int h1_write(struct warren_exchange *x, const void *data, size_t len)
 {
 	struct h1 *h1 = h1_of(x->http);
 	struct h1_exchange *e = CONTAINER_OF(x, struct h1_exchange, x);
-	struct str size = { 0 };
 	int result;
 
-	if (!h1->http.stream)
-		return -EPIPE;
 	if (e->no_body)
 		return 0;
-	if (e->left >= 0) {
-		if (len > (uint64_t)e->left)
-			return -EMSGSIZE;
-		result = warren_stream_write(h1->http.stream, data, len);
-		if (result == 0)
-			e->left -= (int64_t)len;
-		return result;
-	}
-	if (e->left == -2)
-		return warren_stream_write(h1->http.stream, data, len);
-	str_addf(&size, "%zx\r\n", len);
-	result = send_text(h1, &size);
-	if (result == 0)
-		result = warren_stream_write(h1->http.stream, data, len);
-	return result ? result : warren_stream_write(h1->http.stream, "\r\n", 2);
+	if (e->left == -1)
+		return send_chunk(h1, data, len);
+	if (e->left >= 0 && len > (uint64_t)e->left)
+		return -EMSGSIZE;
+	result = put(h1, data, len);
+	if (result == 0 && e->left > 0)
+		e->left -= (int64_t)len;
+	return result;
 }
 
 static int h1_end(struct warren_exchange *x)
@@ -540,12 +568,10 @@ static int h1_end(struct warren_exchange *x)
 	struct h1_exchange *e = CONTAINER_OF(x, struct h1_exchange, x);
 	int result = 0;
 
-	if (!h1->http.stream)
-		return -EPIPE;
 	if (e->left > 0)
 		return -EINVAL;
 	if (e->left == -1)
-		result = warren_stream_write(h1->http.stream, "0\r\n\r\n", 5);
+		result = put(h1, "0\r\n\r\n", 5);
 	if (result == 0)
 		sent(h1, e);
 	return result;
@@ -558,7 +584,10 @@ static size_t h1_pending(const struct warren_exchange *x)
 
 static void h1_resume(struct warren_exchange *x)
 {
-	warren_timer_set(h1_of(x->http)->kick, 0);
+	struct h1 *h1 = h1_of(x->http);
+
+	pace(h1);
+	warren_timer_set(h1->kick, 0);
 }
 
 /* HTTP/1.1 knows no other way to give up than to close. */

@@ -319,7 +319,10 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 	(void)session;
 	if (!e)
 		return 0;
-	if (code == NGHTTP2_NO_ERROR && e->end_in && e->x.head_in) {
+	if (h2->http.server && code == NGHTTP2_NO_ERROR && e->no_body && !e->out_end)
+		return 0;		/* the answer had no body: its end is still to be said */
+	if (code == NGHTTP2_NO_ERROR && e->end_in && e->x.head_in &&
+	    (!h2->http.server || e->out_end)) {
 		/* All has come, and what is held back will still be told; ours is of no use. */
 		e->out_end = true;
 		http_sent_all(&e->x);

@@ -334,6 +334,11 @@ const char *warren_http_field(const struct warren_http_head *head, const char *n
 /*
  * An exchange: one request and its response. Both sides use the same object: the client sends the
  * request and receives the response, the server the other way round.
+ *
+ * It lives until both messages are complete: the other side's with `complete`, ours with
+ * warren_exchange_end(), or with its head if that says length 0. A client's is over with `complete`
+ * in any case: a server that answers before the request was sent wants no more of it. It is gone
+ * after `failed`, cancelling and an upgrade as well.
  */
 struct warren_exchange;
 struct warren_exchange_events {
@@ -353,8 +358,7 @@ void warren_exchange_set(struct warren_exchange *x, const struct warren_exchange
 			 void *arg);
 /*
  * Server: the response's head; client: at warren_http_request(). Unless its length is 0, the end
- * follows, also when the body is there or is not sent (HEAD, 204, 304). An exchange is gone with
- * the end of the later of both messages.
+ * follows, also when the body is there or is not sent (HEAD, 204, 304).
  */
 int warren_exchange_head(struct warren_exchange *x, const struct warren_http_head *head);
 int warren_exchange_write(struct warren_exchange *x, const void *data, size_t len);
