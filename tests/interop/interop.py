@@ -1,0 +1,240 @@
+"""A tailnet of stock programs for the interop tests: coordinator, tsnet nodes, tailscaled.
+
+Hosts and daemons are those of tests/lab. Every host is on one switch, whose namespace is also their
+default route (the stock client thinks that it is offline without one) and where the control server
+listens.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import threading
+
+LAB = pathlib.Path(__file__).resolve().parent.parent / "lab"
+sys.path.insert(0, str(LAB))
+
+from lab import PRIVATE_ETC, Proc, run, wait_for    # pylint: disable=wrong-import-position
+
+BIN = pathlib.Path(os.environ.get("WARREN_INTEROP_BIN", "/nonexistent"))
+PORT = 41641
+SINK = 7    # tsnetnode's
+STOCK_ENV = dict(os.environ, TS_NO_LOGS_NO_SUPPORT="true", TS_DEBUG_FIREWALL_MODE="nftables")
+
+
+class Failed(AssertionError):
+    """A program answered a command with an error."""
+
+
+class Talk:
+    """A program that is driven by JSON lines; see coordinator and tsnetnode."""
+
+    def __init__(self, host, name, *argv):
+        self.log = host.lab.dir / f"{host.name}-{name}.log"
+        self.argv = [str(BIN / name), *(str(a) for a in argv)]
+        wrapped = ["unshare", "-m", "sh", "-ec", PRIVATE_ETC, "sh", *self.argv]
+        with open(self.log, "ab") as log:
+            self.popen = subprocess.Popen(host.argv(*wrapped), stdin=subprocess.PIPE,
+                                          stdout=subprocess.PIPE, stderr=log, text=True,
+                                          env=STOCK_ENV)
+        self.pid = self.popen.pid
+        self.lock = threading.Lock()
+        host.lab.procs.append(self)
+
+    def answer(self):
+        line = self.popen.stdout.readline()
+        assert line, f"{self.argv[0]} ended:\n" + "\n".join(self.output().splitlines()[-30:])
+        reply = json.loads(line)
+        if "error" in reply:
+            raise Failed(f"{pathlib.Path(self.argv[0]).name}: {reply['error']}")
+        return reply["answer"]
+
+    def ask(self, do, **arguments):
+        with self.lock:
+            self.popen.stdin.write(json.dumps({"Do": do, **arguments}) + "\n")
+            self.popen.stdin.flush()
+            return self.answer()
+
+    def output(self):
+        return self.log.read_text(errors="replace")
+
+    def alive(self):
+        return self.popen.poll() is None
+
+    def kill(self, sig=9):
+        if self.alive():
+            os.kill(self.pid, sig)
+
+
+class Coordinator(Talk):
+    """The stock test control server, on the switch."""
+
+    def __init__(self, net, *options):
+        self.url = f"http://{net.GATEWAY4}:8080"
+        super().__init__(net.switch, "coordinator", "-listen", ":8080", "-url", self.url,
+                         "-relay", net.GATEWAY4, *options)
+        wait_for("coordinator listens", lambda: ":8080" in net.switch.run("ss", "-ltn").stdout)
+
+    def nodes(self):
+        return self.ask("nodes")
+
+    def node(self, name):
+        """The node of that host name, or None."""
+        found = [n for n in self.nodes() if n["Hostinfo"].get("Hostname") == name]
+        assert len(found) < 2, f"two nodes are called {name}"
+        return found[0] if found else None
+
+    def key(self, name):
+        node = self.node(name)
+        assert node, f"no node is called {name}"
+        return node["Key"]
+
+    def await_poll(self, name, timeout=15):
+        wait_for(f"{name} registers", lambda: self.node(name), timeout)
+        self.ask("await", Key=self.key(name), Seconds=timeout)
+
+    def requests(self, kind):
+        """Requests so far, parsed: "map" or "tailcfg.RegisterRequest"."""
+        found, text, decoder = [], self.output(), json.JSONDecoder()
+        mark = " map " if kind == "map" else f" Got {kind}: "
+        at = text.find(mark)
+        while at >= 0:
+            start = at + len(mark)
+            value, _ = decoder.raw_decode(text, start)
+            found.append(value)
+            at = text.find(mark, start)
+        return found
+
+
+class Tsnet(Talk):
+    """A tsnet node on a host of its own, joined."""
+
+    def __init__(self, net, name="tsnet", host=None, auth_key="tskey-auth-any"):
+        self.name, self.host = name, host or net.host(name)
+        super().__init__(self.host, "tsnetnode", "-control", net.control.url, "-hostname", name,
+                         "-auth-key", auth_key, "-dir", net.lab.dir / f"state-{name}")
+        joined = self.answer()
+        self.key, (self.ip4, self.ip6) = joined["key"], joined["addresses"]
+
+    def ping(self, address, kind="ICMP", seconds=2):
+        return self.ask("ping", Address=address, Kind=kind, Seconds=seconds)
+
+    def pings(self, address, kind="ICMP", timeout=15.0):
+        def answered():
+            try:
+                return self.ping(address, kind)
+            except Failed:
+                return None
+        return wait_for(f"tsnet pings {address}", answered, timeout)
+
+    def reaches(self, address, port, seconds=2):
+        try:
+            self.ask("dial", Address=address, Port=port, Seconds=seconds)
+            return True
+        except Failed:
+            return False
+
+    def sends(self, address, port, mib):
+        return self.ask("send", Address=address, Port=port, MiB=mib, Seconds=100)["seconds"]
+
+
+class Tailscaled:
+    """A stock tailscaled with a kernel TUN, on a host of its own."""
+
+    def __init__(self, net, name="stock", up=("--auth-key=tskey-auth-any",)):
+        self.net, self.name, self.host = net, name, net.host(name)
+        state = net.lab.dir / f"state-{name}"
+        self.socket = state / "tailscaled.sock"
+        state.mkdir()
+        self.proc = self.host.start(BIN / "tailscaled", f"--statedir={state}",
+                                    f"--socket={self.socket}", "--tun=tailscale0",
+                                    f"--port={PORT}", "--no-logs-no-support", env=STOCK_ENV)
+        wait_for("tailscaled listens", self.socket.exists)
+        if up is not None:
+            self.up(*up)
+
+    def cli(self, *argv, **kw):
+        return self.host.run(BIN / "tailscale", f"--socket={self.socket}", *argv, **kw)
+
+    def up(self, *options):
+        self.cli("up", f"--login-server={self.net.control.url}", f"--hostname={self.name}",
+                 "--timeout=30s", *options)
+        self.ip4, self.ip6 = self.cli("ip").stdout.split()
+
+    def status(self):
+        return json.loads(self.cli("status", "--json").stdout)
+
+    def peer(self, name):
+        """What the status says of the peer of that host name, or None."""
+        peers = (self.status()["Peer"] or {}).values()
+        return next((p for p in peers if p["HostName"] == name), None)
+
+    def pings(self, address, timeout=15.0):
+        self.host.pings(address, timeout)
+
+
+class Tailnet:
+    """One test's switch, coordinator and nodes; addresses below 192.0.2.0/24, 2001:db8::/64."""
+
+    GATEWAY4, GATEWAY6 = "192.0.2.1", "2001:db8::1"
+
+    def __init__(self, lab, *options):
+        self.lab = lab
+        self.switch = lab.host("switch")
+        self.switch.ip("link", "add", "br0", "type", "bridge", "forward_delay", "0")
+        self.switch.ip("link", "set", "br0", "addrgenmode", "none")
+        self.switch.ip("link", "set", "br0", "up")
+        self.switch.ip("addr", "add", f"{self.GATEWAY4}/24", "dev", "br0")
+        self.switch.ip("addr", "add", f"{self.GATEWAY6}/64", "dev", "br0", "nodad")
+        self.count = 1
+        self.control = None
+        self.restart(*options)
+
+    def restart(self, *options):
+        """A (new) control server, which knows nobody."""
+        if self.control:
+            self.control.kill()
+            self.control.popen.wait(5)
+        self.control = Coordinator(self, *options)
+
+    def host(self, name):
+        host = self.lab.host(name)
+        self.count += 1
+        host.ip4, host.ip6 = f"192.0.2.{self.count}", f"2001:db8::{self.count}"
+        port = f"{self.lab.prefix}p{self.count}"
+        host.ip("link", "add", "eth0", "type", "veth", "peer", "name", port,
+                "netns", self.switch.ns)
+        self.switch.ip("link", "set", port, "master", "br0", "addrgenmode", "none")
+        self.switch.ip("link", "set", port, "up")
+        host.ip("link", "set", "eth0", "addrgenmode", "none")
+        host.ip("link", "set", "eth0", "up")
+        host.ip("addr", "add", f"{host.ip4}/24", "dev", "eth0")
+        host.ip("addr", "add", f"{host.ip6}/64", "dev", "eth0", "nodad")
+        host.ip("route", "add", "default", "via", self.GATEWAY4)
+        host.ip("route", "add", "default", "via", self.GATEWAY6)
+        return host
+
+
+def kernel_sink(host, address, port):
+    """stream.py of the lab receives one stream on that host; returns the process."""
+    log = host.lab.dir / f"sink-{host.name}-{len(host.lab.procs)}.log"
+    proc = host.start("/usr/bin/python3", LAB / "stream.py", "serve", address, port,
+                      private=False, log=log)
+    wait_for("stream.py listens", lambda: "listening" in proc.output())
+    return proc
+
+
+def kernel_sends(host, address, port, mib):
+    """stream.py sends and compares checksums."""
+    return host.run("/usr/bin/python3", LAB / "stream.py", "send", address, port, mib,
+                    timeout=150).stdout
+
+
+def kernel_reaches(host, address, port, seconds=2):
+    code = f"import socket; socket.create_connection(('{address}', {port}), {seconds}).close()"
+    return host.run("/usr/bin/python3", "-c", code, check=False).returncode == 0
+
+
+__all__ = ["BIN", "PORT", "SINK", "Coordinator", "Failed", "Proc", "Tailnet", "Tailscaled",
+           "Talk", "Tsnet", "kernel_reaches", "kernel_sends", "kernel_sink", "run", "wait_for"]
