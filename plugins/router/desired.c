@@ -252,6 +252,8 @@ static void add_routes(const struct warren_netmap *map, const struct router_conf
 	for (uint32_t i = 0; i < map->n_peers; i++) {
 		const struct warren_node *peer = map->peers[i];
 
+		if (peer->dormant)
+			continue;
 		for (uint32_t k = 0; k < peer->n_allowed_ips; k++)
 			add_route(map->self, conf, ifname, &peer->allowed_ips[k], out);
 	}

@@ -51,10 +51,10 @@ static bool is_zero(const struct warren_key32 *key)
 	return !memcmp(key, &zero, sizeof(zero));
 }
 
-/* A node that takes part: not expired, with a key that is not ours. */
+/* A node that takes part, with a key that is not ours. */
 static bool is_peer(const struct wg_device *dev, const struct warren_node *node)
 {
-	return node && !node->expired && !is_zero(&node->key) &&
+	return node && !node->expired && !node->dormant && !is_zero(&node->key) &&
 	       memcmp(node->key.bytes, dev->local.public_key, 32);
 }
 

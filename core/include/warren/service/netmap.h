@@ -72,6 +72,10 @@ struct warren_node {
 	int64_t created, last_seen;
 	uint8_t online;			/* WARREN_TRI_ */
 	bool expired, machine_authorized, wireguard_only, jailed, unsigned_peerapi_only;
+	/* A peer that takes no part: expired, or nothing is told by which it could be reached. */
+	bool dormant;
+	/* Offers (self: may be) a way to all of the internet; such routes are in no list above. */
+	bool exit_v4, exit_v6;
 	struct warren_addr masquerade_v4, masquerade_v6;	/* our source towards this peer */
 	/* from Hostinfo */
 	const char *hostname, *os, *os_version, *app;
