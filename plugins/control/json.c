@@ -29,13 +29,40 @@ bool ctl_parse_fail(struct ctl_parse *p, const char *fmt, ...)
 	return false;
 }
 
+bool ctl_parse_oom(struct ctl_parse *p)
+{
+	p->no_memory = true;
+	return ctl_parse_fail(p, "out of memory");
+}
+
+struct ctl_parse ctl_parse_element(const struct ctl_parse *p)
+{
+	return (struct ctl_parse){ .arena = p->arena, .list_max = p->list_max,
+				   .left_out = p->left_out, .arg = p->arg };
+}
+
+bool ctl_parse_merge(struct ctl_parse *p, const struct ctl_parse *element, const char *what,
+		     int64_t n)
+{
+	char why[sizeof(element->why) + 64];
+
+	if (!element->failed)
+		return true;
+	if (element->no_memory) {
+		return ctl_parse_oom(p);
+	}
+	(void)snprintf(why, sizeof(why), "%s %lld: %s", what, (long long)n, element->why);
+	if (p->left_out)
+		p->left_out(p->arg, why);
+	return false;
+}
+
 void *ctl_parse_alloc(struct ctl_parse *p, size_t n, size_t size)
 {
 	void *made = p->failed ? NULL : arena_alloc(p->arena, (n ? n : 1) * size);
 
 	if (!made && !p->failed) {
-		p->no_memory = true;
-		ctl_parse_fail(p, "out of memory");
+		ctl_parse_oom(p);
 	}
 	return made;
 }
@@ -46,8 +73,7 @@ static const char *copy_text(struct ctl_parse *p, const json_t *value)
 				      json_string_length(value));
 
 	if (!made) {
-		p->no_memory = true;
-		ctl_parse_fail(p, "out of memory");
+		ctl_parse_oom(p);
 	}
 	return made;
 }
@@ -392,7 +418,22 @@ const struct warren_addrport *ctl_get_addrports(struct ctl_parse *p, const json_
 
 static int by_name(const void *a, const void *b)
 {
-	return strcmp(((const struct warren_cap *)a)->name, ((const struct warren_cap *)b)->name);
+	const struct warren_cap *x = a, *y = b;
+	int order = strcmp(x->name, y->name);
+
+	return order ? order : (x->n_values < y->n_values) - (x->n_values > y->n_values);
+}
+
+uint32_t ctl_caps_sort(struct warren_cap *caps, uint32_t n)
+{
+	uint32_t kept = 0;
+
+	qsort(caps, n, sizeof(*caps), by_name);
+	for (uint32_t i = 0; i < n; i++) {
+		if (kept == 0 || strcmp(caps[kept - 1].name, caps[i].name))
+			caps[kept++] = caps[i];
+	}
+	return kept;
 }
 
 static const char *dump_value(struct ctl_parse *p, const json_t *value)
@@ -402,8 +443,7 @@ static const char *dump_value(struct ctl_parse *p, const json_t *value)
 
 	free(text);
 	if (!made) {
-		p->no_memory = true;
-		ctl_parse_fail(p, "out of memory");
+		ctl_parse_oom(p);
 	}
 	return made;
 }
@@ -424,8 +464,7 @@ static void fill_cap(struct ctl_parse *p, const char *key, const char *name, con
 	cap->name = arena_text(p->arena, name, strlen(name));
 	made = ctl_parse_alloc(p, json_array_size(values), sizeof(*made));
 	if (!cap->name || !made) {
-		p->no_memory = true;
-		ctl_parse_fail(p, "out of memory");
+		ctl_parse_oom(p);
 		return;
 	}
 	for (size_t i = 0; i < json_array_size(values) && !p->failed; i++)
@@ -455,7 +494,36 @@ const struct warren_cap *ctl_get_caps(struct ctl_parse *p, const json_t *o, cons
 		fill_cap(p, key, name, values, &made[count++]);
 	if (p->failed)
 		return NULL;
-	qsort(made, count, sizeof(*made), by_name);
-	*n = count;
+	*n = ctl_caps_sort(made, count);
 	return made;
+}
+
+/*
+ * ---- Resolvers ----
+ */
+
+void ctl_resolver_parse(struct ctl_parse *p, const json_t *o, struct warren_resolver *out)
+{
+	const json_t *list;
+	struct warren_addr *made;
+
+	if (!json_is_object(o)) {
+		ctl_parse_fail(p, "a resolver is not an object");
+		return;
+	}
+	out->address = ctl_get_str(p, o, "Addr", CTL_TEXT_MAX);
+	if (!p->failed && !out->address)
+		ctl_parse_fail(p, "a resolver without Addr");
+	out->use_with_exit_node = ctl_get_bool(p, o, "UseWithExitNode");
+	list = ctl_get_array(p, o, "BootstrapResolution", &out->n_bootstrap);
+	made = ctl_parse_alloc(p, out->n_bootstrap, sizeof(*made));
+	for (uint32_t i = 0; made && i < out->n_bootstrap; i++) {
+		const char *text = text_of(p, json_array_get(list, i), "BootstrapResolution", 64);
+
+		if (!text || addr_parse(text, &made[i])) {
+			ctl_parse_fail(p, "BootstrapResolution: element %u is no address", i);
+			break;
+		}
+	}
+	out->bootstrap = made;
 }

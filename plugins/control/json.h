@@ -22,10 +22,23 @@ struct ctl_parse {
 	bool failed;
 	bool no_memory;			/* it is that, not the record */
 	char why[200];
+	/* Told of elements that are left out of what is good as a whole. May be NULL. */
+	void (*left_out)(void *arg, const char *why);
+	void *arg;
 };
+
+/* A parse of one element of what @p reads. */
+struct ctl_parse ctl_parse_element(const struct ctl_parse *p);
+/*
+ * What it came to: true: it is good. False: it was bad, and that was told with "@what N: " before
+ * the reason; or there is no memory, and @p fails.
+ */
+bool ctl_parse_merge(struct ctl_parse *p, const struct ctl_parse *element, const char *what,
+		     int64_t n);
 
 /* Fails @p, which keeps the first reason; returns false. */
 bool ctl_parse_fail(struct ctl_parse *p, const char *fmt, ...) WARREN_PRINTF(2, 3);
+bool ctl_parse_oom(struct ctl_parse *p);	/* the same, for want of memory */
 /* Zeroed memory for @n of something; NULL fails @p. For @n 0 some pointer. */
 void *ctl_parse_alloc(struct ctl_parse *p, size_t n, size_t size);
 
@@ -57,8 +70,12 @@ const struct warren_prefix *ctl_get_prefixes(struct ctl_parse *p, const json_t *
 /* Zoned addresses are left out: they mean nothing on another host. */
 const struct warren_addrport *ctl_get_addrports(struct ctl_parse *p, const json_t *o,
 						const char *key, uint32_t *n);
+/* By name, each once, with its values if it has them anywhere; returns how many are left. */
+uint32_t ctl_caps_sort(struct warren_cap *caps, uint32_t n);
 /* Capabilities with their values, sorted by name. */
 const struct warren_cap *ctl_get_caps(struct ctl_parse *p, const json_t *o, const char *key,
 				      uint32_t *n);
+/* A Resolver, section 6.10. */
+void ctl_resolver_parse(struct ctl_parse *p, const json_t *o, struct warren_resolver *out);
 
 #endif

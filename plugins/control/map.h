@@ -23,7 +23,7 @@ struct ctl_map_limits {			/* 0: the default */
 	uint32_t record_max;		/* bytes of JSON of one record; 4 MiB */
 	uint32_t list_max;		/* addresses, routes, endpoints, ... of a node each; 4,096 */
 	uint32_t rules_max;		/* of all packet filters; 50,000 */
-	uint32_t rule_ips_max;		/* sources and destinations of all rules; 2,000,000 */
+	uint32_t rule_ips_max;		/* sources and destinations of all rules; 500,000 */
 	uint32_t users_max;		/* 100,000 */
 };
 
