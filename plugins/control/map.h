@@ -9,7 +9,7 @@
  *
  * All functions and events: the lane of the context, but where "any thread" is said. Events come
  * from inside ctl_map_feed(), ctl_map_load() and ctl_map_clear() as well as from timers; they may
- * call every function of this header but ctl_map_free() and ctl_map_feed().
+ * call every function of this header but ctl_map_free() and ctl_map_feed(); `bad_record` none.
  */
 #ifndef CTL_MAP_H
 #define CTL_MAP_H
@@ -20,7 +20,7 @@ struct ctl_map_limits {			/* 0: the default */
 	uint64_t message_max;		/* bytes of a message as it comes; 64 MiB */
 	uint64_t decoded_max;		/* bytes of its JSON; 64 MiB */
 	uint32_t peers_max;		/* 100,000 */
-	uint32_t record_max;		/* bytes of JSON of one record; 4 MiB */
+	uint32_t record_max;		/* bytes of JSON of one record or filter; 16 MiB */
 	uint32_t list_max;		/* addresses, routes, endpoints, ... of a node each; 4,096 */
 	uint32_t rules_max;		/* of all packet filters; 50,000 */
 	uint32_t rule_ips_max;		/* sources and destinations of all rules; 500,000 */
@@ -64,6 +64,7 @@ struct ctl_map_events {
 	void (*resume)(void *arg);
 	/* After WARREN_PENDING: the stream is no good; the same as an error of ctl_map_feed(). */
 	void (*failed)(void *arg, int result, const char *why);
+	/* Its URL differs from that of the last one. */
 	void (*ping)(void *arg, const struct ctl_ping *ping);
 	void (*browser_url)(void *arg, const char *url);	/* differs from the last; unchecked */
 	void (*debug)(void *arg, const struct ctl_debug *debug);
