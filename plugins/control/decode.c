@@ -126,6 +126,7 @@ static json_t *load(struct ctl_map *map, const struct warren_json_piece *piece, 
 {
 	json_error_t error;
 	json_t *value = json_loadb(piece->text, piece->len, JSON_DECODE_ANY, &error);
+	const char *what = "a number that is too big";
 	char why[400];
 
 	*result = 0;
@@ -134,15 +135,18 @@ static json_t *load(struct ctl_map *map, const struct warren_json_piece *piece, 
 	switch (json_error_code(&error)) {
 	case json_error_null_character:
 	case json_error_invalid_utf8:
+		what = "text that is not UTF-8, or has a NUL";
+		/* fall through */
 	case json_error_numeric_overflow:
-		(void)snprintf(why, sizeof(why), "%s: %s", piece->key, error.text);
+		(void)snprintf(why, sizeof(why), "%s: %s", piece->key, what);
 		ctl_map_bad(map, why);
 		return NULL;
 	case json_error_out_of_memory:
 		*result = ctl_map_error(map, -ENOMEM, "out of memory");
 		return NULL;
 	default:
-		*result = ctl_map_error(map, -EBADMSG, "%s: not JSON: %s", piece->key, error.text);
+		*result = ctl_map_error(map, -EBADMSG, "not JSON, at byte %d of a value",
+					error.position);
 		return NULL;
 	}
 }

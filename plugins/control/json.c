@@ -3,7 +3,6 @@
  * the server passes here once, and what leaves is checked, bounded and copied.
  */
 #include <errno.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,7 +30,7 @@ bool ctl_parse_fail(struct ctl_parse *p, const char *fmt, ...)
 
 bool ctl_parse_oom(struct ctl_parse *p)
 {
-	p->no_memory = true;
+	p->no_memory = p->no_memory || !p->failed;
 	return ctl_parse_fail(p, "out of memory");
 }
 
@@ -189,7 +188,7 @@ int32_t ctl_get_scaled(struct ctl_parse *p, const json_t *o, const char *key, do
 	number = json_number_value(value) * scale;
 	if (!(number > INT32_MIN))
 		return INT32_MIN;
-	return number < INT32_MAX ? (int32_t)lround(number) : INT32_MAX;
+	return number < INT32_MAX ? (int32_t)(number < 0 ? number - 0.5 : number + 0.5) : INT32_MAX;
 }
 
 /*

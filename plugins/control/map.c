@@ -28,9 +28,12 @@ static const uint64_t turn_usec = 5000;
 
 void ctl_map_bad(struct ctl_map *map, const char *why)
 {
+	AUTO(str_free) struct str clean = STR_INIT;
+
 	map->stats.bad_records++;
+	str_add_clean(&clean, why, strlen(why), 400);
 	if (map->events->bad_record)
-		map->events->bad_record(map->arg, why);
+		map->events->bad_record(map->arg, str_text(&clean));
 }
 
 int ctl_map_error(struct ctl_map *map, int result, const char *fmt, ...)

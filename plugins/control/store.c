@@ -12,7 +12,7 @@
 #include "map_impl.h"
 
 #define DOCUMENT "map"
-enum { VERSION = 1, HASH = 32, LEVEL = 3 };
+enum { DOCUMENT_VERSION = 1, HASH = 32, LEVEL = 3 };
 static const uint64_t pause_usec = 30000000, first_pause_usec = 1000000;
 
 /* One writing. Between its start and its end the map may go away. */
@@ -103,7 +103,7 @@ static void save_made(struct warren_ctx *ctx, void *arg)
 	int result = save->result;
 
 	if (!result && save->map)
-		result = warren_state_write(ctx, DOCUMENT, 0, VERSION, save->len ? save->data
+		result = warren_state_write(ctx, DOCUMENT, 0, DOCUMENT_VERSION, save->len ? save->data
 										 : (void *)"",
 					    save->len, written, save);
 	else
@@ -199,7 +199,7 @@ int ctl_map_load(struct ctl_map *map, const uint8_t node_key[32], struct warren_
 {
 	void *data = NULL;
 	size_t len = 0;
-	int result = warren_state_read(map->ctx, DOCUMENT, 0, VERSION, &data, &len, err);
+	int result = warren_state_read(map->ctx, DOCUMENT, 0, DOCUMENT_VERSION, &data, &len, err);
 
 	if (result)
 		return result;
