@@ -311,7 +311,7 @@ static void hand_end(struct hand *h)
 	close(h->fd);
 }
 
-/* Three records as headscale does it, empty ones between, in pieces of one byte, of seven, at once. */
+/* Three records as headscale does it, empty ones between; in single bytes, in sevens, at once. */
 static void test_pieces(void **state)
 {
 	static const char json[] = "{\"nodeKeyChallenge\":\"chalpub:0\",\"later\":[1]}";
