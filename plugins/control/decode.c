@@ -136,7 +136,7 @@ static json_t *load(struct ctl_map *map, const struct warren_json_piece *piece, 
 	case json_error_null_character:
 	case json_error_invalid_utf8:
 		what = "text that is not UTF-8, or has a NUL";
-		/* fall through */
+		__attribute__((fallthrough));
 	case json_error_numeric_overflow:
 		(void)snprintf(why, sizeof(why), "%s: %s", piece->key, what);
 		ctl_map_bad(map, why);
