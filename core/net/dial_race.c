@@ -171,7 +171,7 @@ static void ask(struct attempt *attempt)
 				 given, attempt);
 
 	attempt->asking = result == 0;
-	if (result == -EPIPE) {		/* no monitor: no tunnel either that it could loop through */
+	if (result == -EPIPE) {		/* no monitor, so no tunnel to loop through */
 		begin_unmarked(attempt);
 	} else if (result == -EPERM) {
 		snprintf(why, sizeof(why), "plugin `%s` does not list SOCKET in its `privops`",

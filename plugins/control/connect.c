@@ -22,7 +22,7 @@
 
 enum {
 	TOTAL_USEC = 10 * 1000000, STAGGER_USEC = 500 * 1000,	/* section 3.5 */
-	RECENT_USEC = 120 * 1000000,	/* a dial so near to the last: port 80 is not to be trusted */
+	RECENT_USEC = 120 * 1000000,	/* of the last dial: port 80 is not trusted */
 	SPARE_USEC = 100 * 1000,	/* dials end before the whole: they know more */
 };
 enum which { PLAIN, TLS, WHICH };
