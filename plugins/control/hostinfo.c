@@ -240,7 +240,7 @@ bool ctl_facets_endpoints(const struct ctl_facets *list, struct str *out)
 
 	if (!facet)
 		return false;
-	if (json_array_size(addrs) == 0 || json_array_size(types) != json_array_size(addrs))
+	if (!out || json_array_size(addrs) == 0 || json_array_size(types) != json_array_size(addrs))
 		return true;
 	o = json_pack("{s:O,s:O}", "Endpoints", addrs, "EndpointTypes", types);
 	text = o ? json_dumps(o, JSON_COMPACT) : NULL;

@@ -44,7 +44,7 @@ struct ctl_self {			/* what a description is made from */
 /* Appends the object Hostinfo. False: no memory. */
 bool ctl_hostinfo(const struct ctl_self *self, struct str *out);
 
-/* Appends the facet `endpoints`, members without braces. False: nobody owns it. */
+/* Appends the facet `endpoints`, members without braces. @out NULL: only asks. False: no owner. */
 bool ctl_facets_endpoints(const struct ctl_facets *facets, struct str *out);
 /*
  * UDP candidates: facet `endpoints` if somebody owns it, else the addresses of this host's

@@ -35,6 +35,59 @@ static const struct warren_topic topics[] = {
 	{ .name = "netmap", .flags = WARREN_STICKY, .brief = "The newest network map." },
 };
 
+static const struct warren_metric metrics[] = {
+	{ .name = "connected", .kind = WARREN_GAUGE, .unit = "1",
+	  .brief = "1 while there is a connection to the control server." },
+	{ .name = "connections", .kind = WARREN_COUNTER, .unit = "1",
+	  .brief = "Connections made to the control server." },
+	{ .name = "logins", .kind = WARREN_COUNTER, .unit = "1",
+	  .brief = "Registrations that the server accepted." },
+	{ .name = "polls", .kind = WARREN_COUNTER, .unit = "1", .brief = "Map streams opened." },
+	{ .name = "messages", .kind = WARREN_COUNTER, .unit = "1",
+	  .brief = "Messages of map streams, keep-alives included." },
+	{ .name = "bad_records", .kind = WARREN_COUNTER, .unit = "1",
+	  .brief = "Records left out of the map because they made no sense." },
+	{ .name = "updates", .kind = WARREN_COUNTER, .unit = "1",
+	  .brief = "Times that the server took what this node says of itself." },
+};
+
+static bool check_server(struct warren_ctx *ctx, struct warren_check_result *result);
+static bool check_login(struct warren_ctx *ctx, struct warren_check_result *result);
+static bool check_clock(struct warren_ctx *ctx, struct warren_check_result *result);
+static bool check_expiry(struct warren_ctx *ctx, struct warren_check_result *result);
+static bool check_plugins(struct warren_ctx *ctx, struct warren_check_result *result);
+
+static const struct warren_check checks[] = {
+	{
+		.id = "control.server", .severity = WARREN_BAD,
+		.brief = "The control server answers.",
+		.help = "Peers keep working with the last network map, but nothing new is learnt.",
+		.run = check_server,
+	},
+	{
+		.id = "control.login", .severity = WARREN_BAD,
+		.brief = "This node is logged in.",
+		.run = check_login,
+	},
+	{
+		.id = "control.plugins", .severity = WARREN_BAD,
+		.brief = "Data plane, filter and routes are there.",
+		.run = check_plugins,
+	},
+	{
+		.id = "control.key-expiry", .severity = WARREN_WARN,
+		.brief = "The node key is valid for another week.",
+		.help = "When it expires, peers drop this node until somebody logs in again.",
+		.run = check_expiry,
+	},
+	{
+		.id = "control.clock", .severity = WARREN_WARN,
+		.brief = "The clock agrees with the server's.",
+		.help = "A wrong clock makes certificates and keys look expired.",
+		.run = check_clock,
+	},
+};
+
 /*
  * ---- The service ----
  */
@@ -102,6 +155,7 @@ struct ctl_session *ctl_session_of(struct warren_ctx *ctx)
 
 static void control_status(struct warren_ctx *ctx, struct warren_reply *reply)
 {
+	const struct warren_netmap *map;
 	struct ctl_session_info info;
 
 	ctl_session_info(warren_self(ctx), &info);
@@ -126,6 +180,107 @@ static void control_status(struct warren_ctx *ctx, struct warren_reply *reply)
 		warren_reply_text(reply, "to log in, open %s", info.auth_url);
 	if (info.error)
 		warren_reply_text(reply, "%s", info.error);
+	map = ctl_session_map(warren_self(ctx));
+	warren_reply_int(reply, "peers", map ? map->n_peers : 0);
+	warren_reply_open(reply, "health", '[');
+	for (uint32_t i = 0; map && i < map->n_health; i++) {
+		warren_reply_str(reply, NULL, "%s", map->health[i]);
+		warren_reply_text(reply, "the server says: %s", map->health[i]);
+	}
+	warren_reply_close(reply);
+	warren_obj_unref(map);
+}
+
+/*
+ * ---- Doctor ----
+ */
+
+static bool check_server(struct warren_ctx *ctx, struct warren_check_result *result)
+{
+	struct ctl_session_info info;
+
+	ctl_session_info(warren_self(ctx), &info);
+	if (!info.up || info.logged_out || info.connected || info.auth_url)
+		return true;
+	if (info.error)
+		warren_finding(result, "%s", info.error);
+	else
+		warren_finding(result, "no answer of %s yet", info.url);
+	return false;
+}
+
+static bool check_login(struct warren_ctx *ctx, struct warren_check_result *result)
+{
+	struct ctl_session_info info;
+
+	ctl_session_info(warren_self(ctx), &info);
+	if (info.state == CTL_NEEDS_MACHINE_AUTH)
+		warren_finding(result, "an administrator of %s must approve this node", info.url);
+	else if (info.auth_url)
+		warren_finding(result, "somebody must log in: open %s", info.auth_url);
+	else if (info.up && info.logged_out)
+		warren_finding(result, "this node was logged out: `warren login`");
+	else if (info.state == CTL_NEEDS_LOGIN)
+		warren_finding(result, "this node is not logged in at %s%s%s", info.url,
+			       info.error ? ": " : "", info.error ? info.error : "");
+	else
+		return true;
+	return false;
+}
+
+static bool check_plugins(struct warren_ctx *ctx, struct warren_check_result *result)
+{
+	const struct ctl_session *session = warren_self(ctx);
+	bool good = true;
+
+	if (!session->dataplane) {
+		warren_finding(result, "the plugin wg does not run: no packet reaches a peer");
+		good = false;
+	}
+	if (!session->filter) {
+		warren_finding(result, "the plugin filter does not run: everything from peers is "
+			       "dropped");
+		good = false;
+	}
+	if (!session->router) {
+		warren_finding(result, "the plugin router does not run: no packet of this host "
+			       "finds the tunnel");
+		good = false;
+	}
+	return good;
+}
+
+static bool check_expiry(struct warren_ctx *ctx, struct warren_check_result *result)
+{
+	const int64_t week = 7 * 86400;
+	struct ctl_session_info info;
+	int64_t left;
+
+	ctl_session_info(warren_self(ctx), &info);
+	left = info.key_expiry - warren_realtime() / 1000000;
+	if (!info.key_expiry || left > week)
+		return true;
+	if (left <= 0)
+		warren_finding(result, "the node key has expired: `warren login`");
+	else
+		warren_finding(result, "the node key expires in %lld hours: `warren login "
+			       "--force-reauth`", (long long)(left / 3600));
+	return false;
+}
+
+static bool check_clock(struct warren_ctx *ctx, struct warren_check_result *result)
+{
+	const struct ctl_session *session = warren_self(ctx);
+	struct ctl_map_stats stats;
+
+	ctl_map_stats_get(session->map, &stats);
+	if (!stats.clock_delta)
+		return true;
+	warren_finding(result, "this host's clock is %lld s %s the server's: set it",
+		       (long long)(stats.clock_delta > 0 ? stats.clock_delta :
+				   -stats.clock_delta), stats.clock_delta > 0 ? "behind" :
+		       "ahead of");
+	return false;
 }
 
 WARREN_PLUGIN(control, "control",
@@ -138,6 +293,8 @@ WARREN_PLUGIN(control, "control",
 	.needs = WARREN_TABLE(needs),
 	.offers = WARREN_TABLE(offers),
 	.topics = WARREN_TABLE(topics),
+	.metrics = WARREN_TABLE(metrics),
+	.checks = WARREN_TABLE(checks),
 	.privops = WARREN_PRIVOP(SOCKET),
 	.start = control_start,
 	.reload = control_reload,

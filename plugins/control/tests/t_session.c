@@ -1,14 +1,238 @@
 /*
- * The session's words.
+ * The session as a whole, with the real `identity`, state folder and map, against a coordinator of
+ * our own (coordinator.h): logging in in every way, the poll, what survives a restart, logging out.
  */
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
+#include <sodium.h>
 
+#include "../request.h"
 #include "../session.h"
+#include "../session_impl.h"
+#include "base/err.h"
+#include "base/hex.h"
+#include "base/util.h"
+#include "coordinator.h"
+#include "engine/conf.h"
+#include "engine/ctx.h"
+#include "engine/engine.h"
+#include "engine/plugin_load.h"
+
+extern const struct warren_plugin warren_plugin_control, warren_plugin_identity;
+
+#define OK_REPLY "{\"User\":{\"ID\":1},\"Login\":{\"LoginName\":\"alice@example.com\"}," \
+	"\"MachineAuthorized\":true,\"AuthURL\":\"\",\"Error\":\"\"}"
+#define LINK_REPLY(x) "{\"AuthURL\":\"http://ctl.example/register/" x "\"}"
+
+struct node {
+	char folder[64];
+	struct wcore_engine *engine;
+	struct warren_ctx *ctx;
+	struct ctl_session *session;
+	struct coord coord;
+	char map[4096];
+};
+
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+	(void)st;
+	(void)kind;
+	(void)at;
+	return remove(path);
+}
+
+static struct wcore_config *config_of(const char *control)
+{
+	AUTO(str_free) struct str text = STR_INIT;
+	struct warren_err err = ERR_INIT;
+	struct wcore_conf_source source = { .name = "test.yaml", .fd = -1 };
+	struct wcore_config *config;
+
+	str_addf(&text, "node: {hostname: gw1}\nidentity: {}\n"
+		 "control: {url: \"http://ctl.example\"%s}\n", control);
+	source.bytes = str_text(&text);
+	source.len = text.len;
+	config = wcore_config_parse(&source, 1, &err);
+	if (!config)
+		print_error("%s\n", err_first(&err));
+	assert_non_null(config);
+	err_free(&err);
+	return config;
+}
+
+static const struct wcore_plugin *const *plugins(void)
+{
+	static char path[] = "test";
+	static struct wcore_plugin identity, control;
+	static const struct wcore_plugin *const list[] = { &identity, &control, NULL };
+
+	identity.desc = warren_plugin_identity;
+	control.desc = warren_plugin_control;
+	identity.path = control.path = path;
+	return list;
+}
+
+static void node_start(struct node *node, const char *control)
+{
+	struct wcore_engine_options options = {
+		.extra = plugins(),
+		.state_dir = open(node->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+		.state_shown = node->folder,
+	};
+	const struct wcore_instance *p;
+	char *text = NULL;
+	int result;
+
+	node->engine = wcore_engine_new(&options, NULL);
+	assert_non_null(node->engine);
+	coord_init(&node->coord, node->engine);
+	result = wcore_engine_apply_wait(node->engine, config_of(control), &text);
+	if (result)
+		print_error("%s\n", text);
+	assert_int_equal(result, 0);
+	free(text);
+	for (p = wcore_engine_plugins(node->engine); p; p = p->next) {
+		if (!strcmp(p->name, "control"))
+			node->ctx = p->ctx;
+	}
+	assert_non_null(node->ctx);
+	node->session = ctl_session_of(node->ctx);
+}
+
+static void node_stop(struct node *node)
+{
+	char *text = NULL;
+
+	coord_drop(&node->coord);
+	wcore_engine_stop_wait(node->engine, &text);
+	free(text);
+	wcore_engine_free(node->engine);
+	node->engine = NULL;
+}
+
+static int setup(void **state)
+{
+	struct node *node = calloc(1, sizeof(*node));
+
+	assert_true(node && sodium_init() >= 0);
+	snprintf(node->folder, sizeof(node->folder), "/tmp/warren-control-test-XXXXXX");
+	assert_non_null(mkdtemp(node->folder));
+	*state = node;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct node *node = *state;
+
+	if (node->engine)
+		node_stop(node);
+	coord_fini(&node->coord);
+	nftw(node->folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+	free(node);
+	return 0;
+}
+
+/*
+ * ---- Waiting ----
+ */
+
+static void turn(struct node *node)
+{
+	wcore_lane_turn(wcore_engine_main(node->engine), false);
+	usleep(500);
+}
+
+#define WAIT(node, cond) do {								\
+	for (int wait_ = 0; !(cond) && wait_ < 10000; wait_++)				\
+		turn(node);								\
+	if (!(cond))									\
+		print_error("state %s, error \"%s\"\n",					\
+			    ctl_state_name((node)->session->state), (node)->session->error); \
+	assert_true(cond);								\
+} while (0)
+
+static enum ctl_state state_of(struct node *node)
+{
+	struct ctl_session_info info;
+
+	ctl_session_info(node->session, &info);
+	return info.state;
+}
+
+static uint32_t peers(struct node *node)
+{
+	const struct warren_netmap *map = ctl_session_map(node->session);
+	uint32_t n = map ? map->n_peers : 0;
+
+	warren_obj_unref(map);
+	return n;
+}
+
+static const char *text_at(const json_t *o, const char *key)
+{
+	const char *text = json_string_value(json_object_get(o, key));
+
+	assert_non_null(text);
+	return text;
+}
+
+static void node_key(struct node *node, char out[WARREN_KEYTEXT_MAX])
+{
+	uint8_t key[32];
+
+	ctl_session_node_key(node->session, key);
+	warren_keytext_format(WARREN_KEYTEXT_NODE, key, out);
+}
+
+/* A full map for the key that the node has: itself and one peer; @more are further members. */
+static const char *full_map(struct node *node, const char *more)
+{
+	char key[WARREN_KEYTEXT_MAX];
+
+	node_key(node, key);
+	snprintf(node->map, sizeof(node->map), "{\"Node\":{\"ID\":7,\"StableID\":\"7\",\"Name\":"
+		 "\"gw1.example.\",\"User\":1,\"Key\":\"%s\",\"Addresses\":[\"100.64.0.7/32\"],"
+		 "\"MachineAuthorized\":true%s},\"Peers\":[{\"ID\":5,\"StableID\":\"5\",\"Name\":"
+		 "\"b.example.\",\"User\":1,\"Key\":\"nodekey:%064d\",\"DiscoKey\":"
+		 "\"discokey:%064d\",\"Addresses\":[\"100.64.0.5/32\"]}],\"Domain\":\"example\"}",
+		 key, more, 5, 6);
+	return node->map;
+}
+
+/* Logged in and Running. */
+static void node_join(struct node *node)
+{
+	node->coord.reply = OK_REPLY;
+	node_start(node, "");
+	WAIT(node, node->coord.stream);
+	coord_send(&node->coord, full_map(node, ""));
+	WAIT(node, state_of(node) == CTL_RUNNING);
+	WAIT(node, node->coord.n_updates == 1);
+}
+
+static void reload(struct node *node, const char *control)
+{
+	char *text = NULL;
+
+	assert_int_equal(wcore_engine_apply_wait(node->engine, config_of(control), &text), 0);
+	free(text);
+}
+
+/*
+ * ---- Tests ----
+ */
 
 /* Scripts read these: the stock client's words (ipn/backend.go). */
 static void test_state_names(void **state)
@@ -22,10 +246,467 @@ static void test_state_names(void **state)
 	assert_string_equal(ctl_state_name(CTL_RUNNING), "Running");
 }
 
+/* n squared times 10 ms, at most 30 s, times 0.5 to 1.5 (section 5.3). */
+static void test_backoff(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 100; i++) {
+		assert_in_range(ctl_backoff(1), 5000, 15000);
+		assert_in_range(ctl_backoff(10), 500000, 1500000);
+		assert_in_range(ctl_backoff(55), 15000000, 45000000);
+		assert_in_range(ctl_backoff(4000000000u), 15000000, 45000000);
+	}
+}
+
+static void test_retry_after(void **state)
+{
+	const int64_t now = 784111777;	/* Sun, 06 Nov 1994 08:49:37 GMT, of RFC 9110 5.6.7 */
+
+	(void)state;
+	assert_int_equal(ctl_retry_after("7", now), 7000000);
+	assert_int_equal(ctl_retry_after("99999999999999999999", now), UINT64_C(3600000000));
+	assert_int_equal(ctl_retry_after("Sun, 06 Nov 1994 08:49:57 GMT", now), 20000000);
+	assert_int_equal(ctl_retry_after("Sunday, 06-Nov-94 08:49:57 GMT", now), 20000000);
+	assert_int_equal(ctl_retry_after("Sun Nov  6 08:49:57 1994", now), 20000000);
+	assert_int_equal(ctl_retry_after("Sun, 06 Nov 1994 08:49:00 GMT", now), 0);
+	assert_int_equal(ctl_retry_after("", now), 0);
+	assert_int_equal(ctl_retry_after("-5", now), 0);
+	assert_int_equal(ctl_retry_after("7x", now), 0);
+}
+
+static void test_http_error(void **state)
+{
+	char out[CTL_HTTP_ERROR], body[400];
+
+	(void)state;
+	memset(body, 'a', sizeof(body));
+	ctl_http_error(500, (const uint8_t *)"broken \x1b[2J\n", 12, out);
+	assert_string_equal(out, "http 500: broken \\x1b[2J");
+	ctl_http_error(404, (const uint8_t *)body, sizeof(body), out);
+	assert_in_range(strlen(out), 200, 220);
+}
+
+/* The stream and a lite update begin at once; the server's map is published. */
+static void test_join(void **state)
+{
+	struct node *node = *state;
+	char key[WARREN_KEYTEXT_MAX];
+	const json_t *body;
+
+	node->coord.reply = OK_REPLY;
+	node_start(node, ", tags: [tag:gw], advertise-routes: [10.33.0.0/16], ephemeral: true");
+	assert_int_equal(peers(node), 0);
+	WAIT(node, node->coord.stream && node->coord.n_updates == 1);
+	assert_int_equal(node->coord.n_registers, 1);
+	node_key(node, key);
+	body = node->coord.registers[0].json;
+	assert_string_equal(text_at(body, "NodeKey"), key);
+	assert_string_equal(text_at(body, "Followup"), "");
+	assert_null(json_object_get(body, "Auth"));
+	assert_true(json_is_true(json_object_get(body, "Ephemeral")));
+	body = json_object_get(body, "Hostinfo");
+	assert_string_equal(text_at(body, "Hostname"), "gw1");
+	assert_int_equal(json_array_size(json_object_get(body, "RoutableIPs")), 1);
+	assert_int_equal(json_array_size(json_object_get(body, "RequestTags")), 1);
+
+	body = node->coord.streams[0].json;
+	assert_string_equal(text_at(body, "Compress"), "zstd");
+	assert_true(json_is_true(json_object_get(body, "KeepAlive")));
+	assert_null(json_object_get(body, "OmitPeers"));
+	body = node->coord.updates[0].json;
+	assert_true(json_is_true(json_object_get(body, "OmitPeers")));
+	assert_string_equal(text_at(body, "NodeKey"), key);
+	/* Nobody here answers disco. */
+	assert_true(!strncmp(text_at(body, "DiscoKey"), "discokey:00000000", 17));
+	assert_int_equal(ctl_session_facet(node->session, node->coord.ctx, WARREN_FACET_ENDPOINTS,
+					   "{\"Endpoints\":[\"192.0.2.1:9\"],\"EndpointTypes\":[2]}"),
+			 0);
+	WAIT(node, node->coord.n_updates == 2);
+	body = node->coord.updates[1].json;
+	assert_true(strncmp(text_at(body, "DiscoKey"), "discokey:00000000", 17) != 0);
+	assert_string_equal(json_string_value(json_array_get(json_object_get(body, "Endpoints"),
+							     0)), "192.0.2.1:9");
+
+	assert_int_equal(state_of(node), CTL_STARTING);
+	coord_send(&node->coord, full_map(node, ""));
+	WAIT(node, state_of(node) == CTL_RUNNING);
+	assert_int_equal(peers(node), 1);
+}
+
+/* Not approved by an administrator: known, but not running. */
+static void test_machine_auth(void **state)
+{
+	struct node *node = *state;
+	char *flag;
+
+	node->coord.reply = "{}";
+	node_start(node, "");
+	WAIT(node, node->coord.stream);
+	full_map(node, "");
+	flag = strstr(node->map, "\"MachineAuthorized\":true");
+	memcpy(flag, "\"MachineAuthorized\":null", 24);
+	coord_send(&node->coord, node->map);
+	WAIT(node, state_of(node) == CTL_NEEDS_MACHINE_AUTH);
+}
+
+/* The user logs in: the second request waits for that, and the link may change meanwhile. */
+static void test_interactive(void **state)
+{
+	struct node *node = *state;
+	struct ctl_session_info info;
+
+	node->coord.reply = LINK_REPLY("a");
+	node_start(node, "");
+	WAIT(node, node->coord.n_registers == 1);
+	node->coord.reply = NULL;
+	WAIT(node, node->coord.held);
+	assert_string_equal(text_at(node->coord.registers[node->coord.n_registers - 1].json,
+				    "Followup"), "http://ctl.example/register/a");
+	ctl_session_info(node->session, &info);
+	assert_int_equal(info.state, CTL_NEEDS_LOGIN);
+	assert_string_equal(info.auth_url, "http://ctl.example/register/a");
+
+	coord_answer(&node->coord, LINK_REPLY("b"));
+	WAIT(node, node->coord.held);
+	assert_string_equal(text_at(node->coord.registers[node->coord.n_registers - 1].json,
+				    "Followup"), "http://ctl.example/register/b");
+	assert_string_equal(text_at(node->coord.registers[0].json, "NodeKey"),
+			    text_at(node->coord.registers[node->coord.n_registers - 1].json,
+				    "NodeKey"));
+	coord_answer(&node->coord, OK_REPLY);
+	WAIT(node, node->coord.stream);
+	ctl_session_info(node->session, &info);
+	assert_null(info.auth_url);
+	assert_string_equal(info.login, "alice@example.com");
+}
+
+/* An auth key from the command line: used once, and not again by a restart. */
+static void test_auth_key(void **state)
+{
+	struct node *node = *state;
+
+	node->coord.reply = LINK_REPLY("a");
+	node_start(node, "");
+	WAIT(node, node->coord.n_registers >= 1);
+	node->coord.reply = OK_REPLY;
+	assert_int_equal(ctl_session_login(node->session, "tskey-1--TLsig-key", false, NULL), 0);
+	WAIT(node, node->coord.stream);
+	assert_string_equal(text_at(json_object_get(node->coord.registers[
+			    node->coord.n_registers - 1].json, "Auth"), "AuthKey"), "tskey-1");
+	node_stop(node);
+	node->coord.n_registers = 0;
+	node_start(node, "");
+	WAIT(node, node->coord.stream);
+	assert_int_equal(node->coord.n_registers, 1);
+	assert_null(json_object_get(node->coord.registers[0].json, "Auth"));
+}
+
+/* The server's "no" is shown, and tried again with growing pauses. */
+static void test_error(void **state)
+{
+	struct node *node = *state;
+	struct ctl_session_info info;
+
+	node->coord.reply = "{\"Error\":\"authkey already used\"}";
+	node_start(node, "");
+	WAIT(node, node->coord.n_registers >= 3);
+	ctl_session_info(node->session, &info);
+	assert_int_equal(info.state, CTL_NEEDS_LOGIN);
+	assert_true(info.error_final);
+	assert_string_equal(info.error, "http://ctl.example says: authkey already used");
+	node->coord.reply = OK_REPLY;
+	WAIT(node, node->coord.stream);
+	ctl_session_info(node->session, &info);
+	assert_null(info.error);
+}
+
+static void test_http_status(void **state)
+{
+	struct node *node = *state;
+	struct ctl_session_info info;
+	uint64_t since;
+
+	node->coord.register_status = 429;
+	node->coord.retry_after = "1";
+	node->coord.reply = OK_REPLY;
+	node_start(node, "");
+	WAIT(node, node->coord.n_registers == 1);
+	since = warren_now();
+	for (int i = 0; i < 50; i++)
+		turn(node);
+	ctl_session_info(node->session, &info);
+	assert_string_equal(info.error, "register request: http 429: no such luck");
+	node->coord.register_status = 0;
+	WAIT(node, node->coord.n_registers == 2);
+	assert_in_range(warren_now() - since, 900000, 5000000);
+}
+
+/* "Throw the key away": a new one, with the old one named; a second time is an error. */
+static void test_node_key_expired(void **state)
+{
+	struct node *node = *state;
+	char old[WARREN_KEYTEXT_MAX], now[WARREN_KEYTEXT_MAX];
+
+	node_join(node);
+	node_key(node, old);
+	node_stop(node);
+	node->coord.n_registers = 0;
+	node->coord.reply = "{\"NodeKeyExpired\":true}";
+	node_start(node, "");
+	WAIT(node, node->coord.n_registers >= 2);
+	assert_string_equal(text_at(node->coord.registers[0].json, "NodeKey"), old);
+	assert_string_not_equal(text_at(node->coord.registers[1].json, "NodeKey"), old);
+	assert_string_equal(text_at(node->coord.registers[1].json, "OldNodeKey"), old);
+	WAIT(node, node->session->error_final);
+	node_key(node, now);
+	assert_string_equal(now, old);	/* not accepted: not in force */
+	node->coord.reply = OK_REPLY;
+	WAIT(node, node->coord.stream);
+	node_key(node, now);
+	assert_string_not_equal(now, old);
+	assert_string_equal(text_at(node->coord.streams[node->coord.n_streams - 1].json,
+				    "NodeKey"), now);
+}
+
+/* The data plane keeps the old key, and the stream goes on, until the new one is accepted. */
+static void test_rotation(void **state)
+{
+	struct node *node = *state;
+	char old[WARREN_KEYTEXT_MAX], now[WARREN_KEYTEXT_MAX];
+	uint32_t streams;
+
+	node_join(node);
+	node_key(node, old);
+	streams = node->coord.n_streams;
+	node->coord.reply = NULL;
+	assert_int_equal(ctl_session_login(node->session, NULL, true, NULL), 0);
+	WAIT(node, node->coord.held);
+	assert_string_equal(text_at(node->coord.registers[1].json, "OldNodeKey"), old);
+	assert_string_not_equal(text_at(node->coord.registers[1].json, "NodeKey"), old);
+	node_key(node, now);
+	assert_string_equal(now, old);
+	assert_true(node->coord.stream && node->coord.n_streams == streams);
+	coord_answer(&node->coord, OK_REPLY);
+	WAIT(node, node->coord.n_streams == streams + 1);
+	node_key(node, now);
+	assert_string_equal(now, text_at(node->coord.registers[1].json, "NodeKey"));
+	assert_string_equal(now, text_at(node->coord.streams[streams].json, "NodeKey"));
+	WAIT(node, node->coord.stream);
+	coord_send(&node->coord, full_map(node, ""));
+	WAIT(node, state_of(node) == CTL_RUNNING);
+}
+
+/* An expired key: a login with a new one begins by itself. */
+static void test_expiry(void **state)
+{
+	struct node *node = *state;
+
+	node_join(node);
+	node->coord.reply = LINK_REPLY("again");
+	coord_send(&node->coord, full_map(node, ",\"KeyExpiry\":\"2020-01-01T00:00:00Z\""));
+	WAIT(node, state_of(node) == CTL_NEEDS_LOGIN);
+	WAIT(node, node->coord.n_registers >= 2);
+	assert_string_not_equal(text_at(node->coord.registers[1].json, "NodeKey"),
+				text_at(node->coord.registers[0].json, "NodeKey"));
+}
+
+/* Peers work on while the server is away, and after a restart in that time. */
+static void test_away(void **state)
+{
+	struct node *node = *state;
+	char saved[128];
+	uint32_t connects;
+
+	node_join(node);
+	snprintf(saved, sizeof(saved), "%s/control/map", node->folder);
+	WAIT(node, access(saved, F_OK) == 0);
+	node->coord.away = true;
+	coord_drop(&node->coord);
+	connects = node->coord.connects;
+	WAIT(node, node->coord.connects >= connects + 2);
+	assert_int_equal(peers(node), 1);
+	assert_int_equal(state_of(node), CTL_RUNNING);
+	node_stop(node);
+	node_start(node, "");
+	assert_int_equal(peers(node), 1);
+	assert_int_equal(state_of(node), CTL_RUNNING);
+	node->coord.away = false;
+	WAIT(node, node->coord.stream);
+}
+
+/* The server does not know the node any more: it registers again. */
+static void test_forgotten(void **state)
+{
+	struct node *node = *state;
+
+	node_join(node);
+	node->coord.map_status = 404;
+	coord_drop(&node->coord);
+	WAIT(node, node->coord.n_registers == 2);
+	assert_string_equal(text_at(node->coord.registers[0].json, "NodeKey"),
+			    text_at(node->coord.registers[1].json, "NodeKey"));
+	assert_int_equal(node->coord.n_streams, 4);
+}
+
+static void logged_out(struct warren_ctx *ctx, int result, const char *why, void *arg)
+{
+	(void)ctx;
+	(void)why;
+	*(int *)arg = result;
+}
+
+static void test_logout(void **state)
+{
+	struct node *node = *state;
+	char old[WARREN_KEYTEXT_MAX], now[WARREN_KEYTEXT_MAX];
+	struct ctl_session_info info;
+	int result = 1;
+
+	node_join(node);
+	node_key(node, old);
+	assert_int_equal(ctl_session_logout(node->session, logged_out, &result), 0);
+	WAIT(node, result == 0);
+	assert_string_equal(text_at(node->coord.registers[1].json, "Expiry"),
+			    "1970-01-01T00:02:03Z");
+	assert_string_equal(text_at(node->coord.registers[1].json, "NodeKey"), old);
+	for (int i = 0; i < 100; i++)
+		turn(node);
+	ctl_session_info(node->session, &info);
+	assert_true(info.state == CTL_NEEDS_LOGIN && info.logged_out && !info.login);
+	assert_int_equal(peers(node), 0);
+	node_key(node, now);
+	assert_string_not_equal(old, now);
+	assert_int_equal(node->coord.n_registers, 2);
+
+	/* It stays so after a restart, until somebody logs in. */
+	node_stop(node);
+	node_start(node, "");
+	for (int i = 0; i < 100; i++)
+		turn(node);
+	assert_int_equal(node->coord.n_registers, 2);
+	assert_int_equal(ctl_session_login(node->session, NULL, false, NULL), 0);
+	WAIT(node, node->coord.stream);
+}
+
+static void test_down_and_up(void **state)
+{
+	struct node *node = *state;
+	char old[WARREN_KEYTEXT_MAX], now[WARREN_KEYTEXT_MAX];
+
+	node_join(node);
+	node_key(node, old);
+	reload(node, ", up: false");
+	assert_int_equal(state_of(node), CTL_STOPPED);
+	assert_int_equal(peers(node), 0);
+	node->coord.map = full_map(node, "");
+	reload(node, "");
+	WAIT(node, state_of(node) == CTL_RUNNING);
+	assert_int_equal(peers(node), 1);
+	node_key(node, now);
+	assert_string_equal(old, now);
+}
+
+/* The operator's word holds, whatever the server repeats of it. */
+static void test_shields(void **state)
+{
+	struct node *node = *state;
+	const struct warren_netmap *map;
+	uint64_t serial;
+
+	node_join(node);
+	map = ctl_session_map(node->session);
+	assert_false(map->self->shields_up);
+	serial = map->serial;
+	warren_obj_unref(map);
+	reload(node, ", shields-up: true");
+	map = ctl_session_map(node->session);
+	assert_true(map->self->shields_up);
+	assert_int_equal(map->serial, serial + 1);
+	assert_int_equal(map->previous, serial);
+	warren_obj_unref(map);
+	WAIT(node, node->coord.n_updates == 2);
+	assert_non_null(strstr(node->coord.updates[1].body, "\"ShieldsUp\":true"));
+}
+
+static void test_pings(void **state)
+{
+	struct node *node = *state;
+
+	node_join(node);
+	coord_send(&node->coord, "{\"KeepAlive\":true,\"PingRequest\":{\"URL\":"
+		   "\"https://unused/machine/ping?id=1\",\"URLIsNoise\":true}}");
+	WAIT(node, node->coord.n_others == 1);
+	assert_string_equal(node->coord.others[0].method, "HEAD");
+	assert_string_equal(node->coord.others[0].path, "/machine/ping?id=1");
+	/* "GET /echo HTTP/1.1\r\n\r\nhi" */
+	coord_send(&node->coord, "{\"KeepAlive\":true,\"PingRequest\":{\"URL\":"
+		   "\"https://unused/machine/c2n?id=2\",\"URLIsNoise\":true,\"Types\":\"c2n\","
+		   "\"Payload\":\"R0VUIC9lY2hvIEhUVFAvMS4xDQoNCmhp\"}}");
+	WAIT(node, node->coord.n_others == 2);
+	assert_string_equal(node->coord.others[1].method, "POST");
+	assert_non_null(strstr(node->coord.others[1].body, "HTTP/1.1 200 OK\r\n"));
+	assert_non_null(strstr(node->coord.others[1].body, "\r\n\r\nhi"));
+	/* The same URL again is ignored; a peer that is not there is said to be so. */
+	coord_send(&node->coord, "{\"KeepAlive\":true,\"PingRequest\":{\"URL\":"
+		   "\"https://unused/machine/c2n?id=2\",\"Types\":\"c2n\"}}");
+	coord_send(&node->coord, "{\"KeepAlive\":true,\"PingRequest\":{\"URL\":"
+		   "\"https://unused/p?id=3\",\"Types\":\"TSMP\",\"IP\":\"100.64.0.99\"}}");
+	WAIT(node, node->coord.n_others == 3);
+	assert_string_equal(text_at(node->coord.others[2].json, "Type"), "TSMP");
+	assert_string_equal(text_at(node->coord.others[2].json, "Err"), "no matching peer");
+}
+
+static void watched(struct ctl_session *session, void *arg)
+{
+	(void)session;
+	(*(int *)arg)++;
+}
+
+static void test_watch(void **state)
+{
+	struct node *node = *state;
+	struct ctl_watch *watch;
+	int calls = 0;
+
+	node->coord.reply = LINK_REPLY("a");
+	node_start(node, "");
+	watch = ctl_session_watch(node->session, watched, &calls);
+	assert_non_null(watch);
+	WAIT(node, calls >= 1);
+	calls = 0;
+	node->coord.reply = OK_REPLY;
+	WAIT(node, calls >= 1);
+	ctl_session_unwatch(watch);
+	calls = 0;
+	WAIT(node, node->coord.stream);
+	assert_int_equal(calls, 0);
+}
+
+#define NODE_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_state_names),
+		cmocka_unit_test(test_backoff),
+		cmocka_unit_test(test_retry_after),
+		cmocka_unit_test(test_http_error),
+		NODE_TEST(test_join),
+		NODE_TEST(test_machine_auth),
+		NODE_TEST(test_interactive),
+		NODE_TEST(test_auth_key),
+		NODE_TEST(test_error),
+		NODE_TEST(test_http_status),
+		NODE_TEST(test_node_key_expired),
+		NODE_TEST(test_rotation),
+		NODE_TEST(test_expiry),
+		NODE_TEST(test_away),
+		NODE_TEST(test_forgotten),
+		NODE_TEST(test_logout),
+		NODE_TEST(test_down_and_up),
+		NODE_TEST(test_shields),
+		NODE_TEST(test_pings),
+		NODE_TEST(test_watch),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

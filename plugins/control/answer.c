@@ -1,0 +1,212 @@
+/*
+ * What the server asks of this node (PingRequest, control-protocol.md 4.6). The answer goes back
+ * to the control server and to nobody else: a URL of another host is refused, so that a server
+ * cannot make this node a client of hosts that only we can reach. Four at a time; more are dropped,
+ * the server asks again.
+ */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "base/addr.h"
+#include "base/util.h"
+#include "c2n.h"
+#include "session_impl.h"
+
+static const uint64_t head_limit = 15000000, post_limit = 60000000;
+enum { ANSWER_MAX = 64 << 10 };
+
+
+static void request_done(struct warren_ctx *ctx, const struct ctl_answer *answer, void *arg)
+{
+	struct ctl_request **slot = arg;
+
+	(void)ctx;
+	(void)answer;
+	*slot = NULL;
+}
+
+void ctl_answer_stop(struct ctl_session *s)
+{
+	for (int i = 0; i < CTL_ANSWERS; i++) {
+		ctl_request_cancel(s->answers.requests[i]);
+		s->answers.requests[i] = NULL;
+	}
+}
+
+static void busy(struct ctl_session *s)
+{
+	warren_log_limit(s->ctx, &s->records, LOG_WARNING, "%s asks more than this node answers "
+			 "at once", s->url);
+}
+
+/* Over the connection that we have: path and query of the URL are what counts. */
+static void answer_noise(struct ctl_session *s, const char *method, const char *path,
+			 const char *type, const char *body, size_t len)
+{
+	const struct ctl_request_options options = {
+		.method = method, .path = path, .authority = s->authority, .type = type,
+		.body = body, .body_len = len, .limit = ANSWER_MAX,
+		.timeout = len ? post_limit : head_limit,
+	};
+
+	for (int i = 0; i < CTL_ANSWERS && s->link.http; i++) {
+		if (s->answers.requests[i])
+			continue;
+		s->answers.requests[i] = ctl_request_new(s->ctx, s->link.http, &options,
+							 request_done, &s->answers.requests[i]);
+		return;
+	}
+	busy(s);
+}
+
+static void answer_plain(struct ctl_session *s, const char *url)
+{
+	(void)url;
+	warren_log_limit(s->ctx, &s->records, LOG_WARNING, "%s asks for a request outside the "
+			 "control connection: not answered", s->url);
+}
+
+/*
+ * ---- c2n ----
+ */
+
+static json_t *prefs_routes(const struct warren_conf *conf)
+{
+	json_t *list = json_array();
+	char text[PREFIX_TEXT];
+
+	for (uint32_t i = 0; i < warren_conf_count(conf, "advertise-routes"); i++) {
+		struct warren_prefix prefix =
+			warren_conf_prefix(warren_conf_at(conf, "advertise-routes", i), NULL);
+
+		json_array_append_new(list, json_string(prefix_format(&prefix, text)));
+	}
+	return list;
+}
+
+static json_t *prefs_tags(const struct warren_conf *conf)
+{
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < warren_conf_count(conf, "tags"); i++)
+		json_array_append_new(list, json_string(warren_conf_str(
+			warren_conf_at(conf, "tags", i), NULL)));
+	return list;
+}
+
+/* What we have of the stock client's Prefs, under its names (ipn/prefs.go). */
+static char *prefs_text(const struct ctl_session *s)
+{
+	char hostname[256], *text;
+	json_t *o;
+
+	warren_hostname(s->ctx, hostname, sizeof(hostname));
+	o = json_pack("{s:s,s:b,s:b,s:b,s:s,s:o,s:o}", "ControlURL", s->url, "WantRunning", s->up,
+		      "LoggedOut", s->persist.logged_out, "ShieldsUp",
+		      warren_conf_bool(s->conf, "shields-up"), "Hostname", hostname,
+		      "AdvertiseRoutes", prefs_routes(s->conf), "AdvertiseTags",
+		      prefs_tags(s->conf));
+	text = o ? json_dumps(o, JSON_COMPACT) : NULL;
+	json_decref(o);
+	return text;
+}
+
+static char *health_text(const struct ctl_session *s)
+{
+	json_t *warnings = json_object();
+	json_t *o = json_pack("{s:o}", "Warnings", warnings);
+	char *text;
+
+	if (o && s->error[0])
+		json_object_set_new(warnings, "control",
+				    json_pack("{s:s,s:s,s:s,s:s}", "WarnableCode", "control",
+					      "Severity", "medium", "Title",
+					      "Control server", "Text", s->error));
+	text = o ? json_dumps(o, JSON_COMPACT) : NULL;
+	json_decref(o);
+	return text;
+}
+
+static void answer_c2n(struct ctl_session *s, const char *path, const struct ctl_ping *ping)
+{
+	AUTO(auto_free) char *prefs = prefs_text(s);
+	AUTO(auto_free) char *health = health_text(s);
+	const struct ctl_c2n_facts facts = { .prefs = prefs, .health = health };
+	AUTO(str_free) struct str reply = STR_INIT;
+
+	if (!prefs || !health || ctl_c2n(&facts, ping->payload, ping->n_payload, &reply))
+		return;
+	answer_noise(s, "POST", path, NULL, str_text(&reply), reply.len);
+}
+
+/*
+ * ---- Pings to peers ----
+ */
+
+static bool knows(struct ctl_session *s, const struct warren_addr *ip)
+{
+	const struct warren_netmap *map = s->published;
+	struct warren_prefix host = prefix_of_host(ip);
+
+	for (uint32_t i = 0; map && i < map->n_peers; i++) {
+		for (uint32_t k = 0; k < map->peers[i]->n_addresses; k++) {
+			if (prefix_equal(&map->peers[i]->addresses[k], &host))
+				return true;
+		}
+	}
+	return false;
+}
+
+/* We do not ping peers for a server; silence is what it takes for a timeout. */
+static void answer_types(struct ctl_session *s, const char *path, const struct ctl_ping *ping)
+{
+	char ip[ADDR_TEXT], type[16];
+	const char *from = ping->types;
+
+	if (!ping->ip.family || knows(s, &ping->ip))
+		return;
+	addr_format(&ping->ip, ip);
+	while (*from) {
+		size_t len = strcspn(from, ",");
+		json_t *o;
+		char *text;
+
+		snprintf(type, sizeof(type), "%.*s", (int)(len < 15 ? len : 15), from);
+		o = json_pack("{s:s,s:s,s:s}", "Type", type, "IP", ip, "Err", "no matching peer");
+		text = o ? json_dumps(o, JSON_COMPACT) : NULL;
+		json_decref(o);
+		if (text)
+			answer_noise(s, "POST", path, "application/json", text, strlen(text));
+		free(text);
+		from += len + (from[len] == ',');
+	}
+}
+
+void ctl_answer_ping(struct ctl_session *s, const struct ctl_ping *ping)
+{
+	struct warren_url url;
+
+	if (!ping->url || !strcmp(ping->url, s->answers.last_url))
+		return;
+	if (!str_copy(s->answers.last_url, sizeof(s->answers.last_url), ping->url) ||
+	    warren_url_parse(ping->url, &url, NULL)) {
+		warren_log_limit(s->ctx, &s->records, LOG_WARNING, "%s asks for an answer at what "
+				 "is no URL", s->url);
+		return;
+	}
+	/* The host of a URL that is answered over Noise means nothing: hosted says "unused". */
+	if (!strcmp(ping->types, "c2n")) {
+		answer_c2n(s, url.path, ping);
+	} else if (ping->types[0]) {
+		answer_types(s, url.path, ping);
+	} else if (ping->url_is_noise) {
+		answer_noise(s, "HEAD", url.path, NULL, NULL, 0);
+	} else if (strcmp(url.host, s->host_name)) {
+		warren_log_limit(s->ctx, &s->records, LOG_WARNING, "%s asks for a request to "
+				 "another host: refused", s->url);
+	} else {
+		answer_plain(s, ping->url);
+	}
+}
