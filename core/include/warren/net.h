@@ -412,7 +412,10 @@ void warren_http_close(struct warren_http *http);	/* exchanges fail; NULL is all
 
 /*
  * One request to a URL with all that it takes (dial, TLS, version by ALPN, one redirect chain of
- * @redirects); the body is collected up to @limit bytes.
+ * @redirects); the body is collected up to @limit bytes, and more is an error.
+ *
+ * No redirect leads from https to http. To another scheme, host or port go neither the request's
+ * body nor its fields but accept, accept-language, content-type and user-agent.
  */
 struct warren_fetch_options {
 	uint32_t size;
@@ -422,18 +425,19 @@ struct warren_fetch_options {
 	const void *body;
 	size_t body_len, limit;		/* limit 0: 1 MiB */
 	uint64_t timeout;		/* 0: 30 s */
-	uint32_t redirects;
+	uint32_t redirects;		/* 0: a redirect is an answer as any other */
 	const struct warren_tls_client *tls;	/* further settings; server_name is the URL's */
 };
-/* @status 0: no answer, @why says why. */
+/* @status 0: no answer, @why says why. The fetch is gone then. */
 typedef void warren_fetch_fn(struct warren_ctx *ctx, int status,
 			     const struct warren_http_head *head, const uint8_t *body, size_t len,
 			     const char *why, void *arg);
 struct warren_fetch;
+/* Copies @options. NULL: no memory. @done is called later, once. */
 struct warren_fetch *warren_fetch(struct warren_ctx *ctx,
 				  const struct warren_fetch_options *options,
 				  warren_fetch_fn *done, void *arg);
-void warren_fetch_cancel(struct warren_fetch *fetch);
+void warren_fetch_cancel(struct warren_fetch *fetch);	/* @done is not called */
 
 /*
  * ---- A JSON document in pieces ----
