@@ -15,7 +15,7 @@ import threading
 LAB = pathlib.Path(__file__).resolve().parent.parent / "lab"
 sys.path.insert(0, str(LAB))
 
-from lab import PRIVATE_ETC, Proc, run, wait_for    # pylint: disable=wrong-import-position
+from lab import PRIVATE_ETC, Daemon, Proc, run, wait_for    # pylint: disable=wrong-import-position
 
 BIN = pathlib.Path(os.environ.get("WARREN_INTEROP_BIN", "/nonexistent"))
 PORT = 41641
@@ -174,6 +174,37 @@ class Tailscaled:
         self.host.pings(address, timeout)
 
 
+class Warren(Daemon):
+    """Our daemon on a host of its own; its section `control` is all that joins it."""
+
+    def __init__(self, net, name="warren", control="", extra="", auth_key="tskey-auth-any",
+                 host=None, joined=True):
+        self.net, self.name = net, name
+        if auth_key:
+            control += f"\n  auth-key: {{file: {net.lab.secret(f'{name}.authkey', auth_key)}}}"
+        super().__init__(host or net.host(name), f"node: {{hostname: {name}}}\n"
+                         f"wg: {{port: {PORT}}}\n"
+                         f"control:\n  url: {net.control.url}{control}\n{extra}")
+        if joined:
+            self.joined()
+
+    def control(self):
+        return self.status()["control"]
+
+    def joined(self, timeout=15):
+        """Waits until it runs, and has its addresses."""
+        wait_for(f"{self.name} joins", lambda: self.control()["state"] == "Running", timeout)
+        wait_for("the server knows its endpoints",
+                 lambda: self.net.control.node(self.name).get("Endpoints"), timeout)
+        self.ip4, self.ip6 = (
+            prefix.partition("/")[0] for prefix in self.net.control.node(self.name)["Addresses"])
+        wait_for("the addresses are there",
+                 lambda: self.ip6 in self.host.ip("-o", "addr").stdout, timeout)
+
+    def pings(self, address, timeout=15.0):
+        self.host.pings(address, timeout)
+
+
 class Tailnet:
     """One test's switch, coordinator and nodes; addresses below 192.0.2.0/24, 2001:db8::/64."""
 
@@ -237,4 +268,4 @@ def kernel_reaches(host, address, port, seconds=2):
 
 
 __all__ = ["BIN", "PORT", "SINK", "Coordinator", "Failed", "Proc", "Tailnet", "Tailscaled",
-           "Talk", "Tsnet", "kernel_reaches", "kernel_sends", "kernel_sink", "run", "wait_for"]
+           "Talk", "Tsnet", "Warren", "kernel_reaches", "kernel_sends", "kernel_sink", "run", "wait_for"]

@@ -1,0 +1,40 @@
+"""Our daemon under the stock test control server, with stock peers."""
+
+from interop import SINK, Tailscaled, Tsnet, Warren, kernel_sends, kernel_sink
+
+PORT = 8080
+
+
+def test_joins_with_an_auth_key(tailnet):
+    warren = Warren(tailnet)
+    node = tailnet.control.node("warren")
+    assert node["IsWireGuardOnly"]
+    assert f"{warren.host.ip4}:41641" in node["Endpoints"]
+    assert f"[{warren.host.ip6}]:41641" in node["Endpoints"]
+
+
+def test_tsnet_peer(tailnet):
+    warren, tsnet = Warren(tailnet), Tsnet(tailnet)
+    peer_works(warren, tsnet)
+    for there, here in ((tsnet.ip4, warren.ip4), (tsnet.ip6, warren.ip6)):
+        kernel_sends(warren.host, there, SINK, 64)
+        kernel_sink(warren.host, here, PORT)
+        tsnet.sends(here, PORT, 64)
+
+
+def test_tailscaled_peer(tailnet):
+    warren, stock = Warren(tailnet), Tailscaled(tailnet)
+    peer_works(warren, stock)
+    for there, here in ((stock.ip4, warren.ip4), (stock.ip6, warren.ip6)):
+        kernel_sink(stock.host, there, PORT)
+        kernel_sends(warren.host, there, PORT, 64)
+        kernel_sink(warren.host, here, PORT)
+        kernel_sends(stock.host, here, PORT, 64)
+
+
+def peer_works(warren, peer):
+    """Pings both ways, over IPv4 and IPv6, begun by either."""
+    warren.pings(peer.ip4)
+    peer.pings(warren.ip4)
+    peer.pings(warren.ip6)
+    warren.pings(peer.ip6)
