@@ -117,6 +117,8 @@ bool ctl_map_at_boundary(const struct ctl_map *map);
  * sentence) are of a damaged document, which is as good as none.
  */
 void ctl_map_save(struct ctl_map *map);
+/* In `stop`: what is still to be saved is saved now; the context waits for it. */
+void ctl_map_flush(struct ctl_map *map);
 int ctl_map_load(struct ctl_map *map, const uint8_t node_key[32], struct warren_err *err);
 
 void ctl_map_stats_get(const struct ctl_map *map, struct ctl_map_stats *out);

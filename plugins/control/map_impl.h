@@ -100,6 +100,7 @@ struct ctl_map {
 	struct warren_timer *save;
 	struct ctl_save *saving;	/* under way, or NULL */
 	bool save_due, save_set;	/* after that one; the timer runs */
+	bool flushing;			/* there will be no timer any more */
 	uint64_t saved;			/* warren_now() of the last write; 0: none */
 };
 

@@ -133,6 +133,12 @@ static int control_reload(struct warren_ctx *ctx, const struct warren_conf *old,
 	return ctl_session_reload(warren_self(ctx), now, err);
 }
 
+static int control_stop(struct warren_ctx *ctx)
+{
+	ctl_session_stop(warren_self(ctx));
+	return 0;
+}
+
 static void control_found(struct warren_ctx *ctx, const char *service, const void *found,
 			  void *self)
 {
@@ -298,6 +304,7 @@ WARREN_PLUGIN(control, "control",
 	.privops = WARREN_PRIVOP(SOCKET),
 	.start = control_start,
 	.reload = control_reload,
+	.stop = control_stop,
 	.found = control_found,
 	.lost = control_lost,
 	.status = control_status,

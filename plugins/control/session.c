@@ -416,13 +416,19 @@ int ctl_session_reload(struct ctl_session *s, const struct warren_conf *conf,
  * ---- Life ----
  */
 
+/* What belongs to the connection goes first: the context ends the newest of what it owns first. */
+void ctl_session_stop(struct ctl_session *s)
+{
+	ctl_link_close(s, NULL);
+	if (s->login.logout)
+		ctl_logout_end(s, -ECANCELED, "the plugin stops");
+	ctl_map_flush(s->map);
+}
+
 static void session_end(void *arg)
 {
 	struct ctl_session *s = arg;
 
-	ctl_link_close(s, NULL);
-	if (s->login.logout)
-		ctl_logout_end(s, -ECANCELED, "the plugin stops");
 	ctl_login_reset(s);
 	ctl_update_forget(s);
 	ctl_facets_free(&s->facets);

@@ -136,6 +136,8 @@ struct ctl_session {
 /* In `start`; it ends with @ctx. */
 int ctl_session_new(struct warren_ctx *ctx, const struct warren_conf *conf,
 		    struct ctl_session **out, struct warren_err *err);
+/* In `stop`. */
+void ctl_session_stop(struct ctl_session *session);
 int ctl_session_reload(struct ctl_session *session, const struct warren_conf *conf,
 		       struct warren_err *err);
 /* A soft need has come, or (@ops NULL) goes. */

@@ -134,7 +134,8 @@ void ctl_store_fired(struct warren_ctx *ctx, void *arg)
 		map->saving = NULL;
 		save_free(save);
 		map->saved = warren_now();
-		ctl_map_save(map);
+		if (!map->flushing)
+			ctl_map_save(map);
 	}
 }
 
@@ -148,8 +149,22 @@ void ctl_map_save(struct ctl_map *map)
 	map->save_due = true;
 	if (map->saving || map->save_set)
 		return;
+	if (map->flushing) {
+		ctl_store_fired(map->ctx, map);
+		return;
+	}
 	map->save_set = true;
 	warren_timer_set(map->save, due > now ? due - now : 0);
+}
+
+void ctl_map_flush(struct ctl_map *map)
+{
+	map->flushing = true;
+	if (!map->save_due || !map->ctx)
+		return;
+	warren_timer_stop(map->save);
+	map->save_set = false;
+	ctl_map_save(map);
 }
 
 void ctl_store_end(struct ctl_map *map)
