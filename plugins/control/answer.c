@@ -27,11 +27,28 @@ static void request_done(struct warren_ctx *ctx, const struct ctl_answer *answer
 	*slot = NULL;
 }
 
+static void fetch_done(struct warren_ctx *ctx, int status, const struct warren_http_head *head,
+		       const uint8_t *body, size_t len, const char *why, void *arg)
+{
+	struct warren_fetch **slot = arg;
+
+	(void)ctx;
+	(void)status;
+	(void)head;
+	(void)body;
+	(void)len;
+	(void)why;
+	*slot = NULL;
+}
+
 void ctl_answer_stop(struct ctl_session *s)
 {
 	for (int i = 0; i < CTL_ANSWERS; i++) {
 		ctl_request_cancel(s->answers.requests[i]);
 		s->answers.requests[i] = NULL;
+		if (s->answers.fetches[i])
+			warren_fetch_cancel(s->answers.fetches[i]);
+		s->answers.fetches[i] = NULL;
 	}
 }
 
@@ -63,9 +80,22 @@ static void answer_noise(struct ctl_session *s, const char *method, const char *
 
 static void answer_plain(struct ctl_session *s, const char *url)
 {
-	(void)url;
-	warren_log_limit(s->ctx, &s->records, LOG_WARNING, "%s asks for a request outside the "
-			 "control connection: not answered", s->url);
+	const struct warren_tls_client tls = {
+		.size = sizeof(tls), .ca_file = s->ca_path[0] ? s->ca_path : NULL,
+	};
+	const struct warren_fetch_options options = {
+		.size = sizeof(options), .method = "HEAD", .url = url, .limit = ANSWER_MAX,
+		.timeout = head_limit, .tls = &tls,
+	};
+
+	for (int i = 0; i < CTL_ANSWERS; i++) {
+		if (s->answers.fetches[i])
+			continue;
+		s->answers.fetches[i] = warren_fetch(s->ctx, &options, fetch_done,
+						     &s->answers.fetches[i]);
+		return;
+	}
+	busy(s);
 }
 
 /*

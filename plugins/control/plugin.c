@@ -276,15 +276,12 @@ static bool check_expiry(struct warren_ctx *ctx, struct warren_check_result *res
 
 static bool check_clock(struct warren_ctx *ctx, struct warren_check_result *result)
 {
-	const struct ctl_session *session = warren_self(ctx);
-	struct ctl_map_stats stats;
+	int64_t delta = ctl_session_delta(warren_self(ctx));
 
-	ctl_map_stats_get(session->map, &stats);
-	if (!stats.clock_delta)
+	if (!delta)
 		return true;
 	warren_finding(result, "this host's clock is %lld s %s the server's: set it",
-		       (long long)(stats.clock_delta > 0 ? stats.clock_delta :
-				   -stats.clock_delta), stats.clock_delta > 0 ? "behind" :
+		       (long long)(delta > 0 ? delta : -delta), delta > 0 ? "behind" :
 		       "ahead of");
 	return false;
 }

@@ -105,12 +105,18 @@ void ctl_session_unwatch(struct ctl_watch *watch)
 	warren_timer_set(watch->session->notify, 0);
 }
 
-static int64_t server_time(const struct ctl_session *s)
+int64_t ctl_session_delta(const struct ctl_session *s)
 {
+	const int64_t epoch = 1672531200;	/* 2023: before it no server has the right time */
 	struct ctl_map_stats stats;
 
 	ctl_map_stats_get(s->map, &stats);
-	return warren_realtime() / 1000000 + stats.clock_delta;
+	return warren_realtime() / 1000000 + stats.clock_delta < epoch ? 0 : stats.clock_delta;
+}
+
+static int64_t server_time(const struct ctl_session *s)
+{
+	return warren_realtime() / 1000000 + ctl_session_delta(s);
 }
 
 bool ctl_session_expired(struct ctl_session *s)

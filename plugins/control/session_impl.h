@@ -154,6 +154,8 @@ void ctl_session_changed(struct ctl_session *session);
 void ctl_session_error(struct ctl_session *session, bool final, const char *fmt, ...)
 	WARREN_PRINTF(3, 4);
 void ctl_session_good(struct ctl_session *session);	/* no error any more */
+/* Seconds that the server's clock is ahead of ours; 0 within a minute, or if it makes no sense. */
+int64_t ctl_session_delta(const struct ctl_session *session);
 /* True: the node key that the newest map knows us by has expired by the server's clock. */
 bool ctl_session_expired(struct ctl_session *session);
 /* Forgets login and map. */

@@ -651,6 +651,13 @@ static void test_pings(void **state)
 	WAIT(node, node->coord.n_others == 3);
 	assert_string_equal(text_at(node->coord.others[2].json, "Type"), "TSMP");
 	assert_string_equal(text_at(node->coord.others[2].json, "Err"), "no matching peer");
+	/* Outside Noise only the control server itself is asked. */
+	coord_send(&node->coord, "{\"PingRequest\":{\"URL\":\"http://192.0.2.9/metadata\"}}");
+	coord_send(&node->coord, "{\"KeepAlive\":true,\"PingRequest\":{\"URL\":"
+		   "\"http://ctl.example/machine/ping-response?id=4\"}}");
+	WAIT(node, node->coord.fetched[0]);
+	assert_string_equal(node->coord.fetched,
+			    "HEAD http://ctl.example/machine/ping-response?id=4");
 }
 
 static void watched(struct ctl_session *session, void *arg)
