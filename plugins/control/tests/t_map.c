@@ -388,13 +388,19 @@ static void test_client_side_expiry(void **state)
 {
 	struct feed *feed = *state;
 	const struct warren_node *peer;
+	struct ctl_map_stats stats;
+
+	/* The stock test control server's constant is no clock. */
+	assert_int_equal(feed_json(feed, "{\"ControlTime\":\"2020-08-03T00:00:00Z\"}"), 0);
+	ctl_map_stats_get(feed->map, &stats);
+	assert_int_equal(stats.clock_delta, 0);
 
 	assert_int_equal(feed_json(feed, "{\"PeersChanged\":["
-		PEER(2, ",\"KeyExpiry\":\"2020-08-04T00:00:00Z\",\"HomeDERP\":4,"
+		PEER(2, ",\"KeyExpiry\":\"2024-08-04T00:00:00Z\",\"HomeDERP\":4,"
 			"\"Endpoints\":[\"192.0.2.2:1\"]") "],"
-		"\"ControlTime\":\"2020-08-03T00:00:00Z\"}"), 0);
+		"\"ControlTime\":\"2024-08-03T00:00:00Z\"}"), 0);
 	assert_false(feed_peer(feed, 2)->expired);
-	assert_int_equal(feed_json(feed, "{\"ControlTime\":\"2020-08-05T00:00:00Z\"}"), 0);
+	assert_int_equal(feed_json(feed, "{\"ControlTime\":\"2024-08-05T00:00:00Z\"}"), 0);
 	ctl_clock_fired(NULL, feed->map);
 	peer = feed_peer(feed, 2);
 	assert_true(peer->expired);
@@ -403,12 +409,12 @@ static void test_client_side_expiry(void **state)
 	assert_int_equal(peer->home_region, 0);
 	assert_memory_equal(peer->key.bytes, "\x6d\xa7\x74\xd5\xd7\x74\x22", 7);
 	assert_int_equal(feed->now->n_changes, 1);
-	assert_int_equal(feed_json(feed, "{\"ControlTime\":\"2020-08-03T00:00:00Z\"}"), 0);
+	assert_int_equal(feed_json(feed, "{\"ControlTime\":\"2024-08-03T00:00:00Z\"}"), 0);
 	ctl_clock_fired(NULL, feed->map);
 	assert_true(feed_peer(feed, 2)->expired);
 	/* A patch works on what the server sent. */
 	assert_int_equal(feed_json(feed, "{\"PeersChangedPatch\":[{\"NodeID\":2,"
-				   "\"KeyExpiry\":\"2020-09-01T00:00:00Z\"}]}"), 0);
+				   "\"KeyExpiry\":\"2024-09-01T00:00:00Z\"}]}"), 0);
 	peer = feed_peer(feed, 2);
 	assert_false(peer->expired);
 	assert_int_equal(peer->n_endpoints, 1);
