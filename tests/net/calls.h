@@ -12,7 +12,7 @@
 #include "base/str.h"
 
 enum when { NEVER = 0, AT_REQUEST, AT_HEAD, AT_BODY, AT_COMPLETE, AT_DRAINED, AT_FAILED };
-enum { CALLS = 160, CALL_WINDOW = 128 << 10 };
+enum { CALLS = 320, CALL_WINDOW = 128 << 10 };
 
 struct side;
 
