@@ -345,10 +345,9 @@ static void table_put(struct ctl_table *table, int64_t id, const struct warren_n
 	table->nodes[table->n++] = node;
 }
 
-/* What is counted of a table, for a record that comes in. */
-static void table_count(struct ctl_table *table, const struct warren_node *node)
+/* The table's bound of expiry, for a record that comes in. */
+static void table_bound(struct ctl_table *table, const struct warren_node *node)
 {
-	table->n_unsigned += node->unsigned_peerapi_only;
 	if (!node->expired && node->key_expiry && node->key_expiry < table->next_expiry)
 		table->next_expiry = node->key_expiry;
 }
@@ -396,7 +395,7 @@ static int merge_full(struct apply *a, struct ctl_table *table)
 		k += now;
 	}
 	for (i = 0; i < table->n; i++)
-		table_count(table, table->nodes[i]);
+		table_bound(table, table->nodes[i]);
 	return result;
 }
 
@@ -418,7 +417,6 @@ static int merge_delta(struct apply *a, struct ctl_table *table)
 	uint32_t at = 0;
 	int result = 0;
 
-	table->n_unsigned = from ? from->n_unsigned : 0;
 	table->next_expiry = from ? from->next_expiry : INT64_MAX;
 	for (uint32_t i = 0; !result && i < a->slots.n; i++) {
 		bool there;
@@ -427,10 +425,9 @@ static int merge_delta(struct apply *a, struct ctl_table *table)
 
 		copy_segment(table, from, at, end);
 		n = table->n;
-		table->n_unsigned -= old && old->node.unsigned_peerapi_only;
 		result = merge_one(a, table, old, &slots[i]);
 		if (table->n > n)
-			table_count(table, table->nodes[n]);
+			table_bound(table, table->nodes[n]);
 		at = end + there;
 	}
 	copy_segment(table, from, at, from ? from->n : 0);
@@ -678,21 +675,6 @@ static int apply_health(struct apply *a)
 	return 0;
 }
 
-/* A rule that lets in peers that nobody vouches for makes all rules void: section 8.1. */
-static bool filter_is_void(const struct ctl_state *state)
-{
-	const struct ctl_table *peers = state->peers;
-
-	if (!state->filters || !peers || !peers->n_unsigned)
-		return false;
-	for (uint32_t i = 0; i < peers->n; i++) {
-		if (peers->nodes[i]->unsigned_peerapi_only &&
-		    ctl_filters_admit(state->filters, peers->nodes[i]))
-			return true;
-	}
-	return false;
-}
-
 static void apply_parts(struct apply *a)
 {
 	const struct ctl_delta *d = a->delta;
@@ -701,10 +683,6 @@ static void apply_parts(struct apply *a)
 	a->to.relays = ctl_part_ref(d->relays ? d->relays : a->from.relays);
 	a->to.ssh = ctl_part_ref(d->ssh ? d->ssh : a->from.ssh);
 	a->to.domain = ctl_part_ref(d->domain ? d->domain : a->from.domain);
-	a->to.filter_void = filter_is_void(&a->to);
-	if (a->to.filter_void && !(a->before && a->before->state.filter_void))
-		ctl_map_bad(a->map, "packet filter: it lets in peers whose keys nobody signed; no "
-			    "rule holds");
 }
 
 /*
@@ -719,9 +697,8 @@ static bool nothing_new(const struct apply *a)
 		return false;
 	y = &a->before->state;
 	return x->self == y->self && x->peers == y->peers && x->users == y->users &&
-	       x->filters == y->filters && x->filter_void == y->filter_void && x->dns == y->dns &&
-	       x->relays == y->relays && x->ssh == y->ssh && x->health == y->health &&
-	       x->domain == y->domain;
+	       x->filters == y->filters && x->dns == y->dns && x->relays == y->relays &&
+	       x->ssh == y->ssh && x->health == y->health && x->domain == y->domain;
 }
 
 /* What was made is thrown away; what it wraps stays with the snapshot before. */

@@ -76,8 +76,6 @@ struct ctl_filters *ctl_filters_new(const struct ctl_filters *before,
 				    const struct ctl_filter_change *changes, uint32_t n,
 				    const struct ctl_map_limits *limits, int *result);
 void ctl_filters_unref(struct ctl_filters *filters);
-/* A rule admits packets from an address that only an unsigned peer has (section 8.1). */
-bool ctl_filters_admit(const struct ctl_filters *filters, const struct warren_node *unsigned_peer);
 
 /*
  * ---- The others ----

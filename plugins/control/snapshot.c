@@ -244,7 +244,7 @@ static void fill_map(struct ctl_snapshot *s)
 		map->n_users = state->users->n;
 	}
 	map->builtin_policy = WARREN_POLICY_NONE;
-	if (state->filters && !state->filter_void) {
+	if (state->filters) {
 		map->filter = state->filters->rules;
 		map->n_filter = state->filters->n_rules;
 	}
@@ -271,7 +271,7 @@ static uint32_t changed_bits(const struct ctl_snapshot *now, const struct ctl_sn
 
 	if (a->self != b->self || a->domain != b->domain)
 		bits |= WARREN_NETMAP_SELF;
-	if (a->filters != b->filters || a->filter_void != b->filter_void)
+	if (a->filters != b->filters)
 		bits |= WARREN_NETMAP_FILTER;
 	if (a->dns != b->dns)
 		bits |= WARREN_NETMAP_DNS;

@@ -17,7 +17,7 @@ struct ctl_table {			/* peers, sorted by id */
 	struct ctl_part part;
 	int64_t *ids;			/* beside the nodes: a search touches no record */
 	const struct warren_node **nodes;
-	uint32_t n, n_unsigned;
+	uint32_t n;
 	int64_t next_expiry;		/* no key expires before; INT64_MAX: never */
 };
 /* Room for @n. NULL: no memory. */
@@ -53,7 +53,6 @@ struct ctl_state {
 	struct ctl_ssh *ssh;
 	struct ctl_health *health;
 	struct ctl_text *domain;
-	bool filter_void;		/* an unsigned peer would be let in: no rule holds */
 };
 void ctl_state_unref(struct ctl_state *state);	/* its parts; not what the lineage owns */
 
