@@ -13,6 +13,14 @@ def test_joins_with_an_auth_key(tailnet):
     assert f"[{warren.host.ip6}]:41641" in node["Endpoints"]
 
 
+def test_dials_past_its_own_routes(tailnet):
+    """The connection to the control server has the mark that keeps it out of the tunnel."""
+    warren = Warren(tailnet)
+    shown = warren.host.run("ss", "-tnHe", "state", "established", "dst",
+                            tailnet.GATEWAY4).stdout.splitlines()
+    assert shown and all("fwmark:0x80000" in line for line in shown)
+
+
 def test_tsnet_peer(tailnet):
     warren, tsnet = Warren(tailnet), Tsnet(tailnet)
     peer_works(warren, tsnet)
