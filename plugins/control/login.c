@@ -249,6 +249,7 @@ static void login_accepted(struct ctl_session *s, const struct ctl_registered *r
 	ctl_link_good(s);
 	ctl_update_forget(s);
 	if (was_new) {
+		s->login.renewed = warren_now();
 		ctl_poll_stop(s);
 		if (s->identity->commit(s->identity_self, WARREN_KEY_NODE))
 			ctl_session_error(s, false, "the new node key cannot be stored");
@@ -347,7 +348,8 @@ static void login_answered(struct warren_ctx *ctx, const struct ctl_answer *answ
 
 int ctl_session_login(struct ctl_session *s, const char *key, bool force, struct warren_err *err)
 {
-	bool fine = s->registered && !s->login.needed && !s->auth_url[0];
+	bool expired = ctl_session_expired(s);
+	bool fine = s->registered && !s->login.needed && !s->auth_url[0] && !expired;
 
 	if (s->login.logout) {
 		warren_fail(err, NULL, "a logout is under way");
@@ -368,6 +370,7 @@ int ctl_session_login(struct ctl_session *s, const char *key, bool force, struct
 		ctl_persist_save(s->ctx, &s->persist);
 	}
 	s->login.force = s->login.force || force;
+	s->login.expired = s->login.expired || expired;
 	/* Without a new wish the login under way goes on: a second `up` continues the first. */
 	if (key || force || !s->auth_url[0])
 		ctl_login_reset(s);

@@ -46,6 +46,64 @@ uint64_t ctl_backoff(uint32_t failures)
 }
 
 /*
+ * ---- The end of a key ----
+ */
+
+int64_t ctl_session_delta(const struct ctl_session *s)
+{
+	const int64_t epoch = 1672531200;	/* 2023: before it no server has the right time */
+	struct ctl_map_stats stats;
+
+	ctl_map_stats_get(s->map, &stats);
+	return warren_realtime() / 1000000 + stats.clock_delta < epoch ? 0 : stats.clock_delta;
+}
+
+static int64_t server_time(const struct ctl_session *s)
+{
+	return warren_realtime() / 1000000 + ctl_session_delta(s);
+}
+
+bool ctl_session_expired(struct ctl_session *s)
+{
+	const struct warren_node *self = s->published ? s->published->self : NULL;
+
+	/* A map of an older key says nothing about the one that replaced it. */
+	if (!self || !s->persist.logged_in || memcmp(&self->key, s->persist.node_key, 32))
+		return false;
+	return self->expired || (self->key_expiry && self->key_expiry <= server_time(s));
+}
+
+static bool just_renewed(const struct ctl_session *s)
+{
+	return s->login.renewed && warren_now() - s->login.renewed < CTL_RENEW_USEC;
+}
+
+/* A map or the clock has ended our key, or a map has given it more time: there is work. */
+static bool expiry_due(struct ctl_session *s)
+{
+	return ctl_session_expired(s) ? !s->login.needed && !just_renewed(s) : s->login.expired;
+}
+
+static void session_expiry(struct ctl_session *s)
+{
+	bool expired = ctl_session_expired(s);
+
+	if (expired && !s->login.needed && just_renewed(s)) {
+		/* A new key after the other would help nobody. */
+		if (!s->error[0])
+			ctl_session_error(s, true, "%s took a new node key and says that it has "
+					  "expired: its administrator must look", s->url);
+	} else if (expired && !s->login.needed) {
+		warren_log(s->ctx, LOG_WARNING, "the node key has expired: somebody must log in");
+		s->login.needed = s->login.expired = true;
+	} else if (!expired && s->login.expired) {
+		s->identity->abandon(s->identity_self, WARREN_KEY_NODE);
+		s->login.needed = s->login.expired = s->login.prepared = false;
+		ctl_login_reset(s);
+	}
+}
+
+/*
  * ---- What is shown ----
  */
 
@@ -63,8 +121,7 @@ static void session_notify(struct warren_ctx *ctx, void *arg)
 	struct ctl_watch **link = &s->watches;
 
 	(void)ctx;
-	/* A map that came may have ended our key, or given it more time. */
-	if (ctl_session_expired(s) ? !s->login.needed : s->login.expired)
+	if (expiry_due(s))
 		ctl_session_run(s);
 	for (struct ctl_watch *w = s->watches; w; w = w->next) {
 		if (!w->gone)
@@ -103,30 +160,6 @@ void ctl_session_unwatch(struct ctl_watch *watch)
 		return;
 	watch->gone = true;
 	warren_timer_set(watch->session->notify, 0);
-}
-
-int64_t ctl_session_delta(const struct ctl_session *s)
-{
-	const int64_t epoch = 1672531200;	/* 2023: before it no server has the right time */
-	struct ctl_map_stats stats;
-
-	ctl_map_stats_get(s->map, &stats);
-	return warren_realtime() / 1000000 + stats.clock_delta < epoch ? 0 : stats.clock_delta;
-}
-
-static int64_t server_time(const struct ctl_session *s)
-{
-	return warren_realtime() / 1000000 + ctl_session_delta(s);
-}
-
-bool ctl_session_expired(struct ctl_session *s)
-{
-	const struct warren_node *self = s->published ? s->published->self : NULL;
-
-	/* A map of an older key says nothing about the one that replaced it. */
-	if (!self || !s->persist.logged_in || memcmp(&self->key, s->persist.node_key, 32))
-		return false;
-	return self->expired || (self->key_expiry && self->key_expiry <= server_time(s));
 }
 
 static enum ctl_state state_now(struct ctl_session *s)
@@ -235,21 +268,6 @@ void ctl_session_forget(struct ctl_session *s)
 			   strerror(-result));
 }
 
-/* The clock, or the server, ended the key; or gave it more time. */
-static void session_expiry(struct ctl_session *s)
-{
-	bool expired = ctl_session_expired(s);
-
-	if (expired && !s->login.needed) {
-		warren_log(s->ctx, LOG_WARNING, "the node key has expired: somebody must log in");
-		s->login.needed = s->login.expired = true;
-	} else if (!expired && s->login.expired) {
-		s->identity->abandon(s->identity_self, WARREN_KEY_NODE);
-		s->login.needed = s->login.expired = s->login.prepared = false;
-		ctl_login_reset(s);
-	}
-}
-
 void ctl_session_run(struct ctl_session *s)
 {
 	bool wanted = s->up && !s->persist.logged_out;
@@ -301,7 +319,7 @@ static void session_check(struct warren_ctx *ctx, void *arg)
 	warren_timer_set(s->check, CTL_CHECK_USEC);
 	if (s->poll.x)
 		ctl_update_soon(s);
-	if (!s->login.needed && ctl_session_expired(s))
+	if (expiry_due(s))
 		ctl_session_run(s);
 }
 

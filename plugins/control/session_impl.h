@@ -42,6 +42,7 @@ struct ctl_login {
 	bool prepared;			/* `trying` is a key that identity has prepared */
 	bool key_tried;			/* the auth key went with the request under way */
 	bool key_useless;		/* it was answered with a link: the user must log in */
+	uint64_t renewed;		/* warren_now() when a new key replaced another; 0: never */
 	uint8_t trying[32];
 	char *auth_key;			/* given to this login; wiped; NULL: that of the section */
 	struct ctl_request *request;
@@ -78,6 +79,9 @@ struct ctl_update {
 
 /* The host's name, addresses and clock tell nobody when they change: looked at so often. */
 #define CTL_CHECK_USEC UINT64_C(10000000)
+
+/* A key that expires sooner than so after it was made is not replaced by itself. */
+#define CTL_RENEW_USEC UINT64_C(600000000)
 
 enum { CTL_ANSWERS = 4 };
 struct ctl_answers {

@@ -1,3 +1,6 @@
+/*
+ * The coordinator of coordinator.h.
+ */
 #include "coordinator.h"
 
 #include <stdio.h>
@@ -277,19 +280,25 @@ void coord_init(struct coord *coord, struct wcore_engine *engine)
 	here = coord;
 }
 
-static void forget(struct coord_request *list, uint32_t n)
+static void forget(struct coord_request *list, uint32_t *n)
 {
-	for (uint32_t i = 0; i < n; i++)
+	for (uint32_t i = 0; i < *n; i++)
 		json_decref(list[i].json);
+	*n = 0;
+}
+
+void coord_forget(struct coord *coord)
+{
+	forget(coord->registers, &coord->n_registers);
+	forget(coord->streams, &coord->n_streams);
+	forget(coord->updates, &coord->n_updates);
+	forget(coord->others, &coord->n_others);
 }
 
 void coord_fini(struct coord *coord)
 {
 	coord_drop(coord);
-	forget(coord->registers, coord->n_registers);
-	forget(coord->streams, coord->n_streams);
-	forget(coord->updates, coord->n_updates);
-	forget(coord->others, coord->n_others);
+	coord_forget(coord);
 }
 
 void coord_answer(struct coord *coord, const char *text)

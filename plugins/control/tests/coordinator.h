@@ -44,6 +44,7 @@ struct coord {
 /* One at a time; @engine's main lane. */
 void coord_init(struct coord *coord, struct wcore_engine *engine);
 void coord_fini(struct coord *coord);
+void coord_forget(struct coord *coord);		/* all requests so far */
 void coord_answer(struct coord *coord, const char *reply);	/* the register that is held */
 void coord_send(struct coord *coord, const char *message);	/* on the map stream */
 void coord_drop(struct coord *coord);		/* closes the connection */

@@ -319,8 +319,8 @@ static void test_join(void **state)
 	/* Nobody here answers disco. */
 	assert_true(!strncmp(text_at(body, "DiscoKey"), "discokey:00000000", 17));
 	assert_int_equal(ctl_session_facet(node->session, node->coord.ctx, WARREN_FACET_ENDPOINTS,
-					   "{\"Endpoints\":[\"192.0.2.1:9\"],\"EndpointTypes\":[2]}"),
-			 0);
+					   "{\"Endpoints\":[\"192.0.2.1:9\"],"
+					   "\"EndpointTypes\":[2]}"), 0);
 	WAIT(node, node->coord.n_updates == 2);
 	body = node->coord.updates[1].json;
 	assert_true(strncmp(text_at(body, "DiscoKey"), "discokey:00000000", 17) != 0);
@@ -394,7 +394,7 @@ static void test_auth_key(void **state)
 	assert_string_equal(text_at(json_object_get(node->coord.registers[
 			    node->coord.n_registers - 1].json, "Auth"), "AuthKey"), "tskey-1");
 	node_stop(node);
-	node->coord.n_registers = 0;
+	coord_forget(&node->coord);
 	node_start(node, "");
 	WAIT(node, node->coord.stream);
 	assert_int_equal(node->coord.n_registers, 1);
@@ -450,7 +450,7 @@ static void test_node_key_expired(void **state)
 	node_join(node);
 	node_key(node, old);
 	node_stop(node);
-	node->coord.n_registers = 0;
+	coord_forget(&node->coord);
 	node->coord.reply = "{\"NodeKeyExpired\":true}";
 	node_start(node, "");
 	WAIT(node, node->coord.n_registers >= 2);
@@ -508,6 +508,24 @@ static void test_expiry(void **state)
 	WAIT(node, node->coord.n_registers >= 2);
 	assert_string_not_equal(text_at(node->coord.registers[1].json, "NodeKey"),
 				text_at(node->coord.registers[0].json, "NodeKey"));
+}
+
+/* A server that calls every key expired gets one new key, not one after the other. */
+static void test_expiry_again(void **state)
+{
+	struct node *node = *state;
+
+	node_join(node);
+	coord_send(&node->coord, full_map(node, ",\"KeyExpiry\":\"2020-01-01T00:00:00Z\""));
+	WAIT(node, node->coord.n_streams == 2);
+	coord_send(&node->coord, full_map(node, ",\"KeyExpiry\":\"2020-01-01T00:00:00Z\""));
+	WAIT(node, state_of(node) == CTL_NEEDS_LOGIN);
+	for (int i = 0; i < 300; i++)
+		turn(node);
+	assert_int_equal(node->coord.n_registers, 2);
+	/* But somebody may ask for it. */
+	assert_int_equal(ctl_session_login(node->session, NULL, true, NULL), 0);
+	WAIT(node, node->coord.n_registers == 3);
 }
 
 /* Peers work on while the server is away, and after a restart in that time. */
@@ -704,6 +722,7 @@ int main(void)
 		NODE_TEST(test_node_key_expired),
 		NODE_TEST(test_rotation),
 		NODE_TEST(test_expiry),
+		NODE_TEST(test_expiry_again),
 		NODE_TEST(test_away),
 		NODE_TEST(test_forgotten),
 		NODE_TEST(test_logout),
