@@ -262,12 +262,22 @@ static int apply_patches(struct apply *a)
 	return result;
 }
 
+/* This node may have become another one, which was a peer before. */
+static bool self_was_peer(const struct apply *a)
+{
+	return ctl_table_get(a->from.peers, a->to.self->node.id) != NULL;
+}
+
 static int fill_delta(struct apply *a)
 {
 	struct ctl_item *changed = a->delta->changed.items;
 	const int64_t *removed = a->delta->removed.items;
-	int result = slots_open(a);
+	int result = self_was_peer(a) ? slot_name(a, a->to.self->node.id) : 0;
 
+	if (!result)
+		result = slots_open(a);
+	if (!result && self_was_peer(a))
+		slot_set(slot_find(a, a->to.self->node.id), NULL, false);
 	for (uint32_t i = 0; !result && i < a->delta->removed.n; i++)
 		slot_set(slot_find(a, removed[i]), NULL, false);
 	for (uint32_t i = 0; !result && i < a->delta->changed.n; i++)

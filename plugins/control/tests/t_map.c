@@ -382,6 +382,18 @@ static void test_self(void **state)
 	assert_string_equal(str_text(&feed->bad), "this node 1: Key: not a key of its kind\n");
 }
 
+/* Pitfall 30, the other way round. */
+static void test_self_that_was_a_peer(void **state)
+{
+	struct feed *feed = *state;
+
+	assert_int_equal(feed_json(feed, "{\"Node\":" PEER(3, "") "}"), 0);
+	assert_int_equal(feed->now->self->id, 3);
+	assert_int_equal(feed->now->n_peers, 2);
+	assert_null(feed_peer(feed, 3));
+	assert_int_equal(feed->now->changes[0].what, WARREN_CHANGE_REMOVED);
+}
+
 /* Section 1.2: by the server's clock, and only in one direction. */
 static void test_client_side_expiry(void **state)
 {
@@ -729,6 +741,7 @@ int main(void)
 		ON_FULL(test_dormant),
 		ON_FULL(test_allowed_ips),
 		ON_FULL(test_self),
+		ON_FULL(test_self_that_was_a_peer),
 		ON_FULL(test_client_side_expiry),
 		ON_FULL(test_bad_peers),
 		ON_FULL(test_long_lists),
