@@ -179,7 +179,6 @@ static int on_complete(void *arg)
 
 	h1->in_body = false;
 	if (h1->interim) {
-		http1_expect(h1->parser, "GET");
 		h1->interim = false;
 		return 0;
 	}
@@ -187,7 +186,7 @@ static int on_complete(void *arg)
 		return WARREN_PENDING;
 	if (!h1->http.server)
 		h1->last = h1->last || !http1_keeps_alive(h1->parser);
-	/* An answer before the request was sent whole: what is left of that cannot be told apart. */
+	/* An answer before the request was whole: the rest of that cannot be told apart. */
 	if (!h1->http.server && !e->x.done_out) {
 		h1->last = h1->last || e->left != 0;
 		e->x.done_out = true;
@@ -200,18 +199,27 @@ static const struct http1_events parser_events = {
 	.head = on_head, .body = on_body, .complete = on_complete,
 };
 
+static const char *refusal(const struct h1 *h1, int result)
+{
+	switch (result) {
+	case -EMSGSIZE:
+		return h1->in_body ? "413 Content Too Large" :
+				     "431 Request Header Fields Too Large";
+	case -ETIMEDOUT: return "408 Request Timeout";
+	case -ENOMEM: return "503 Service Unavailable";
+	default: return "400 Bad Request";
+	}
+}
+
 /* A server says what was wrong with the request before it ends the connection. */
 static void refuse(struct h1 *h1, int result, const char *why)
 {
-	struct str text = { 0 };
-	int status = result == -EMSGSIZE ? (h1->in_body ? 413 : 431) : 400;
+	struct str text = STR_INIT;
 
 	if (!h1->http.server || (h1->current && h1->current->x.head_out))
 		return;
-	str_addf(&text, "HTTP/1.1 %d %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n"
-		 "Connection: close\r\n\r\n%s\n", status,
-		 status == 400 ? "Bad Request" : status == 413 ? "Content Too Large" :
-		 "Request Header Fields Too Large", strlen(why) + 1, why);
+	str_addf(&text, "HTTP/1.1 %s\r\nContent-Type: text/plain\r\nContent-Length: %zu\r\n"
+		 "Connection: close\r\n\r\n%s\n", refusal(h1, result), strlen(why) + 1, why);
 	warren_stream_write(h1->http.stream, str_text(&text), text.len);
 	str_free(&text);
 }

@@ -410,7 +410,6 @@ static void redirects(void **state)
 	static const struct warren_http_field fields[] = { { "Authorization", "secret" },
 							   { "User-Agent", "us" } };
 	struct warren_fetch_options options = { .fields = fields, .n_fields = 2, .redirects = 2 };
-	uint8_t body[4] = { 0, 7, 14, 21 };
 	char url[128];
 
 	(void)state;
@@ -453,7 +452,17 @@ static void redirects(void **state)
 	expect(302, "");
 	saw("GET /jump secret us\n", "", "");
 
-	options.redirects = 1;
+}
+
+static void redirects_of_a_body(void **state)
+{
+	static const struct warren_http_field fields[] = { { "Authorization", "secret" },
+							   { "User-Agent", "us" } };
+	uint8_t body[4] = { 0, 7, 14, 21 };
+	struct warren_fetch_options options = { .fields = fields, .n_fields = 2, .redirects = 1 };
+	char url[128];
+
+	(void)state;
 	options.method = "POST";
 	options.body = body;
 	options.body_len = sizeof(body);
@@ -532,6 +541,7 @@ int main(void)
 		ON_LOOP(all_ways),
 		ON_LOOP(what_fails),
 		ON_LOOP(redirects),
+		ON_LOOP(redirects_of_a_body),
 		cmocka_unit_test(references),
 		ON_LOOP(given_up),
 	};
