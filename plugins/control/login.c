@@ -310,7 +310,6 @@ static void login_answered(struct warren_ctx *ctx, const struct ctl_answer *answ
 	struct ctl_session *s = arg;
 	struct ctl_registered *reply;
 	char text[CTL_HTTP_ERROR];
-	AUTO(str_free) struct str why = STR_INIT;
 
 	(void)ctx;
 	s->login.request = NULL;
