@@ -38,10 +38,17 @@ static bool find_option(const struct warren_table *rows, const char *name, size_
 
 static void add(struct reader *r, const struct warren_option *row, const char *value, size_t skip)
 {
-	r->args->v[r->args->count++] = (struct wcore_arg){
+	static const char prefix[] = "file:";
+	struct wcore_arg arg = {
 		.pair = { .name = row->key, .value = value },
 		.type = row->type, .word = r->at, .skip = skip,
 	};
+
+	if (row->flags & WARREN_OR_TEXT && value && str_starts(value, prefix))
+		arg.skip += sizeof(prefix) - 1;
+	else if (row->flags & WARREN_OR_TEXT)
+		arg.type = WARREN_STRING;
+	r->args->v[r->args->count++] = arg;
 }
 
 static int fail_unknown(struct reader *r, const char *name, size_t len)
@@ -97,6 +104,18 @@ static int read_option(struct reader *r, const char *word)
 	return 0;
 }
 
+/* "-4": a flag whose key is that letter. */
+static bool read_letter(struct reader *r, const char *word)
+{
+	struct warren_option row;
+
+	if (strlen(word) != 2 || !find_option(r->rows, word + 1, 1, &row) ||
+	    row.type != WARREN_BOOL)
+		return false;
+	add(r, &row, NULL, 0);
+	return true;
+}
+
 static int read_operand(struct reader *r)
 {
 	struct warren_option row;
@@ -128,6 +147,8 @@ static int read_words(struct reader *r)
 			one = read_option(r, word + 2);
 		else if (options && strcmp(word, "-h") == 0)
 			r->args->help = true;
+		else if (options && word[0] == '-' && read_letter(r, word))
+			continue;
 		else if (options && word[0] == '-' && word[1] != '\0')
 			one = err_add(r->err, NULL, "unknown option %s (an operand that begins "
 				      "with a dash goes after --)", word);

@@ -1,7 +1,7 @@
 /*
  * The words behind a command: options and operands.
  *
- *	--name VALUE  --name=VALUE  --flag  --no-flag  --  operand ...
+ *	-f  --name VALUE  --name=VALUE  --flag  --no-flag  --  operand ...
  *
  * Every command also has --json and --help (-h).
  */

@@ -137,6 +137,13 @@ static void sink_end(void *arg, struct warren_reply *reply, int exit)
 
 const struct wcore_reply_sink wcore_client_sink = { sink_line, sink_end };
 
+int wcore_client_fd(const struct warren_reply *reply)
+{
+	const struct wcore_client *client = wcore_reply_sink_arg(reply, &wcore_client_sink);
+
+	return client ? client->fd : -1;
+}
+
 void wcore_client_refuse(struct wcore_client *client, const char *error)
 {
 	AUTO(str_free) struct str line = STR_INIT;

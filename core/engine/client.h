@@ -46,6 +46,8 @@ void wcore_client_free(struct wcore_client *client);
 
 /* The sink of replies to clients; its argument is the client. */
 extern const struct wcore_reply_sink wcore_client_sink;
+/* The connection of the client that @reply goes to, borrowed; -1: it goes elsewhere. */
+int wcore_client_fd(const struct warren_reply *reply);
 /* Ends a request that never became a command: @error is a sentence. Then the client is dropped. */
 void wcore_client_refuse(struct wcore_client *client, const char *error);
 /* A request is complete. */

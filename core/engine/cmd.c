@@ -66,6 +66,23 @@ int wcore_cmds_add(struct wcore_cmds *cmds, const char *plugin, struct warren_ct
 	return 0;
 }
 
+int wcore_cmds_add_always(struct wcore_cmds *cmds, const char *plugin,
+			  const struct warren_table *table, struct warren_err *err)
+{
+	struct warren_command row;
+	int ret = 0;
+
+	for (uint32_t i = 0; ret == 0 && wcore_table_row(table, i, &row, sizeof(row)); i++) {
+		const struct warren_table one = {
+			table->stride, 1, (const char *)table->rows + (size_t)i * table->stride,
+		};
+
+		if (row.flags & WARREN_CMD_ALWAYS)
+			ret = wcore_cmds_add(cmds, plugin, NULL, &one, err);
+	}
+	return ret;
+}
+
 void wcore_cmds_free(struct wcore_cmds *cmds)
 {
 	free(cmds->v);
@@ -318,7 +335,7 @@ void wcore_cmd_call(const struct warren_command *row, struct warren_ctx *ctx,
 static void run_row(const struct wcore_env *env, const struct wcore_cmd *cmd,
 		    struct wcore_config *values, struct warren_reply *reply)
 {
-	struct warren_ctx *ctx = cmd->ctx;
+	struct warren_ctx *ctx = cmd->row.flags & WARREN_CMD_ALWAYS ? NULL : cmd->ctx;
 
 	if (!ctx && env->engine)
 		ctx = wcore_engine_ctx(env->engine);
@@ -338,6 +355,8 @@ static bool runs_here(const struct wcore_env *env, const struct wcore_cmd *cmd)
 {
 	if (cmd->row.flags & (WARREN_CMD_OFFLINE | WCORE_CMD_BOTH))
 		return true;
+	if (cmd->row.flags & WARREN_CMD_ALWAYS)
+		return env->engine != NULL;
 	return cmd->plugin ? cmd->ctx != NULL : env->engine != NULL;
 }
 

@@ -46,6 +46,9 @@ struct wcore_cmds {
  */
 int wcore_cmds_add(struct wcore_cmds *cmds, const char *plugin, struct warren_ctx *ctx,
 		   const struct warren_table *table, struct warren_err *err);
+/* The same for the rows that exist also while the plugin does not run. */
+int wcore_cmds_add_always(struct wcore_cmds *cmds, const char *plugin,
+			  const struct warren_table *table, struct warren_err *err);
 void wcore_cmds_free(struct wcore_cmds *cmds);
 
 /*

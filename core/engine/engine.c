@@ -288,6 +288,16 @@ const struct wcore_instance *wcore_engine_plugins(const struct wcore_engine *eng
 	return engine->instances;
 }
 
+struct warren_ctx *warren_running(struct warren_ctx *ctx, const char *name)
+{
+	const struct wcore_instance *instance = wcore_engine_find(ctx->engine, name);
+
+	if (!instance || instance->state != WCORE_PLUGIN_UP ||
+	    instance->ctx->lane != ctx->engine->main)
+		return NULL;
+	return instance->ctx;
+}
+
 const struct wcore_instance *wcore_engine_plugin(const struct wcore_engine *engine,
 						 const char *name)
 {

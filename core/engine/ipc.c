@@ -27,6 +27,7 @@
 #include "engine/conf.h"
 #include "engine/ctx.h"
 #include "engine/engine.h"
+#include "engine/installed.h"
 #include "engine/log.h"
 #include "engine/loop.h"
 #include "engine/plugin_load.h"
@@ -52,6 +53,8 @@ struct wcore_ipc {
 	char operator_[OPERATOR_NAME];	/* the name that operator_uid belongs to */
 	uid_t operator_uid;		/* (uid_t)-1: nobody */
 	struct lookup *lookup;		/* runs */
+	bool looked;			/* `installed` is filled */
+	struct wcore_installed installed;	/* for commands of plugins that do not run */
 	struct warren_limit full;	/* of the line about too many clients */
 };
 
@@ -185,6 +188,19 @@ static int collect_commands(struct wcore_ipc *ipc, struct wcore_cmds *cmds, stru
 	for (; p && ret == 0; p = p->next)
 		ret = wcore_cmds_add(cmds, p->name, p->state == WCORE_PLUGIN_UP ? p->ctx : NULL,
 				     &p->plugin->desc.commands, err);
+	if (!ipc->looked) {
+		const struct wcore_engine_options *opts = wcore_engine_opts(ipc->engine);
+
+		/* Once: what is installed later is known to the next daemon. */
+		ipc->looked = wcore_installed_load(&ipc->installed, opts->plugin_dir,
+						   opts->plugin_owner, NULL) == 0;
+	}
+	for (size_t i = 0; i < ipc->installed.count && ret == 0; i++) {
+		const struct warren_plugin *desc = &ipc->installed.plugins[i]->desc;
+
+		if (!wcore_engine_plugin(ipc->engine, desc->name))
+			ret = wcore_cmds_add_always(cmds, desc->name, &desc->commands, err);
+	}
 	return ret;
 }
 
@@ -444,5 +460,6 @@ void wcore_ipc_stop(struct wcore_ipc *ipc)
 		ipc->lookup->ipc = NULL;
 	warren_release(ipc->listener);
 	warren_release(ipc->pause);
+	wcore_installed_free(&ipc->installed);
 	free(ipc);
 }

@@ -38,7 +38,7 @@ enum {
 	DEPTH_MOST = 8,
 	KNOWN_FLAGS = WARREN_PLUGIN_LANE,
 	KNOWN_PORT_FLAGS = WARREN_SOFT | WARREN_ENABLE,
-	KNOWN_OPTION_FLAGS = (WARREN_HOST_BITS << 1) - 1,
+	KNOWN_OPTION_FLAGS = (WARREN_OR_TEXT << 1) - 1,
 };
 
 static struct wcore_plugin *loaded;	/* what was mapped stays mapped: RTLD_NODELETE */
@@ -129,7 +129,7 @@ static int commands_check(const char *plugin, const struct warren_table *table,
 		if (!row.path || !row.run)
 			rc = warren_fail(err, NULL, "plugin `%s`: a command has no name or no "
 					 "function", plugin);
-		else if ((row.flags & ~(uint32_t)WARREN_CMD_OFFLINE) > WARREN_CMD_ROOT)
+		else if ((row.flags & ~(uint32_t)(WARREN_CMD_OFFLINE | WARREN_CMD_ALWAYS)) > WARREN_CMD_ROOT)
 			rc = flag_error(plugin, "command", row.path, row.flags, err);
 		else
 			rc = options_check(plugin, &row.args, 0, err);

@@ -8,6 +8,7 @@
 #include "engine/priv_client.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -250,6 +251,14 @@ struct wcore_priv *wcore_priv_attach(struct wcore_engine *engine, int fd,
 	return NULL;
 }
 
+static void free_ask(struct priv_ask *ask)
+{
+	list_del(&ask->node);
+	auto_close(&ask->client);
+	free(ask->overlay);
+	free(ask);
+}
+
 void wcore_priv_free(struct wcore_priv *priv)
 {
 	struct priv_message *m, *next;
@@ -264,10 +273,8 @@ void wcore_priv_free(struct wcore_priv *priv)
 		free_message(m);
 	list_for_each_safe(m, next, &priv->out, node)
 		free_message(m);
-	list_for_each_safe(ask, after, &priv->asks, node) {
-		list_del(&ask->node);
-		free(ask);
-	}
+	list_for_each_safe(ask, after, &priv->asks, node)
+		free_ask(ask);
 	wcore_priv_files_free(&priv->files);
 	warren_release(priv->heartbeat);
 	/* The io owns the descriptor. */
@@ -302,32 +309,55 @@ void wcore_priv_take_files(struct wcore_priv *priv, struct wcore_priv_files *fil
  * ---- Receiving ----
  */
 
-static void end_asks(struct wcore_priv *priv, int result, const char *text)
+static void send_overlay(struct wcore_priv *priv, struct priv_ask *ask)
+{
+	const struct wpriv_head head = { .type = WPRIV_OVERLAY, .seq = ask->seq };
+	const struct wpriv_overlay overlay = { .flags = ask->flags };
+	const struct wpriv_part parts[] = {
+		{ &overlay, sizeof(overlay) }, { ask->overlay, strlen(ask->overlay) },
+	};
+
+	(void)wcore_priv_send(priv, &head, parts, ARRAY_SIZE(parts), ask->client);
+}
+
+/*
+ * Sends the first question that waits, and with it, since they want the same, all others that want
+ * no more than the files read. An overlay goes alone: its answer bears its number.
+ */
+static void send_asks(struct wcore_priv *priv)
+{
+	struct priv_ask *ask = list_first(&priv->asks, struct priv_ask, node), *other;
+
+	if (!ask || ask->sent || priv->next != 0)
+		return;
+	if (ask->overlay) {
+		ask->sent = true;
+		send_overlay(priv, ask);
+		return;
+	}
+	list_for_each(other, &priv->asks, node)
+		other->sent = !other->overlay;
+	send_plain(priv, WPRIV_RELOAD_ASK, NULL, 0, 0);
+}
+
+static void end_asks(struct wcore_priv *priv, uint32_t seq, int result, const char *text)
 {
 	struct priv_ask *ask, *next;
-	bool more = false;
 	struct list ended;
 
 	list_init(&ended);
 	list_for_each_safe(ask, next, &priv->asks, node) {
-		if (!ask->sent) {
-			more = true;
+		if (!ask->sent || ask->seq != seq)
 			continue;
-		}
 		list_del(&ask->node);
 		list_add_tail(&ended, &ask->node);
 	}
 	while ((ask = list_first(&ended, struct priv_ask, node))) {
-		list_del(&ask->node);
 		ask->done(result, text, ask->arg);
-		free(ask);
+		free_ask(ask);
 	}
-	if (!more)
-		return;
 	/* Who asked while the files were read already wants them read once more. */
-	list_for_each(ask, &priv->asks, node)
-		ask->sent = true;
-	send_plain(priv, WPRIV_RELOAD_ASK, NULL, 0, 0);
+	send_asks(priv);
 }
 
 static void handle_files(struct wcore_priv *priv, struct wpriv_msg *msg)
@@ -344,11 +374,12 @@ static void handle_files(struct wcore_priv *priv, struct wpriv_msg *msg)
 
 		str_addn(&text, (const char *)msg->data + sizeof(reload),
 			 msg->head.len - sizeof(reload));
-		end_asks(priv, msg->head.result, str_text(&text));
+		end_asks(priv, msg->head.seq, msg->head.result, str_text(&text));
 		return;
 	}
 	files.generation = reload.generation;
 	priv->next = reload.generation;
+	priv->next_seq = msg->head.seq;
 	result = take_files(&files, msg, sizeof(reload), reload.files, 0);
 	if (result) {
 		wcore_priv_files_free(&files);
@@ -502,6 +533,22 @@ void wcore_priv_ready(struct wcore_priv *priv, const char *status)
 	send_plain(priv, WPRIV_READY, parts, ARRAY_SIZE(parts), 0);
 }
 
+/*
+ * A question goes at once, unless files that were read before are being tried, or one that has been
+ * sent may not have been read yet; one about files only joins another of its kind.
+ */
+static void add_ask(struct wcore_priv *priv, struct priv_ask *ask)
+{
+	const struct priv_ask *first = list_first(&priv->asks, struct priv_ask, node);
+
+	list_init(&ask->node);
+	list_add_tail(&priv->asks, &ask->node);
+	if (first && first->sent && !first->overlay && !ask->overlay && priv->next == 0)
+		ask->sent = true;
+	else
+		send_asks(priv);
+}
+
 int wcore_priv_reload(struct wcore_priv *priv, wcore_priv_reload_fn *done, void *arg)
 {
 	struct priv_ask *ask;
@@ -511,32 +558,50 @@ int wcore_priv_reload(struct wcore_priv *priv, wcore_priv_reload_fn *done, void 
 	ask = calloc(1, sizeof(*ask));
 	if (!ask)
 		return -ENOMEM;
-	*ask = (struct priv_ask){ .done = done, .arg = arg };
-	/* During a reload the files have been read: end_asks() sends the next one. */
-	if (priv->next == 0) {
-		bool first = true;
-		const struct priv_ask *other;
-
-		list_for_each(other, &priv->asks, node)
-			first = first && !other->sent;
-		ask->sent = true;
-		if (first)
-			send_plain(priv, WPRIV_RELOAD_ASK, NULL, 0, 0);
-	}
-	list_init(&ask->node);
-	list_add_tail(&priv->asks, &ask->node);
+	*ask = (struct priv_ask){ .done = done, .arg = arg, .client = -1 };
+	add_ask(priv, ask);
 	return 0;
+}
+
+int wcore_priv_overlay(struct wcore_priv *priv, int client, const char *text, uint32_t flags,
+		       wcore_priv_reload_fn *done, void *arg)
+{
+	struct priv_ask *ask;
+
+	if (priv->lost)
+		return -EPIPE;
+	if (strlen(text) > WPRIV_TEXT_MAX)
+		return -E2BIG;
+	ask = calloc(1, sizeof(*ask));
+	if (!ask)
+		return -ENOMEM;
+	*ask = (struct priv_ask){
+		.overlay = strdup(text), .client = fcntl(client, F_DUPFD_CLOEXEC, 0),
+		.flags = flags, .seq = ++priv->ask_seq, .done = done, .arg = arg,
+	};
+	list_init(&ask->node);
+	if (!ask->overlay || ask->client == -1) {
+		free_ask(ask);
+		return -ENOMEM;
+	}
+	add_ask(priv, ask);
+	return 0;
+}
+
+static void forgotten(int result, const char *text, void *arg)
+{
+	(void)result;
+	(void)text;
+	(void)arg;
 }
 
 void wcore_priv_reload_forget(struct wcore_priv *priv, void *arg)
 {
-	struct priv_ask *ask, *next;
+	struct priv_ask *ask;
 
-	list_for_each_safe(ask, next, &priv->asks, node) {
-		if (ask->arg != arg)
-			continue;
-		list_del(&ask->node);
-		free(ask);
+	list_for_each(ask, &priv->asks, node) {
+		if (ask->arg == arg)
+			ask->done = forgotten;
 	}
 }
 
@@ -562,5 +627,5 @@ void wcore_priv_reloaded(struct wcore_priv *priv, int result, const char *text)
 	priv->next = 0;
 	wcore_priv_use(priv, priv->generation);
 	send_plain(priv, WPRIV_RELOAD_DONE, parts, ARRAY_SIZE(parts), result);
-	end_asks(priv, result, text);
+	end_asks(priv, priv->next_seq, result, text);
 }

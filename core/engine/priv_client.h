@@ -80,6 +80,12 @@ void wcore_priv_ready(struct wcore_priv *priv, const char *status);
  */
 typedef void wcore_priv_reload_fn(int result, const char *text, void *arg);
 int wcore_priv_reload(struct wcore_priv *priv, wcore_priv_reload_fn *done, void *arg);
+/*
+ * Asks the monitor to lay @text (YAML) on the overlay for the user at the other end of @client, and
+ * to read the files again. @flags: WPRIV_OVERLAY_. Copies both; @done as above.
+ */
+int wcore_priv_overlay(struct wcore_priv *priv, int client, const char *text, uint32_t flags,
+		       wcore_priv_reload_fn *done, void *arg);
 /* The caller of wcore_priv_reload() is gone: forget @arg. */
 void wcore_priv_reload_forget(struct wcore_priv *priv, void *arg);
 /*

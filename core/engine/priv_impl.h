@@ -70,6 +70,9 @@ struct priv_kept {
 struct priv_ask {			/* a caller of wcore_priv_reload() */
 	struct list node;
 	bool sent;
+	char *overlay;			/* what to lay on the overlay; NULL: just read the files */
+	int client;			/* its connection, ours; -1 */
+	uint32_t flags, seq;		/* of an overlay: WPRIV_OVERLAY_, and of its message */
 	wcore_priv_reload_fn *done;
 	void *arg;
 };
@@ -93,6 +96,7 @@ struct wcore_priv {
 	struct warren_timer *heartbeat;
 
 	uint64_t generation, next;	/* in force; being tried, or 0. Lane main */
+	uint32_t next_seq, ask_seq;	/* whose overlay that is, or 0; the newest number */
 	struct list asks;		/* lane main */
 	struct list later;		/* lane main: struct priv_message, for the loop */
 

@@ -109,6 +109,11 @@ void wcore_reply_unref(struct warren_reply *reply)
 	free(reply);
 }
 
+void *wcore_reply_sink_arg(const struct warren_reply *reply, const struct wcore_reply_sink *sink)
+{
+	return reply->sink == sink && !reply->gone && !reply->ended ? reply->arg : NULL;
+}
+
 bool wcore_reply_ended(const struct warren_reply *reply)
 {
 	return reply->ended;

@@ -57,6 +57,8 @@ void wcore_reply_unref(struct warren_reply *reply);
  * the sink is not called any more.
  */
 void wcore_reply_hang_up(struct warren_reply *reply);
+/* The argument of its sink if that is @sink and the client is there, else NULL. */
+void *wcore_reply_sink_arg(const struct warren_reply *reply, const struct wcore_reply_sink *sink);
 bool wcore_reply_ended(const struct warren_reply *reply);
 /* Columns of the client's terminal; 0: no terminal. */
 uint32_t wcore_reply_width(const struct warren_reply *reply);

@@ -19,6 +19,19 @@ static const struct warren_option check_args[] = {
 	  .brief = "The same, for scripts that know it from warrend." },
 };
 
+static const struct warren_option status_args[] = {
+	{ .key = "peers", .type = WARREN_BOOL, .def = "true",
+	  .brief = "Show the peers." },
+	{ .key = "self", .type = WARREN_BOOL, .def = "true",
+	  .brief = "Show this node." },
+	{ .key = "active", .type = WARREN_BOOL, .def = "false",
+	  .brief = "Only peers with traffic in the last two minutes." },
+	{ .key = "header", .type = WARREN_BOOL, .def = "false",
+	  .brief = "Say what the columns are." },
+	{ .key = "all", .type = WARREN_BOOL, .def = "false",
+	  .brief = "Also what the daemon and each plugin say about themselves." },
+};
+
 static const struct warren_option show_args[] = {
 	{ .key = "origin", .type = WARREN_BOOL, .def = "false",
 	  .brief = "Say for each value in which file and line it stands." },
@@ -61,10 +74,12 @@ static const struct warren_option complete_args[] = {
 };
 
 static const struct warren_command verbs[] = {
-	{ .path = "status", .run = wcore_verb_status,
+	{ .path = "status", .run = wcore_verb_status, .args = WARREN_TABLE(status_args),
 	  .brief = "Show what the daemon does: plugins, peers, traffic.",
-	  .help = "The first line is about the daemon itself. Then each plugin that has something "
-		  "to tell has its part. A plugin that does not run is named with the reason.",
+	  .help = "In a network with a control server: a line for this node and one for each peer, "
+		  "and exit status 1 where it is stopped or logged out. Elsewhere, and with --all, "
+		  "a line about the daemon itself and the part of each plugin that has something "
+		  "to tell. A plugin that does not run is named with the reason.",
 	  .example = "warren status --json" },
 	{ .path = "plugins", .run = wcore_verb_plugins,
 	  .brief = "List the plugins of the running configuration.",

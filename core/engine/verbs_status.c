@@ -15,6 +15,7 @@
 #include "engine/conf.h"
 #include "engine/ctx.h"
 #include "engine/engine.h"
+#include "engine/lane.h"
 #include "engine/log.h"
 #include "engine/plugin_load.h"
 #include "engine/priv_client.h"
@@ -125,13 +126,51 @@ static const struct wcore_visit status_visit = {
 	.wanted = has_status, .run = plugin_status, .done = status_done,
 };
 
+/* The plugin that speaks for the whole node; NULL: none runs. */
+static const struct wcore_instance *speaker(const struct wcore_env *env)
+{
+	const struct wcore_instance *p = wcore_engine_plugins(env->engine);
+
+	while (p && !(p->state == WCORE_PLUGIN_UP && p->plugin->desc.overview &&
+		      wcore_lane_here(p->ctx->lane)))
+		p = p->next;
+	return p;
+}
+
+/* What is wrong must not be hidden by what scripts read: comments after it. */
+static void write_trouble(const struct wcore_env *env, struct warren_reply *reply)
+{
+	const struct wcore_instance *p = wcore_engine_plugins(env->engine);
+	bool first = true;
+
+	for (; p; p = p->next) {
+		if (p->state == WCORE_PLUGIN_UP)
+			continue;
+		warren_reply_text(reply, "%s# plugin %s is %s%s%s", first ? "\n" : "", p->name,
+				  wcore_plugin_state_name(p->state), p->reason ? ": " : "",
+				  p->reason ? p->reason : "");
+		first = false;
+	}
+}
+
 int wcore_verb_status(struct warren_ctx *ctx, const struct warren_conf *args,
 		      struct warren_reply *reply, struct warren_err *err)
 {
 	const struct wcore_env *env = wcore_reply_env(reply);
+	const struct wcore_instance *p;
+	int exit;
 
 	(void)ctx;
-	(void)args;
+	p = speaker(env);
+	if (p) {
+		exit = p->plugin->desc.overview(p->ctx, args, reply);
+		if (!warren_reply_json(reply) && !warren_conf_bool(args, "all")) {
+			write_trouble(env, reply);
+			warren_reply_end(reply, exit, NULL);
+			return 0;
+		}
+		warren_reply_text(reply, "%s", "");
+	}
 	write_daemon(env, reply);
 	write_states(env, reply);
 	return wcore_visit_start(env->engine, &status_visit, NULL, reply, err);

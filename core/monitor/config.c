@@ -24,6 +24,7 @@
 #include "base/units.h"
 #include "base/util.h"
 #include "monitor/log.h"
+#include "monitor/overlay.h"
 #include "priv/channel.h"
 #include "priv/check.h"
 
@@ -224,17 +225,13 @@ static int check_owner(const char *path, const struct stat *st, struct warren_er
 			    st->st_uid, st->st_mode & 07777);
 }
 
-/* Reads, checks, seals and parses one file; -ENOENT without a sentence when it is not there. */
-static int load_file(struct mon_config *config, int at, const char *name, const char *shown,
-		     uint32_t kind, struct warren_err *err)
+/* Reads and checks one file; -ENOENT without a sentence when it is not there. */
+static int read_file(int at, const char *name, const char *shown, void **data, size_t *len,
+		     struct warren_err *err)
 {
 	AUTO(auto_close) int fd = openat(at, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	AUTO(auto_free) void *data = NULL;
-	struct wpriv_file *file = &config->files[config->n_files];
-	struct ytree_node *root;
 	struct stat st;
-	size_t len;
-	int memfd, result;
+	int result;
 
 	if (fd == -1 && errno == ENOENT)
 		return -ENOENT;
@@ -245,15 +242,26 @@ static int load_file(struct mon_config *config, int at, const char *name, const 
 	result = check_owner(shown, &st, err);
 	if (result)
 		return result;
+	result = file_read_fd(fd, YTREE_MAX_BYTES, data, len);
+	if (result)
+		return wpriv_refuse(err, result, "cannot read %s: %s", shown, result == -EFBIG ?
+				    "it has more than 4 MiB" : strerror(-result));
+	return 0;
+}
+
+/* Seals and parses what a file holds. */
+static int add_file(struct mon_config *config, const char *shown, uint32_t kind, const void *data,
+		    size_t len, struct warren_err *err)
+{
+	struct wpriv_file *file = &config->files[config->n_files];
+	struct ytree_node *root;
+	int memfd, result;
+
 	if (config->n_files == WPRIV_FILES_MAX || !str_copy(file->name, sizeof(file->name), shown))
 		return wpriv_refuse(err, -E2BIG,
 				    "%s: more than %d files, or a path of more than %zu "
 				    "bytes",
 				    shown, WPRIV_FILES_MAX, sizeof(file->name) - 1);
-	result = file_read_fd(fd, YTREE_MAX_BYTES, &data, &len);
-	if (result)
-		return wpriv_refuse(err, result, "cannot read %s: %s", shown, result == -EFBIG ?
-				    "it has more than 4 MiB" : strerror(-result));
 	memfd = wpriv_memfd("warren-yaml", data, len);
 	if (memfd < 0)
 		return wpriv_refuse(err, memfd, "cannot copy %s: %s", shown, strerror(-memfd));
@@ -266,6 +274,16 @@ static int load_file(struct mon_config *config, int at, const char *name, const 
 		return result;
 	config->root = ytree_merge(config->root, root);
 	return config->root ? 0 : wpriv_refuse(err, -ENOMEM, "out of memory");
+}
+
+static int load_file(struct mon_config *config, int at, const char *name, const char *shown,
+		     uint32_t kind, struct warren_err *err)
+{
+	AUTO(auto_free) void *data = NULL;
+	size_t len;
+	int result = read_file(at, name, shown, &data, &len, err);
+
+	return result ? result : add_file(config, shown, kind, data, len, err);
 }
 
 static int yaml_name(const struct dirent *entry)
@@ -339,10 +357,35 @@ static void load_etc(struct mon_config *config, const struct mon_config_from *fr
 	load_confd(config, str_text(&folder), err);
 }
 
+static void load_overlay(struct mon_config *config, const struct mon_config_from *from,
+			 struct warren_err *err)
+{
+	AUTO(str_free) struct str shown = STR_INIT;
+	AUTO(auto_free) void *data = NULL;
+	const char *text;
+	size_t len = 0;
+	int result;
+
+	str_addf(&shown, "%s/monitor/overlay.yaml", from->state);
+	result = read_file(AT_FDCWD, str_text(&shown), str_text(&shown), &data, &len, err);
+	if (result && result != -ENOENT)
+		return;
+	text = data;
+	if (from->edit) {
+		/* A file that does not parse as it is has its sentences already. */
+		if (err_any(err) || mon_overlay_compose(config->tree, config->root, data, len,
+							from->edit, from->overlay, err))
+			return;
+		text = str_text(from->overlay);
+		len = from->overlay->len;
+	}
+	if (text)
+		add_file(config, str_text(&shown), WPRIV_FILE_OVERLAY, text, len, err);
+}
+
 struct mon_config *mon_config_load(const struct mon_config_from *from, uint64_t generation,
 				   struct warren_err *err)
 {
-	AUTO(str_free) struct str overlay = STR_INIT;
 	struct mon_config *config = calloc(1, sizeof(*config));
 
 	if (config)
@@ -357,9 +400,7 @@ struct mon_config *mon_config_load(const struct mon_config_from *from, uint64_t 
 	str_copy(config->user, sizeof(config->user), "warren");
 	wpriv_limits_init(&config->limits);
 	load_etc(config, from, err);
-	str_addf(&overlay, "%s/monitor/overlay.yaml", from->state);
-	load_file(config, AT_FDCWD, str_text(&overlay), str_text(&overlay), WPRIV_FILE_OVERLAY,
-		  err);
+	load_overlay(config, from, err);
 	if (!err_any(err))
 		evaluate(config, err);
 	if (err_any(err)) {
@@ -401,6 +442,24 @@ static bool parse_ids(const char *text, uid_t *uid, gid_t *gid)
 	*uid = (uid_t)u;
 	*gid = (gid_t)g;
 	return true;
+}
+
+bool mon_config_operator(const struct mon_config *config, uid_t *uid)
+{
+	const struct ytree_node *node = ytree_at(config->root, "node.operator", 0);
+	const struct passwd *pw;
+	int64_t number;
+
+	if (!node || node->kind != YTREE_SCALAR || from_overlay(config, node))
+		return false;
+	if (units_parse_int(node->text, &number) == 0 && number >= 0 && number < UINT32_MAX) {
+		*uid = (uid_t)number;
+		return true;
+	}
+	pw = getpwnam(node->text);
+	if (pw)
+		*uid = pw->pw_uid;
+	return pw != NULL;
 }
 
 int mon_config_user(const char *text, uid_t *uid, gid_t *gid, struct warren_err *err)

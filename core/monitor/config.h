@@ -12,9 +12,12 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "base/str.h"
 #include "priv/limits.h"
 #include "priv/wire.h"
 #include "yaml/tree.h"
+
+struct mon_overlay_edit;
 
 struct mon_config {
 	uint64_t generation;
@@ -34,6 +37,8 @@ struct mon_config_from {
 	const char *file;		/* conf.d/ is beside it */
 	bool required;			/* it was named on the command line */
 	const char *state;		/* monitor/overlay.yaml is below it */
+	const struct mon_overlay_edit *edit;	/* to lay on the overlay, or NULL */
+	struct str *overlay;		/* with @edit: gets the new overlay */
 };
 /* NULL with sentences in @err. */
 struct mon_config *mon_config_load(const struct mon_config_from *from, uint64_t generation,
@@ -46,6 +51,9 @@ void mon_config_free(struct mon_config *config);
  */
 const struct ytree_node *mon_config_scalar(const struct mon_config *config, const char *key,
 					   uint32_t index, struct warren_err *err);
+
+/* The uid of node.operator, where the files in /etc name one that exists. */
+bool mon_config_operator(const struct mon_config *config, uid_t *uid);
 
 /* The engine's user: "name" or "uid:gid". root is refused. */
 int mon_config_user(const char *text, uid_t *uid, gid_t *gid, struct warren_err *err);

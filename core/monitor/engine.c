@@ -23,6 +23,7 @@
 #include "monitor/monitor.h"
 #include "monitor/notify.h"
 #include "monitor/op.h"
+#include "monitor/overlay.h"
 #include "monitor/undo.h"
 #include "priv/check.h"
 
@@ -187,9 +188,10 @@ static void send_hello(struct mon *mon)
 	mon_engine_send(mon, &head, parts, 2, fds, mon->config->n_files + 1, false);
 }
 
-static void send_reload(struct mon *mon, int result, const char *text)
+static void send_reload(struct mon *mon, uint32_t seq, int result, const char *text)
 {
-	const struct wpriv_head head = { .type = WPRIV_RELOAD_FILES, .result = result };
+	const struct wpriv_head head = { .type = WPRIV_RELOAD_FILES, .seq = seq,
+					 .result = result };
 	struct wpriv_reload_files reload = { .generation = 0 };
 	struct wpriv_part parts[2] = { { &reload, sizeof(reload) } };
 	int fds[WPRIV_MSG_FDS];
@@ -330,6 +332,7 @@ void mon_engine_died(struct mon *mon, int status)
 			"stays in force");
 		mon_config_free(mon->next);
 		mon->next = NULL;
+		mon_overlay_settle(mon, false);
 	}
 	engine->reload_deadline = engine->sweep = 0;
 	describe_death(status, &how);
@@ -409,6 +412,7 @@ static int handle_reload_done(struct mon *mon, const struct wpriv_msg *msg)
 		return -EBADMSG;
 	clean_text(msg, sizeof(done), 1024, true, &text);
 	mon->engine.reload_deadline = 0;
+	mon_overlay_settle(mon, msg->head.result == 0);
 	if (msg->head.result == 0) {
 		mon_config_free(mon->config);
 		mon->config = mon->next;
@@ -439,7 +443,7 @@ static int handle_owner_end(struct mon *mon, const struct wpriv_msg *msg)
 
 int mon_engine_message(struct mon *mon, struct wpriv_msg *msg)
 {
-	if (msg->head.type != WPRIV_REQUEST && msg->n_fds > 0)
+	if (msg->head.type != WPRIV_REQUEST && msg->head.type != WPRIV_OVERLAY && msg->n_fds > 0)
 		return -EBADMSG;
 	switch (msg->head.type) {
 	case WPRIV_READY:
@@ -460,6 +464,8 @@ int mon_engine_message(struct mon *mon, struct wpriv_msg *msg)
 			return -EBADMSG;
 		mon_engine_reload(mon, true);
 		return 0;
+	case WPRIV_OVERLAY:
+		return mon_overlay_message(mon, msg);
 	case WPRIV_RELOAD_DONE:
 		return handle_reload_done(mon, msg);
 	default:
@@ -510,7 +516,7 @@ void mon_engine_reload(struct mon *mon, bool asked)
 
 	if (mon->next || mon->engine.stopping) {
 		if (asked)
-			send_reload(mon, -EBUSY, "a reload is going on already");
+			send_reload(mon, 0, -EBUSY, "a reload is going on already");
 		return;
 	}
 	mon_notify_reloading();
@@ -520,21 +526,32 @@ void mon_engine_reload(struct mon *mon, bool asked)
 		mon_log(LOG_ERR, "the files were read again and refused, nothing changes:");
 		mon_log_lines(LOG_ERR, str_text(&text));
 		if (asked)
-			send_reload(mon, -EINVAL, str_text(&text));
+			send_reload(mon, 0, -EINVAL, str_text(&text));
 		mon_notify("READY=1");
 		return;
 	}
-	mon->generations++;
 	if (mon->engine.fd == -1) {
 		/* The next engine gets it. */
+		mon->generations++;
 		mon_config_free(mon->config);
 		mon->config = config;
 		mon_notify("READY=1");
 		return;
 	}
+	mon_engine_try_take(mon, config, 0);
+}
+
+void mon_engine_try_take(struct mon *mon, struct mon_config *config, uint32_t seq)
+{
+	mon->generations++;
 	mon->next = config;
 	mon->engine.reload_deadline = mon_now() + RELOAD_DEADLINE;
-	send_reload(mon, 0, NULL);
+	send_reload(mon, seq, 0, NULL);
+}
+
+void mon_engine_refuse(struct mon *mon, uint32_t seq, int result, const char *why)
+{
+	send_reload(mon, seq, result, why);
 }
 
 static void start_again(struct mon *mon)

@@ -11,6 +11,7 @@
 #include "priv/channel.h"
 
 struct mon;
+struct mon_config;
 struct warren_err;
 
 /* Forks and executes it, and sends HELLO. 0 or -errno with a sentence. */
@@ -23,6 +24,11 @@ void mon_engine_stop(struct mon *mon);
 void mon_engine_kill(struct mon *mon, const char *why);
 /* Reads the files and hands them over, for SIGHUP or because the engine asked. */
 void mon_engine_reload(struct mon *mon, bool asked);
+
+/* Gives @config to the engine to try, which runs; @seq is that of the OVERLAY or 0. */
+void mon_engine_try_take(struct mon *mon, struct mon_config *config, uint32_t seq);
+/* Answers OVERLAY @seq: nothing changes, @why. */
+void mon_engine_refuse(struct mon *mon, uint32_t seq, int result, const char *why);
 
 /* Its socket is readable / writable again. */
 void mon_engine_read(struct mon *mon);

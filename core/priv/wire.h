@@ -17,6 +17,7 @@
  *		<- RELOAD_ASK		read the files again
  *	RELOAD_FILES ->			the next generation; or `result` < 0 and what is wrong
  *		<- RELOAD_DONE		`result` 0: both at the new generation; else the old
+ *		<- OVERLAY		change the overlay: RELOAD_FILES with its seq answers
  *	STOP ->				end in order; the engine then exits with status 0
  */
 #ifndef WARREN_PRIV_WIRE_H
@@ -50,12 +51,13 @@ enum wpriv_type {
 	WPRIV_RELOAD_FILES,
 	WPRIV_RELOAD_DONE,
 	WPRIV_STOP,
-	WPRIV_TYPE_LAST = WPRIV_STOP,
+	WPRIV_OVERLAY,
+	WPRIV_TYPE_LAST = WPRIV_OVERLAY,
 };
 
 struct wpriv_head {
 	uint32_t type;			/* enum wpriv_type */
-	uint32_t seq;			/* of a request and its answer; else 0 */
+	uint32_t seq;			/* of a request (OVERLAY) and its answer; else 0 */
 	uint32_t len;			/* of the payload */
 	int32_t result;			/* 0 or -errno */
 };
@@ -116,6 +118,11 @@ struct wpriv_ready {			/* text follows: STATUS= of the service manager */
 struct wpriv_reload_files {		/* struct wpriv_file follow (0), or text (< 0) */
 	uint64_t generation;
 	uint32_t files, reserved;
+};
+
+enum { WPRIV_OVERLAY_OVERRIDE = 1u << 0 };
+struct wpriv_overlay {			/* descriptor: the client's connection; YAML text follows */
+	uint32_t flags, reserved;
 };
 
 struct wpriv_reload_done {		/* text follows */

@@ -20,6 +20,7 @@
 #include "base/util.h"
 #include "monitor/config.h"
 #include "monitor/journal.h"
+#include "monitor/overlay.h"
 #include "monitor/thing.h"
 
 struct bench {
@@ -351,6 +352,101 @@ static void files_close(struct files *f)
 	rmdir(f->folder);
 }
 
+/*
+ * ---- The overlay ----
+ */
+
+/* What becomes of the overlay @old when uid @uid sets @edit beside the files' @text. */
+static int overlay(const char *text, const char *old, const char *edit, uid_t uid, bool override_,
+		   struct str *out, struct warren_err *err)
+{
+	const struct mon_overlay_edit wish = { edit, strlen(edit), uid, override_ };
+	struct ytree *tree = ytree_new();
+	struct ytree_node *files;
+	int result;
+
+	assert_int_equal(ytree_parse(tree, "warren.yaml", text, strlen(text), 0, &files, err), 0);
+	str_cut(out, 0);
+	result = mon_overlay_compose(tree, files, old, old ? strlen(old) : 0, &wish, out, err);
+	ytree_free(tree);
+	return result;
+}
+
+#define OVERLAY_HEAD "# Written by warrend, for commands like `warren set`.\n"
+
+static void test_overlay_compose(void **state)
+{
+	AUTO(err_free) struct warren_err err = ERR_INIT;
+	AUTO(str_free) struct str first = STR_INIT;
+	AUTO(str_free) struct str out = STR_INIT;
+	const char *old;
+
+	(void)state;
+	assert_int_equal(overlay("", NULL, "{\"control\":{\"url\":\"http://a # uid 0\",\"tags\":"
+				 "[\"tag:x\",\"tag:y\"],\"up\":true}}", 1000, false, &first, &err), 0);
+	assert_string_equal(str_text(&first), OVERLAY_HEAD
+			    "\"control\":\n"
+			    "  \"url\": \"http://a # uid 0\" # uid 1000\n"
+			    "  \"tags\": [\"tag:x\", \"tag:y\"] # uid 1000\n"
+			    "  \"up\": true # uid 1000\n");
+	old = str_text(&first);
+	assert_int_equal(mon_overlay_uid(old, first.len, 3), 1000);
+	assert_int_equal(mon_overlay_uid(old, first.len, 1), MON_NO_UID);
+	assert_int_equal(mon_overlay_uid(old, first.len, 6), MON_NO_UID);
+	/* Others' values keep their owner; what is removed is gone. */
+	assert_int_equal(overlay("", old, "{control: {up: false, tags: null}}", 0, false, &out,
+				 &err), 0);
+	assert_string_equal(str_text(&out), OVERLAY_HEAD
+			    "\"control\":\n"
+			    "  \"url\": \"http://a # uid 0\" # uid 1000\n"
+			    "  \"up\": false # uid 0\n");
+	/* A section without values would switch its plugin on. */
+	assert_int_equal(overlay("", old, "{control: {up: null, tags: null, url: null}}", 0, false,
+				 &out, &err), 0);
+	assert_string_equal(str_text(&out), OVERLAY_HEAD);
+}
+
+static void test_overlay_files_win(void **state)
+{
+	static const char files[] = "node: {hostname: gw}\ncontrol:\n  url: http://a\n"
+				    "  tags: [tag:x]\n";
+	AUTO(err_free) struct warren_err err = ERR_INIT;
+	AUTO(str_free) struct str out = STR_INIT;
+
+	(void)state;
+	/* The same as the files: nothing to write, and an override of before ends. */
+	assert_int_equal(overlay(files, "control: {url: http://b}\n",
+				 "{control: {url: \"http://a\", tags: [\"tag:x\"]}}", 0, false,
+				 &out, &err), 0);
+	assert_string_equal(str_text(&out), OVERLAY_HEAD);
+	assert_int_equal(overlay(files, NULL, "{control: {url: \"http://b\"}}", 0, true, &out,
+				 &err), 0);
+	assert_non_null(strstr(str_text(&out), "\"http://b\" # uid 0"));
+	assert_int_equal(overlay(files, NULL, "{control: {up: false, url: \"http://b\"}}", 0, false,
+				 &out, &err), -EEXIST);
+	assert_non_null(strstr(err_first(&err), "control.url is set here"));
+	assert_int_equal(err_nth(&err, 0)->line, 3);
+}
+
+static void test_overlay_refuses(void **state)
+{
+	static const char *const edits[] = {
+		"{system: {user: root}}", "{coordinator: {store: x}}",
+		"{control: {auth-key: {file: /etc/shadow}}}",
+		"{control: {auth-key: {credential: x}}}", "{control: {tags: [[a]]}}", "[1]", "",
+		"{a: &x 1}",
+	};
+	AUTO(str_free) struct str out = STR_INIT;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(edits); i++) {
+		AUTO(err_free) struct warren_err err = ERR_INIT;
+
+		assert_true(overlay("", NULL, edits[i], 0, true, &out, &err) < 0);
+		assert_true(err_any(&err));
+	}
+}
+
 static void test_system_section(void **state)
 {
 	static const char text[] =
@@ -438,6 +534,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_other_version_is_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_other_boot, setup, teardown),
 		cmocka_unit_test(test_user),
+		cmocka_unit_test(test_overlay_compose),
+		cmocka_unit_test(test_overlay_files_win),
+		cmocka_unit_test(test_overlay_refuses),
 		cmocka_unit_test(test_system_section),
 		cmocka_unit_test(test_errors_have_their_place),
 	};

@@ -105,6 +105,7 @@ enum {
 	WARREN_CONNECT = 1u << 9,
 	WARREN_POSITIONAL = 1u << 10,	/* commands: an operand, not a --option */
 	WARREN_HOST_BITS = 1u << 11,	/* WARREN_PREFIX: 10.90.0.1/24 is meant; else an error */
+	WARREN_OR_TEXT = 1u << 12,	/* FD_IN: only "file:PATH" is a file, else text itself */
 };
 
 struct warren_option {
@@ -330,6 +331,11 @@ enum {
 	WARREN_CMD_ANY = 0,		/* who may call: anybody on this host */
 	WARREN_CMD_OPERATOR = 1,	/* node.operator and root */
 	WARREN_CMD_ROOT = 2,
+	/*
+	 * Also while the plugin does not run: for the command that switches it on. On lane main,
+	 * with the core's own context, which never ends: see warren_running().
+	 */
+	WARREN_CMD_ALWAYS = 1u << 11,
 	WARREN_CMD_OFFLINE = 1u << 8,	/* `warren` may run it without a daemon: needs no context */
 };
 struct warren_command {
@@ -358,6 +364,28 @@ void warren_reply_on_cancel(struct warren_reply *reply, void (*fn)(struct warren
 void warren_reply_end(struct warren_reply *reply, int exit, const char *error);
 /* The descriptor that the client passed for the FD_IN/FD_OUT operand @key; the caller owns it. */
 int warren_reply_take_fd(struct warren_reply *reply, const char *key);
+
+/* For WARREN_CMD_ALWAYS: the context of plugin @name, on lane main, if it runs now; else NULL. */
+struct warren_ctx *warren_running(struct warren_ctx *ctx, const char *name);
+
+/*
+ * Changes settings on behalf of the client of @reply, as `warren set` does. @key is a path as in
+ * the files, of plain names ("control.url"); @value is JSON, NULL removes what commands have set.
+ * The monitor learns from the connection whose wish it is, and refuses users other than root and
+ * node.operator, `system:`, `coordinator:` and secrets. A key that a file of /etc sets is refused
+ * with its file and line unless OVERRIDE is given; what says the same as the files is not written.
+ * All changes come into force together, by a reload, or none does. Lane main, inside a command.
+ * 0: @done is called from the loop, unless @ctx ends before: 0 with what was done, or -errno with
+ * what is wrong. Else -errno with a sentence.
+ */
+struct warren_overlay_change {
+	const char *key, *value;
+};
+enum { WARREN_OVERLAY_OVERRIDE = 1u << 0 };
+typedef void warren_overlay_fn(struct warren_ctx *ctx, int result, const char *text, void *arg);
+int warren_overlay_set(struct warren_ctx *ctx, struct warren_reply *reply,
+		       const struct warren_overlay_change *changes, uint32_t n, uint32_t flags,
+		       warren_overlay_fn *done, void *arg, struct warren_err *err);
 
 /*
  * ---- Doctor: check rows ----
@@ -427,6 +455,13 @@ struct warren_plugin {
 	void (*found)(struct warren_ctx *ctx, const char *service, const void *ops, void *self);
 	void (*lost)(struct warren_ctx *ctx, const char *service);
 	warren_status_fn *status;
+	/*
+	 * For the one plugin that speaks for the whole node: the head of `warren status`, at the
+	 * top of the answer. @args are the verb's (bools peers, self, active, header). The result
+	 * is the exit status of the text form. Lane main; the plugin has no lane of its own.
+	 */
+	int (*overview)(struct warren_ctx *ctx, const struct warren_conf *args,
+			struct warren_reply *reply);
 };
 void warren_stopped(struct warren_ctx *ctx);
 /* `start` returned WARREN_PENDING: the plugin is up, or (@result < 0) failed. */
