@@ -11,6 +11,7 @@
 #include <warren/priv.h>
 #include <warren/service/netmap.h>
 
+#include "commands.h"
 #include "options.h"
 #include "session.h"
 #include "session_impl.h"
@@ -293,6 +294,7 @@ WARREN_PLUGIN(control, "control",
 	.help = "Joins a network run by a server of the ts2021 protocol: logs in, receives peers "
 		"and policy, and tells the server about this node.",
 	.options = { sizeof(struct warren_option), CTL_OPTIONS, ctl_options },
+	.commands = { sizeof(struct warren_command), CTL_COMMANDS, ctl_commands },
 	.needs = WARREN_TABLE(needs),
 	.offers = WARREN_TABLE(offers),
 	.topics = WARREN_TABLE(topics),
@@ -305,4 +307,5 @@ WARREN_PLUGIN(control, "control",
 	.found = control_found,
 	.lost = control_lost,
 	.status = control_status,
+	.overview = ctl_overview,
 );

@@ -1,0 +1,87 @@
+/*
+ * The rows of the plugin's verbs. Flags that the stock client has too are spelled as there; one
+ * whose feature is not here does not exist.
+ */
+#include "commands.h"
+
+#define SETTINGS									\
+	{ .key = "hostname", .type = WARREN_STRING, .max = 63,				\
+	  .brief = "Name of this node; empty: the machine's." },			\
+	{ .key = "advertise-routes", .type = WARREN_STRING, .max = 4096,		\
+	  .brief = "Networks to offer, with commas between them; empty: none." },	\
+	{ .key = "advertise-tags", .type = WARREN_STRING, .max = 4096,			\
+	  .brief = "Tags to ask for, with commas between them; empty: none." },		\
+	{ .key = "shields-up", .type = WARREN_BOOL,					\
+	  .brief = "Let no peer begin a conversation." },				\
+	{ .key = "override", .type = WARREN_BOOL, .def = "false",			\
+	  .brief = "Set also what a file in /etc sets." }
+
+static const struct warren_option up_args[] = {
+	{ .key = "login-server", .type = WARREN_STRING, .max = 255,
+	  .brief = "URL of the control server." },
+	{ .key = "auth-key", .type = WARREN_FD_IN, .flags = WARREN_OR_TEXT, .max = 4096,
+	  .brief = "Pre-auth key, or file:PATH to read it from; it is not stored." },
+	SETTINGS,
+	{ .key = "force-reauth", .type = WARREN_BOOL, .def = "false",
+	  .brief = "Log in again, with a new node key." },
+	{ .key = "reset", .type = WARREN_BOOL, .def = "false",
+	  .brief = "Forget the settings of earlier commands that are not given now." },
+	{ .key = "timeout", .type = WARREN_DURATION, .def = "off",
+	  .brief = "How long to wait for the network; off: until it is there." },
+	{ .key = "qr", .type = WARREN_BOOL, .def = "true",
+	  .brief = "Show the link as a QR code too, on a terminal." },
+};
+
+static const struct warren_option set_args[] = { SETTINGS };
+
+static const struct warren_option ip_args[] = {
+	{ .key = "peer", .type = WARREN_STRING, .flags = WARREN_POSITIONAL, .max = 255,
+	  .brief = "Name or address of a peer; else this node." },
+	{ .key = "4", .type = WARREN_BOOL, .def = "false", .brief = "Only the IPv4 address." },
+	{ .key = "6", .type = WARREN_BOOL, .def = "false", .brief = "Only the IPv6 address." },
+	{ .key = "1", .type = WARREN_BOOL, .def = "false", .brief = "Only the first address." },
+};
+
+static const struct warren_option whois_args[] = {
+	{ .key = "address", .type = WARREN_STRING, .flags = WARREN_POSITIONAL | WARREN_REQUIRED,
+	  .max = 255, .brief = "An address inside the network, with or without a port." },
+};
+
+const struct warren_command ctl_commands[CTL_COMMANDS] = {
+	{ .path = "up", .flags = WARREN_CMD_OPERATOR | WARREN_CMD_ALWAYS, .run = ctl_run_up,
+	  .args = WARREN_TABLE(up_args),
+	  .brief = "Join the network, and log in if that is needed.",
+	  .help = "Settings that are given are kept for later, beside the files in /etc; none has "
+		  "to be repeated. Shows the link where a user logs in and waits. Interrupt it at "
+		  "any time: the daemon goes on, and another `warren up` waits again.",
+	  .example = "warren up --login-server https://hq.example.com" },
+	{ .path = "login", .flags = WARREN_CMD_OPERATOR | WARREN_CMD_ALWAYS, .run = ctl_run_up,
+	  .args = WARREN_TABLE(up_args),
+	  .brief = "Log in to the control server; the same as `warren up`.",
+	  .help = "Where this node is logged in already nothing happens, unless --force-reauth is "
+		  "given.",
+	  .example = "warren login --auth-key file:/etc/warren/join.key" },
+	{ .path = "down", .flags = WARREN_CMD_OPERATOR | WARREN_CMD_ALWAYS, .run = ctl_run_down,
+	  .brief = "Leave the network and stay logged in.",
+	  .help = "Until `warren up`, also after a restart.",
+	  .example = "warren down" },
+	{ .path = "logout", .flags = WARREN_CMD_OPERATOR | WARREN_CMD_ALWAYS,
+	  .run = ctl_run_logout,
+	  .brief = "Leave the network and forget the login.",
+	  .help = "The control server is told, so that the node's key is worth nothing any more.",
+	  .example = "warren logout" },
+	{ .path = "set", .flags = WARREN_CMD_OPERATOR | WARREN_CMD_ALWAYS, .run = ctl_run_set,
+	  .args = WARREN_TABLE(set_args),
+	  .brief = "Change settings.",
+	  .help = "Only what is given changes. A key that a file in /etc sets is refused with its "
+		  "file and line.",
+	  .example = "warren set --advertise-routes 10.146.0.0/20" },
+	{ .path = "ip", .run = ctl_run_ip, .args = WARREN_TABLE(ip_args),
+	  .brief = "Print the addresses of this node or of a peer.",
+	  .help = "-4, -6 and -1 exclude each other.",
+	  .example = "warren ip -4 gw-tokyo" },
+	{ .path = "whois", .run = ctl_run_whois, .args = WARREN_TABLE(whois_args),
+	  .brief = "Say whose an address is.",
+	  .help = "The node, its user, and the capabilities that it has towards this node.",
+	  .example = "warren whois 100.64.0.2" },
+};

@@ -1,0 +1,30 @@
+/*
+ * commands.h - the plugin's verbs
+ */
+#ifndef CTL_COMMANDS_H
+#define CTL_COMMANDS_H
+
+#include <warren/plugin.h>
+
+#include "session.h"
+
+/* up, login, down, logout, set, ip, whois. */
+enum { CTL_COMMANDS = 7 };
+extern const struct warren_command ctl_commands[CTL_COMMANDS];
+
+typedef int ctl_run_fn(struct warren_ctx *ctx, const struct warren_conf *args,
+		       struct warren_reply *reply, struct warren_err *err);
+ctl_run_fn ctl_run_up, ctl_run_set, ctl_run_down, ctl_run_logout;	/* commands_up.c */
+ctl_run_fn ctl_run_ip, ctl_run_whois;					/* commands_who.c */
+
+/*
+ * Writes the QR code of @text with half blocks, light on dark terminals and dark on light ones.
+ * Nothing where it cannot be made.
+ */
+void ctl_qr_text(struct warren_reply *reply, const char *text);
+
+/* The head of `warren status`: commands_status.c. */
+int ctl_overview(struct warren_ctx *ctx, const struct warren_conf *args,
+		 struct warren_reply *reply);
+
+#endif

@@ -1,0 +1,605 @@
+/*
+ * The head of `warren status`: the table and the keys of the stock client (ipn/ipnstate, and
+ * cmd/tailscale/cli/status.go of version 1.102), made from the map and the data plane's counters.
+ * What is not known here (relays chosen, file sharing) has the stock client's word for that.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <warren/net.h>
+#include <warren/service/dataplane.h>
+
+#include "base/addr.h"
+#include "base/str.h"
+#include "base/util.h"
+#include "commands.h"
+#include "status_view.h"
+
+#define NO_TIME "0001-01-01T00:00:00Z"
+enum {
+	ACTIVE_USEC = 120 * 1000000,	/* ipnstate: active means traffic in the last two minutes */
+	TIME_TEXT = 40,
+};
+
+/* @usec since 1970; 0: never. */
+static const char *time_text(int64_t usec, char out[TIME_TEXT])
+{
+	time_t seconds = usec / 1000000;
+	struct tm tm;
+
+	if (usec <= 0 || !gmtime_r(&seconds, &tm))
+		return NO_TIME;
+	strftime(out, TIME_TEXT, "%Y-%m-%dT%H:%M:%SZ", &tm);
+	return out;
+}
+
+static size_t suffix_len(const struct warren_netmap *map, const char **suffix)
+{
+	const char *dot = map && map->self && map->self->name ? strchr(map->self->name, '.') : NULL;
+	size_t len = dot ? strlen(dot + 1) : 0;
+
+	*suffix = dot ? dot + 1 : "";
+	return len > 0 && dot[len] == '.' ? len - 1 : len;
+}
+
+/* The name without what all names of the network end in. */
+static void add_name(const struct ctl_view *view, const struct warren_node *node, struct str *out)
+{
+	const char *suffix, *name = node->name ? node->name : "";
+	size_t len = suffix_len(view->map, &suffix), n = strlen(name);
+
+	if (n > 0 && name[n - 1] == '.')
+		n--;
+	if (len > 0 && n > len + 1 && name[n - len - 1] == '.' &&
+	    strncmp(name + n - len, suffix, len) == 0)
+		n -= len + 1;
+	if (n > 0)
+		str_addn(out, name, n);
+	else
+		str_addf(out, "(\"%s\")", node->hostname ? node->hostname : "");
+}
+
+const struct warren_user *ctl_user_find(const struct warren_netmap *map, int64_t id)
+{
+	for (uint32_t i = 0; map && i < map->n_users; i++)
+		if (map->users[i].id == id)
+			return &map->users[i];
+	return NULL;
+}
+
+static void add_owner(const struct ctl_view *view, const struct warren_node *node, struct str *out)
+{
+	const struct warren_user *user = ctl_user_find(view->map, node->user);
+	const char *at;
+
+	if (node->n_tags > 0) {
+		str_add(out, "tagged-devices");
+	} else if (!user || !user->login) {
+		str_addf(out, "%lld", (long long)node->user);
+	} else {
+		at = strchr(user->login, '@');
+		str_addn(out, user->login, at ? (size_t)(at + 1 - user->login) :
+			 strlen(user->login));
+	}
+}
+
+static const char *region_code(const struct ctl_view *view, uint32_t id)
+{
+	for (uint32_t i = 0; id && view->map && i < view->map->n_regions; i++)
+		if (view->map->regions[i].id == id)
+			return view->map->regions[i].code;
+	return "";
+}
+
+static bool offers_exit(const struct warren_node *node)
+{
+	for (uint32_t i = 0; i < node->n_allowed_ips; i++)
+		if (node->allowed_ips[i].bits == 0)
+			return true;
+	return false;
+}
+
+static bool is_active(const struct ctl_view *view, const struct warren_peer_status *p)
+{
+	uint64_t last = p->last_tx > p->last_rx ? p->last_tx : p->last_rx;
+
+	return last > 0 && view->now - last < ACTIVE_USEC;
+}
+
+static bool is_direct(const struct warren_peer_status *p)
+{
+	return p->path.kind == WARREN_PATH_UDP && p->path.address.addr.family != 0;
+}
+
+static bool is_online(const struct ctl_view *view, const struct warren_node *node)
+{
+	return node == view->map->self ? view->info.state == CTL_RUNNING :
+	       node->online != WARREN_TRI_NO;
+}
+
+/*
+ * ---- Text ----
+ */
+
+static void add_seen(const struct ctl_view *view, const struct warren_node *node, struct str *out)
+{
+	int64_t ago = view->realtime / 1000000 - node->last_seen;
+
+	if (node->last_seen <= 0)
+		return;
+	if (ago < 3600)
+		str_addf(out, ", last seen %lldm ago", ago < 60 ? 1LL : (long long)ago / 60);
+	else if (ago < 86400)
+		str_addf(out, ", last seen %lldh ago", (long long)ago / 3600);
+	else
+		str_addf(out, ", last seen %lldd ago", (long long)ago / 86400);
+}
+
+static void add_state(const struct ctl_view *view, const struct warren_node *node,
+		      const struct warren_peer_status *p, struct str *out)
+{
+	bool traffic = p->tx_bytes != 0 || p->rx_bytes != 0, active = is_active(view, p);
+	bool online = is_online(view, node);
+	const char *code = region_code(view, node->home_region);
+	char address[ADDRPORT_TEXT];
+
+	if (active)
+		str_add(out, "active; ");
+	if (offers_exit(node))
+		str_addf(out, "%soffers exit node", active ? "" : "idle; ");
+	else if (!active && traffic)
+		str_add(out, "idle");
+	else if (!active)
+		str_add(out, online ? "-" : "offline");
+	if (active && offers_exit(node))
+		str_add(out, "; ");
+	if (active && is_direct(p))
+		str_addf(out, "direct %s", addrport_format(&p->path.address, address));
+	else if (active)
+		str_addf(out, "relay \"%s\"", code);
+	if (!online && (active || traffic || offers_exit(node)))
+		str_add(out, "; offline");
+	if (!online)
+		add_seen(view, node, out);
+	if (traffic)
+		str_addf(out, ", tx %llu rx %llu", (unsigned long long)p->tx_bytes,
+			 (unsigned long long)p->rx_bytes);
+}
+
+static void write_row(const struct ctl_view *view, const struct warren_node *node,
+		      struct warren_reply *reply)
+{
+	struct warren_peer_status p = ctl_view_peer(view, node);
+	AUTO(str_free) struct str name = STR_INIT;
+	AUTO(str_free) struct str owner = STR_INIT;
+	AUTO(str_free) struct str state = STR_INIT;
+	char address[ADDR_TEXT] = "";
+
+	if (view->active && node != view->map->self && !is_active(view, &p))
+		return;
+	add_name(view, node, &name);
+	add_owner(view, node, &owner);
+	add_state(view, node, &p, &state);
+	if (node->n_addresses > 0)
+		addr_format(&node->addresses[0].addr, address);
+	warren_reply_text(reply, "%s\t%s\t%s\t%s\t%s", address, str_text(&name), str_text(&owner),
+			  node->os ? node->os : "", str_text(&state));
+}
+
+static int write_not_running(const struct ctl_view *view, struct warren_reply *reply)
+{
+	switch (view->info.state) {
+	case CTL_STOPPED:
+		warren_reply_text(reply, "Warren is stopped.");
+		return 1;
+	case CTL_NEEDS_LOGIN:
+		warren_reply_text(reply, "Logged out.");
+		if (view->info.auth_url)
+			warren_reply_text(reply, "Log in at: %s", view->info.auth_url);
+		return 1;
+	case CTL_NEEDS_MACHINE_AUTH:
+		warren_reply_text(reply, "Machine is not yet approved by tailnet admin.");
+		return 1;
+	case CTL_RUNNING:
+	case CTL_STARTING:
+		if (view->map && view->map->self)
+			return 0;
+		break;
+	case CTL_NO_STATE:
+		break;
+	}
+	warren_reply_text(reply, "unexpected state: %s", ctl_state_name(view->info.state));
+	return 1;
+}
+
+static void write_health(const struct ctl_view *view, struct warren_reply *reply)
+{
+	const struct warren_netmap *map = view->map;
+
+	if (map->n_health == 0 && !view->info.error)
+		return;
+	warren_reply_text(reply, "\n# Health check:");
+	for (uint32_t i = 0; i < map->n_health; i++)
+		warren_reply_text(reply, "#     - %s", map->health[i]);
+	if (view->info.error)
+		warren_reply_text(reply, "#     - %s", view->info.error);
+}
+
+static int by_name(const void *a, const void *b)
+{
+	const struct warren_node *const *x = a, *const *y = b;
+
+	return strcmp((*x)->name ? (*x)->name : "", (*y)->name ? (*y)->name : "");
+}
+
+static int by_key(const void *a, const void *b)
+{
+	const struct warren_node *const *x = a, *const *y = b;
+
+	return memcmp((*x)->key.bytes, (*y)->key.bytes, sizeof((*x)->key.bytes));
+}
+
+/* A sorted copy of the peers, for free(); NULL: none, or no memory. */
+static const struct warren_node **sorted(const struct warren_netmap *map,
+					 int (*order)(const void *, const void *))
+{
+	const struct warren_node **peers = calloc(map->n_peers + 1, sizeof(const void *));
+
+	if (!peers)
+		return NULL;
+	for (uint32_t i = 0; i < map->n_peers; i++)
+		peers[i] = map->peers[i];
+	qsort(peers, map->n_peers, sizeof(const void *), order);
+	return peers;
+}
+
+int ctl_view_text(const struct ctl_view *view, struct warren_reply *reply)
+{
+	AUTO(auto_free) const struct warren_node **peers = NULL;
+	int exit = write_not_running(view, reply);
+
+	if (exit)
+		return exit;
+	if (view->header)
+		warren_reply_text(reply, "IP\tHostname\tOwner\tOS\tStatus\n"
+				  "--\t--------\t-----\t--\t------");
+	if (view->self)
+		write_row(view, view->map->self, reply);
+	peers = view->peers ? sorted(view->map, by_name) : NULL;
+	for (uint32_t i = 0; peers && i < view->map->n_peers; i++)
+		write_row(view, peers[i], reply);
+	write_health(view, reply);
+	return 0;
+}
+
+/*
+ * ---- JSON ----
+ */
+
+static void write_addresses(const struct warren_node *node, const char *key,
+			    struct warren_reply *reply)
+{
+	char text[ADDR_TEXT];
+
+	if (!node || node->n_addresses == 0) {
+		warren_reply_null(reply, key);
+		return;
+	}
+	warren_reply_open(reply, key, '[');
+	for (uint32_t i = 0; i < node->n_addresses; i++)
+		warren_reply_str(reply, NULL, "%s", addr_format(&node->addresses[i].addr, text));
+	warren_reply_close(reply);
+}
+
+static void write_prefixes(const struct warren_prefix *list, uint32_t n, const char *key,
+			   struct warren_reply *reply)
+{
+	char text[PREFIX_TEXT];
+
+	if (n == 0)
+		return;
+	warren_reply_open(reply, key, '[');
+	for (uint32_t i = 0; i < n; i++)
+		warren_reply_str(reply, NULL, "%s", prefix_format(&list[i], text));
+	warren_reply_close(reply);
+}
+
+static void write_peerapi(const struct warren_node *node, struct warren_reply *reply)
+{
+	char text[ADDR_TEXT];
+	bool any = false;
+
+	for (uint32_t i = 0; i < node->n_addresses; i++) {
+		bool six = node->addresses[i].addr.family == 6;
+
+		for (uint32_t k = 0; k < node->n_services; k++) {
+			if (strcmp(node->services[k].proto, six ? "peerapi6" : "peerapi4") != 0)
+				continue;
+			if (!any)
+				warren_reply_open(reply, "PeerAPIURL", '[');
+			any = true;
+			warren_reply_str(reply, NULL, "http://%s%s%s:%u", six ? "[" : "",
+					 addr_format(&node->addresses[i].addr, text),
+					 six ? "]" : "", node->services[k].port);
+		}
+	}
+	if (any)
+		warren_reply_close(reply);
+	else
+		warren_reply_null(reply, "PeerAPIURL");
+}
+
+static void write_caps(const struct warren_node *node, bool list, struct warren_reply *reply)
+{
+	if (node->n_caps == 0)
+		return;
+	if (list) {
+		warren_reply_open(reply, "Capabilities", '[');
+		for (uint32_t i = 0; i < node->n_caps; i++)
+			warren_reply_str(reply, NULL, "%s", node->caps[i].name);
+		warren_reply_close(reply);
+	}
+	ctl_write_caps(node->caps, node->n_caps, reply);
+}
+
+void ctl_write_caps(const struct warren_cap *caps, uint32_t n, struct warren_reply *reply)
+{
+	warren_reply_open(reply, "CapMap", '{');
+	for (uint32_t i = 0; i < n; i++) {
+		if (caps[i].n_values == 0) {
+			warren_reply_null(reply, caps[i].name);
+			continue;
+		}
+		warren_reply_open(reply, caps[i].name, '[');
+		for (uint32_t k = 0; k < caps[i].n_values; k++)
+			warren_reply_str(reply, NULL, "%s", caps[i].values[k]);
+		warren_reply_close(reply);
+	}
+	warren_reply_close(reply);
+}
+
+static void write_endpoints(const struct ctl_view *view, const struct warren_node *node,
+			    const struct warren_peer_status *p, struct warren_reply *reply)
+{
+	bool self = node == view->map->self;
+	char text[ADDRPORT_TEXT] = "";
+
+	if (self && node->n_endpoints > 0) {
+		warren_reply_open(reply, "Addrs", '[');
+		for (uint32_t i = 0; i < node->n_endpoints; i++)
+			warren_reply_str(reply, NULL, "%s",
+					 addrport_format(&node->endpoints[i], text));
+		warren_reply_close(reply);
+	} else {
+		warren_reply_null(reply, "Addrs");
+	}
+	text[0] = '\0';
+	if (!self && is_direct(p))
+		addrport_format(&p->path.address, text);
+	warren_reply_str(reply, "CurAddr", "%s", text);
+	warren_reply_str(reply, "Relay", "%s", region_code(view, node->home_region));
+	warren_reply_str(reply, "PeerRelay", "%s", "");
+	warren_reply_int(reply, "RxBytes", (int64_t)p->rx_bytes);
+	warren_reply_int(reply, "TxBytes", (int64_t)p->tx_bytes);
+}
+
+static void write_times(const struct ctl_view *view, const struct warren_node *node,
+			const struct warren_peer_status *p, struct warren_reply *reply)
+{
+	int64_t written = p->last_tx ? view->realtime - (int64_t)(view->now - p->last_tx) : 0;
+	char text[TIME_TEXT];
+
+	warren_reply_str(reply, "Created", "%s", time_text(node->created * 1000000, text));
+	warren_reply_str(reply, "LastWrite", "%s", time_text(written, text));
+	warren_reply_str(reply, "LastSeen", "%s", time_text(is_online(view, node) ? 0 :
+			 node->last_seen * 1000000, text));
+	warren_reply_str(reply, "LastHandshake", "%s", time_text(p->last_handshake_realtime, text));
+}
+
+/* Inside an open object. */
+static void write_node(const struct ctl_view *view, const struct warren_node *node,
+		       struct warren_reply *reply)
+{
+	struct warren_peer_status p = ctl_view_peer(view, node);
+	bool self = node == view->map->self;
+	char key[WARREN_KEYTEXT_MAX];
+
+	warren_reply_str(reply, "ID", "%s", node->stable_id ? node->stable_id : "");
+	warren_reply_int(reply, "NodeID", node->id);
+	warren_reply_str(reply, "PublicKey", "%s",
+			 warren_keytext_format(WARREN_KEYTEXT_NODE, node->key.bytes, key));
+	warren_reply_str(reply, "HostName", "%s", node->hostname ? node->hostname : "");
+	warren_reply_str(reply, "DNSName", "%s", node->name ? node->name : "");
+	warren_reply_str(reply, "OS", "%s", node->os ? node->os : "");
+	warren_reply_int(reply, "UserID", node->user);
+	write_addresses(node, "TailscaleIPs", reply);
+	write_prefixes(node->allowed_ips, node->n_allowed_ips, "AllowedIPs", reply);
+	write_prefixes(node->primary_routes, node->n_primary_routes, "PrimaryRoutes", reply);
+	if (node->n_tags > 0) {
+		warren_reply_open(reply, "Tags", '[');
+		for (uint32_t i = 0; i < node->n_tags; i++)
+			warren_reply_str(reply, NULL, "%s", node->tags[i]);
+		warren_reply_close(reply);
+	}
+	write_endpoints(view, node, &p, reply);
+	write_times(view, node, &p, reply);
+	warren_reply_bool(reply, "Online", is_online(view, node));
+	warren_reply_bool(reply, "ExitNode", false);
+	warren_reply_bool(reply, "ExitNodeOption", !self && offers_exit(node));
+	warren_reply_bool(reply, "Active", !self && is_active(view, &p));
+	write_peerapi(node, reply);
+	warren_reply_int(reply, "TaildropTarget", 0);
+	warren_reply_str(reply, "NoFileSharingReason", "%s", "");
+	write_caps(node, self, reply);
+	warren_reply_bool(reply, "InNetworkMap", true);
+	warren_reply_bool(reply, "InMagicSock", !self && p.size != 0);
+	warren_reply_bool(reply, "InEngine", !self && p.size != 0);
+	if (node->expired)
+		warren_reply_bool(reply, "Expired", true);
+	if (node->key_expiry > 0)
+		warren_reply_str(reply, "KeyExpiry", "%s",
+				 time_text(node->key_expiry * 1000000, key));
+}
+
+/* This node before it is in a network. */
+static void write_nobody(struct warren_reply *reply)
+{
+	static const uint8_t zero[32];
+	char key[WARREN_KEYTEXT_MAX], host[65] = "";
+
+	if (gethostname(host, sizeof(host) - 1) == -1)
+		host[0] = '\0';
+	warren_reply_str(reply, "ID", "%s", "");
+	warren_reply_int(reply, "NodeID", 0);
+	warren_reply_str(reply, "PublicKey", "%s",
+			 warren_keytext_format(WARREN_KEYTEXT_NODE, zero, key));
+	warren_reply_str(reply, "HostName", "%s", host);
+	warren_reply_str(reply, "DNSName", "%s", "");
+	warren_reply_str(reply, "OS", "%s", "linux");
+	warren_reply_int(reply, "UserID", 0);
+	warren_reply_null(reply, "TailscaleIPs");
+	warren_reply_null(reply, "Addrs");
+	warren_reply_bool(reply, "Online", false);
+	warren_reply_bool(reply, "InNetworkMap", false);
+}
+
+static void write_tailnet(const struct ctl_view *view, struct warren_reply *reply)
+{
+	const struct warren_netmap *map = view->map;
+	const char *suffix;
+	size_t len = suffix_len(map, &suffix);
+
+	warren_reply_str(reply, "MagicDNSSuffix", "%.*s", (int)len, suffix);
+	if (!map || !map->self) {
+		warren_reply_null(reply, "CurrentTailnet");
+	} else {
+		warren_reply_open(reply, "CurrentTailnet", '{');
+		warren_reply_str(reply, "Name", "%s", map->domain ? map->domain : "");
+		warren_reply_str(reply, "MagicDNSSuffix", "%.*s", (int)len, suffix);
+		warren_reply_bool(reply, "MagicDNSEnabled", map->dns->proxied);
+		warren_reply_close(reply);
+	}
+	if (!map || map->dns->n_cert_domains == 0) {
+		warren_reply_null(reply, "CertDomains");
+		return;
+	}
+	warren_reply_open(reply, "CertDomains", '[');
+	for (uint32_t i = 0; i < map->dns->n_cert_domains; i++)
+		warren_reply_str(reply, NULL, "%s", map->dns->cert_domains[i]);
+	warren_reply_close(reply);
+}
+
+static void write_people(const struct ctl_view *view, struct warren_reply *reply)
+{
+	const struct warren_netmap *map = view->map;
+	AUTO(auto_free) const struct warren_node **peers = NULL;
+	char key[WARREN_KEYTEXT_MAX];
+
+	if (!map || !map->self) {
+		warren_reply_null(reply, "Peer");
+		warren_reply_null(reply, "User");
+		return;
+	}
+	peers = view->peers ? sorted(map, by_key) : NULL;
+	if (!peers)
+		warren_reply_null(reply, "Peer");
+	else
+		warren_reply_open(reply, "Peer", '{');
+	for (uint32_t i = 0; peers && i < map->n_peers; i++) {
+		warren_reply_open(reply, warren_keytext_format(WARREN_KEYTEXT_NODE,
+							       peers[i]->key.bytes, key), '{');
+		write_node(view, peers[i], reply);
+		warren_reply_close(reply);
+	}
+	if (peers)
+		warren_reply_close(reply);
+	warren_reply_open(reply, "User", '{');
+	for (uint32_t i = 0; i < map->n_users; i++)
+		ctl_write_user(&map->users[i], true, reply);
+	warren_reply_close(reply);
+}
+
+void ctl_write_user(const struct warren_user *user, bool by_id, struct warren_reply *reply)
+{
+	char id[24];
+
+	snprintf(id, sizeof(id), "%lld", (long long)user->id);
+	warren_reply_open(reply, by_id ? id : "UserProfile", '{');
+	warren_reply_int(reply, "ID", user->id);
+	warren_reply_str(reply, "LoginName", "%s", user->login ? user->login : "");
+	warren_reply_str(reply, "DisplayName", "%s", user->name ? user->name : "");
+	if (user->picture)
+		warren_reply_str(reply, "ProfilePicURL", "%s", user->picture);
+	warren_reply_close(reply);
+}
+
+void ctl_view_json(const struct ctl_view *view, struct warren_reply *reply)
+{
+	const struct warren_netmap *map = view->map;
+	const struct warren_node *self = map ? map->self : NULL;
+
+	warren_reply_str(reply, "Version", "%s", PACKAGE_VERSION);
+	warren_reply_bool(reply, "TUN", true);
+	warren_reply_str(reply, "BackendState", "%s", ctl_state_name(view->info.state));
+	if (view->info.login)
+		warren_reply_bool(reply, "HaveNodeKey", true);
+	warren_reply_str(reply, "AuthURL", "%s", view->info.auth_url ? view->info.auth_url : "");
+	write_addresses(self, "TailscaleIPs", reply);
+	warren_reply_open(reply, "Self", '{');
+	if (self)
+		write_node(view, self, reply);
+	else
+		write_nobody(reply);
+	warren_reply_close(reply);
+	warren_reply_open(reply, "Health", '[');
+	for (uint32_t i = 0; map && i < map->n_health; i++)
+		warren_reply_str(reply, NULL, "%s", map->health[i]);
+	if (view->info.error)
+		warren_reply_str(reply, NULL, "%s", view->info.error);
+	warren_reply_close(reply);
+	write_tailnet(view, reply);
+	warren_reply_null(reply, "ExtraRecords");
+	write_people(view, reply);
+	warren_reply_null(reply, "ClientVersion");
+}
+
+/*
+ * ---- From the running plugin ----
+ */
+
+struct warren_peer_status ctl_view_peer(const struct ctl_view *view, const struct warren_node *node)
+{
+	struct warren_peer_status status = { .size = sizeof(status) };
+
+	if (!view->dataplane || node == view->map->self ||
+	    view->dataplane->peer(view->dataplane_self, node->key.bytes, &status) != 0)
+		return (struct warren_peer_status){ .size = 0 };
+	return status;
+}
+
+int ctl_overview(struct warren_ctx *ctx, const struct warren_conf *args, struct warren_reply *reply)
+{
+	struct ctl_session *session = ctl_session_of(ctx);
+	const struct warren_netmap *map = ctl_session_map(session);
+	struct ctl_view view = {
+		.map = map, .now = warren_now(), .realtime = warren_realtime(),
+		.peers = warren_conf_bool(args, "peers"), .self = warren_conf_bool(args, "self"),
+		.active = warren_conf_bool(args, "active"),
+		.header = warren_conf_bool(args, "header"),
+	};
+	const void *ops;
+	int exit = 0;
+
+	ctl_session_info(session, &view.info);
+	if (warren_need(ctx, "dataplane", &ops, &view.dataplane_self) == 0)
+		view.dataplane = ops;
+	if (warren_reply_json(reply))
+		ctl_view_json(&view, reply);
+	else
+		exit = ctl_view_text(&view, reply);
+	warren_obj_unref(map);
+	return exit;
+}
