@@ -187,6 +187,7 @@ static void test_many(void **state)
 {
 	struct warren_http_options serving = options();
 	static struct call calls[MANY], more;
+	char text[16];
 
 	(void)state;
 	serving.streams_max = MANY;
@@ -199,8 +200,6 @@ static void test_many(void **state)
 		parts_settle(engine);
 	assert_int_equal(server.n_complete, MANY);
 	for (int i = MANY - 1; i >= 0; i--) {
-		char text[16];
-
 		snprintf(text, sizeof(text), "%d", i);
 		assert_int_equal(warren_exchange_reply(server.calls[i].x, 404, NULL, text,
 						       strlen(text)), 0);
@@ -208,7 +207,8 @@ static void test_many(void **state)
 	for (int i = 0; i < MANY; i++) {
 		assert_true(parts_until(engine, &calls[i].done));
 		assert_int_equal(calls[i].status, 404);
-		assert_int_equal(atoi(str_text(&calls[i].body)), i);
+		snprintf(text, sizeof(text), "%d", i);
+		assert_string_equal(str_text(&calls[i].body), text);
 		call_free(&calls[i]);
 	}
 	assert_true(call_request(&client, &more, "GET", "/more", 0));

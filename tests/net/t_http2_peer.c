@@ -508,8 +508,8 @@ static void test_bad_servers(void **state)
 	static const struct { const char *bytes; size_t len; int result; const char *why; }
 	cases[] = {
 		{ "HTTP/1.1 400 Bad Request\r\n\r\n", 28, -EBADMSG, "keep to HTTP/2" },
-		{ "\0\0\0\4\0\0\0\0\0\0\0\0\4\1\0\0\0\0\0\0\5\5\4\0\0\0\1\0\0\0\2\x82", 32, -EBADMSG,
-		  "keep to HTTP/2: PROTOCOL_ERROR" },
+		{ "\0\0\0\4\0\0\0\0\0\0\0\0\4\1\0\0\0\0\0\0\5\5\4\0\0\0\1\0\0\0\2\x82", 32,
+		  -EBADMSG, "keep to HTTP/2: PROTOCOL_ERROR" },
 		{ "\0\0\0\4\0\0\0\0\0\0\0\1\1\5\0\0\0\7\x88", 19, -EBADMSG, "PROTOCOL_ERROR" },
 		{ "\0\0\0\4\0\0\0\0\0\0\0\1\1\4\0\0\0\1\x88", 19, -ECONNRESET,
 		  "closed the connection before the exchange was complete" },
