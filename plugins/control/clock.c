@@ -9,7 +9,7 @@
 #include "map_impl.h"
 
 static const int64_t clock_slack = 60;		/* seconds that are no difference */
-/* Who says that it is earlier, as test servers do, has no clock: as the stock client's expiry.go. */
+/* Who says that it is earlier, as test servers do, has no clock; stock: expiry.go. */
 static const int64_t no_earlier = 1673373066;
 static const int64_t look_again = 3600;		/* seconds; clocks are set and machines sleep */
 
