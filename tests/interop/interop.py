@@ -77,7 +77,7 @@ class Coordinator(Talk):
         wait_for("coordinator listens", lambda: ":8080" in net.switch.run("ss", "-ltn").stdout)
 
     def nodes(self):
-        return self.ask("nodes")
+        return self.ask("nodes") or []
 
     def node(self, name):
         """The node of that host name, or None."""
@@ -190,6 +190,11 @@ class Warren(Daemon):
 
     def control(self):
         return self.status()["control"]
+
+    def give(self, auth_key):
+        """Another auth key in its file, and a reload."""
+        self.net.lab.secret(f"{self.name}.authkey", auth_key)
+        self.cli("reload")
 
     def joined(self, timeout=15):
         """Waits until it runs, and has its addresses."""

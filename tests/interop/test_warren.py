@@ -5,14 +5,6 @@ from interop import SINK, Tailscaled, Tsnet, Warren, kernel_sends, kernel_sink
 PORT = 8080
 
 
-def test_joins_with_an_auth_key(tailnet):
-    warren = Warren(tailnet)
-    node = tailnet.control.node("warren")
-    assert node["IsWireGuardOnly"]
-    assert f"{warren.host.ip4}:41641" in node["Endpoints"]
-    assert f"[{warren.host.ip6}]:41641" in node["Endpoints"]
-
-
 def test_dials_past_its_own_routes(tailnet):
     """The connection to the control server has the mark that keeps it out of the tunnel."""
     warren = Warren(tailnet)

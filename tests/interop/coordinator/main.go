@@ -18,6 +18,7 @@ import (
 	"io"
 	"log"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"strings"
@@ -229,6 +230,9 @@ func main() {
 		}
 	}
 	c.HoldMapRequest = c.noteMapRequest
+	// The server makes its keys when it is first asked for them, but does not expect a node that
+	// remembers those of its predecessor.
+	c.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/key?v=142", nil))
 	go func() {
 		log.Fatal(http.ListenAndServe(*listen, http.HandlerFunc(
 			func(w http.ResponseWriter, r *http.Request) {
