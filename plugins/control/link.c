@@ -52,6 +52,7 @@ static void link_done(struct warren_ctx *ctx, struct warren_http *http, const ch
 	s->link.connect = NULL;
 	s->link.http = http;
 	if (http) {
+		s->link.since = warren_now();
 		warren_stat_set(s->connected, 1);
 		warren_stat_add(s->reconnects, 1);
 	} else {
@@ -99,6 +100,9 @@ void ctl_link_close(struct ctl_session *s, const char *why)
 	if (http) {
 		warren_stat_set(s->connected, 0);
 		warren_http_close(http);
+		/* Not every connection that was made was a good one. */
+		if (warren_now() - s->link.since > CTL_LIVED_USEC)
+			s->link.failures = 0;
 	}
 	if (why) {
 		ctl_session_error(s, false, "%s: %s", s->url, why);
@@ -108,9 +112,4 @@ void ctl_link_close(struct ctl_session *s, const char *why)
 	s->link.waiting = false;
 	s->link.failures = 0;
 	warren_timer_stop(s->link.redial);
-}
-
-void ctl_link_good(struct ctl_session *s)
-{
-	s->link.failures = 0;
 }

@@ -246,7 +246,6 @@ static void login_accepted(struct ctl_session *s, const struct ctl_registered *r
 	warren_log(s->ctx, LOG_NOTICE, "logged in at %s%s%s", s->url,
 		   reply->login[0] ? " as " : "", reply->login);
 	ctl_session_good(s);
-	ctl_link_good(s);
 	ctl_update_forget(s);
 	if (was_new) {
 		s->login.renewed = warren_now();

@@ -11,7 +11,6 @@
 #include "session_impl.h"
 
 static const uint64_t watchdog = 120000000;	/* since the last message, the first too (6.2) */
-static const uint64_t lived = 5000000;		/* a stream that lasted so long was a good one */
 enum {
 	REFUSALS_MAX = 3,		/* then the server has forgotten us: register (5.3) */
 	REFUSAL_BYTES = 1024,
@@ -80,7 +79,7 @@ static void poll_failed(struct ctl_session *s, const char *why)
 {
 	uint64_t after = s->poll.retry_after;
 
-	if (s->poll.since && warren_now() - s->poll.since > lived)
+	if (s->poll.since && warren_now() - s->poll.since > CTL_LIVED_USEC)
 		s->poll.failures = 0;
 	poll_over(s);
 	ctl_session_error(s, false, "map of %s: %s", s->url, why);
@@ -245,7 +244,6 @@ static void map_message(void *arg, bool keepalive)
 	if (!s->poll.since) {
 		s->poll.since = warren_now();
 		s->poll.refusals = 0;
-		ctl_link_good(s);
 		ctl_session_good(s);
 	}
 }

@@ -200,7 +200,7 @@ void ctl_session_error(struct ctl_session *s, bool final, const char *fmt, ...)
 	s->error_final = final;
 	/* The same failure again, from the next try, is not told again. */
 	if (strcmp(text, s->error))
-		warren_log(s->ctx, LOG_WARNING, "%s", text);
+		warren_log_limit(s->ctx, &s->errors, LOG_WARNING, "%s", text);
 	memcpy(s->error, text, sizeof(text));
 	ctl_session_changed(s);
 }
@@ -290,22 +290,33 @@ void ctl_session_run(struct ctl_session *s)
 	ctl_session_changed(s);
 }
 
+/* The key in force is not the one that we are logged in with, and no login is under way. */
+static bool key_is_foreign(const struct ctl_session *s)
+{
+	uint8_t key[32];
+
+	ctl_session_node_key(s, key);
+	return s->persist.logged_in && !s->login.needed && memcmp(key, s->persist.node_key, 32);
+}
+
+static void key_register(struct ctl_session *s)
+{
+	ctl_poll_stop(s);
+	s->registered = s->foreign_key = false;
+	s->login.needed = true;
+}
+
 /* A key of ours is another one now. */
 static void identity_changed(struct warren_ctx *ctx, const char *topic, const void *obj, void *arg)
 {
 	const struct warren_identity_event *event = obj;
 	struct ctl_session *s = arg;
-	const uint8_t *key = event->public_key[WARREN_KEY_NODE];
 
 	(void)ctx;
 	(void)topic;
-	if ((event->changed & 1u << WARREN_KEY_NODE) && s->persist.logged_in && !s->login.needed &&
-	    memcmp(key, s->persist.node_key, 32)) {
-		/* The operator's, by identity.node-key: the server must learn of it. */
-		ctl_poll_stop(s);
-		s->registered = false;
-		s->login.needed = true;
-	}
+	/* The operator's, by identity.node-key: the server must learn of it. */
+	if ((event->changed & 1u << WARREN_KEY_NODE) && key_is_foreign(s))
+		key_register(s);
 	if (event->changed & 1u << WARREN_KEY_DISCO)
 		ctl_update_soon(s);
 	ctl_session_run(s);
@@ -314,12 +325,17 @@ static void identity_changed(struct warren_ctx *ctx, const char *topic, const vo
 static void session_check(struct warren_ctx *ctx, void *arg)
 {
 	struct ctl_session *s = arg;
+	bool foreign = key_is_foreign(s), lost = foreign && s->foreign_key;
 
 	(void)ctx;
 	warren_timer_set(s->check, CTL_CHECK_USEC);
 	if (s->poll.x)
 		ctl_update_soon(s);
-	if (expiry_due(s))
+	/* An accepted key that identity could not store: the one in force is shown again. */
+	s->foreign_key = foreign;
+	if (lost)
+		key_register(s);
+	if (lost || expiry_due(s))
 		ctl_session_run(s);
 }
 

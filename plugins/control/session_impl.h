@@ -29,6 +29,7 @@ struct ctl_link {
 	struct ctl_memory memory;
 	struct ctl_connect *connect;	/* under way */
 	struct warren_http *http;	/* NULL: not connected */
+	uint64_t since;			/* of the connection */
 	struct warren_timer *redial;
 	uint32_t failures;
 	bool waiting;			/* for redial */
@@ -80,6 +81,8 @@ struct ctl_update {
 /* The host's name, addresses and clock tell nobody when they change: looked at so often. */
 #define CTL_CHECK_USEC UINT64_C(10000000)
 
+/* What lasted longer than so was good: the next failure is the first. */
+#define CTL_LIVED_USEC UINT64_C(5000000)
 /* A key that expires sooner than so after it was made is not replaced by itself. */
 #define CTL_RENEW_USEC UINT64_C(600000000)
 
@@ -131,7 +134,8 @@ struct ctl_session {
 	const struct warren_netmap *published;	/* under lock */
 	uint64_t serial;
 
-	struct warren_limit records;	/* log limits of what the server can cause */
+	struct warren_limit records, errors;	/* log limits of what the server can cause */
+	bool foreign_key;		/* that in force is not that of the login; seen once */
 	struct warren_stat *polls, *messages, *bad_records, *logins, *updates, *reconnects,
 			   *connected;
 };
@@ -173,8 +177,6 @@ int ctl_link_init(struct ctl_session *session);
 void ctl_link_open(struct ctl_session *session);	/* if it is not there or on its way */
 /* Now, with all requests on it. @why: it is broken; NULL: it is not wanted. */
 void ctl_link_close(struct ctl_session *session, const char *why);
-/* The server answered well: a later failure is a new one. */
-void ctl_link_good(struct ctl_session *session);
 
 /* ---- login.c ---- */
 int ctl_login_init(struct ctl_session *session);
