@@ -17,6 +17,7 @@
 
 #include "engine/ctx.h"
 #include "engine/engine.h"
+#include "engine/loop.h"
 
 #include "../unit/parts.h"
 #include "calls.h"
@@ -377,6 +378,31 @@ static void test_padding_and_trailer(void **state)
 	str_free(&trailer);
 }
 
+/* A client that asks and never lets the answer through holds it for a minute, not for ever. */
+static void test_closed_window(void **state)
+{
+	uint64_t now;
+
+	(void)state;
+	serve(0, 0, true);
+	add_frame(SETTINGS, 0, 0, "\0\4\0\0\0\0", 6);
+	add_request(1, END_HEADERS, NULL, NULL);
+	add_frame(DATA, END_STREAM, 1, "echo", 4);
+	assert_true(send_all());
+	assert_true(side.calls[0].complete);
+	now = warren_now();
+	wcore_clock_set_fake(now + 50000000, 0);
+	parts_settle(engine);
+	assert_false(side.calls[0].failed);
+	wcore_clock_set_fake(now + 70000000, 0);
+	parts_settle(engine);
+	wcore_clock_set_fake(0, 0);
+	assert_true(side.calls[0].failed);
+	assert_int_equal(side.calls[0].result, -ETIMEDOUT);
+	assert_non_null(strstr(side.calls[0].why, "takes nothing of the answer"));
+	assert_serves(3);
+}
+
 /* ---- servers ---- */
 
 static void test_interim_heads(void **state)
@@ -552,6 +578,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_lengths_in, begin, finish),
 		cmocka_unit_test_setup_teardown(test_too_many_streams, begin, finish),
 		cmocka_unit_test_setup_teardown(test_padding_and_trailer, begin, finish),
+		cmocka_unit_test_setup_teardown(test_closed_window, begin, finish),
 		cmocka_unit_test_setup_teardown(test_interim_heads, begin, finish),
 		cmocka_unit_test_setup_teardown(test_goaway, begin, finish),
 		cmocka_unit_test_setup_teardown(test_goaway_for_cause, begin, finish),
