@@ -27,6 +27,7 @@
 #include "engine/conf.h"
 #include "engine/ctx.h"
 #include "engine/engine.h"
+#include "engine/loop.h"
 #include "engine/plugin_load.h"
 
 extern const struct warren_plugin warren_plugin_control, warren_plugin_identity;
@@ -678,6 +679,37 @@ static void test_pings(void **state)
 			    "HEAD http://ctl.example/machine/ping-response?id=4");
 }
 
+/* Two minutes without a message: the connection is dead, whatever TCP says (section 6.2). */
+static void test_watchdog(void **state)
+{
+	struct node *node = *state;
+	uint64_t now;
+	uint32_t connects;
+
+	node_join(node);
+	connects = node->coord.connects;
+	now = warren_now();
+	wcore_clock_set_fake(now + 119000000, warren_realtime());
+	for (int i = 0; i < 20; i++)
+		turn(node);
+	assert_true(node->session->link.http);
+	coord_send(&node->coord, "{\"KeepAlive\":true}");
+	for (int i = 0; i < 20; i++)
+		turn(node);
+	wcore_clock_set_fake(now + 238000000, warren_realtime());
+	for (int i = 0; i < 20; i++)
+		turn(node);
+	assert_int_equal(node->coord.connects, connects);
+	wcore_clock_set_fake(now + 240000000, warren_realtime());
+	for (int i = 0; i < 20; i++)
+		turn(node);
+	assert_non_null(strstr(node->session->error, "no message for two minutes"));
+	assert_int_equal(peers(node), 1);
+	wcore_clock_set_fake(now + 300000000, warren_realtime());
+	WAIT(node, node->coord.connects == connects + 1);
+	wcore_clock_set_fake(0, 0);
+}
+
 static void watched(struct ctl_session *session, void *arg)
 {
 	(void)session;
@@ -729,6 +761,7 @@ int main(void)
 		NODE_TEST(test_down_and_up),
 		NODE_TEST(test_shields),
 		NODE_TEST(test_pings),
+		NODE_TEST(test_watchdog),
 		NODE_TEST(test_watch),
 	};
 
