@@ -71,7 +71,7 @@ class Coordinator(Talk):
     """The stock test control server, on the switch."""
 
     def __init__(self, net, *options):
-        self.url = f"http://{net.GATEWAY4}:8080"
+        self.url = f"http://{net.CONTROL}:8080"
         super().__init__(net.switch, "coordinator", "-listen", ":8080", "-url", self.url,
                          "-relay", net.GATEWAY4, *options)
         wait_for("coordinator listens", lambda: ":8080" in net.switch.run("ss", "-ltn").stdout)
@@ -154,6 +154,16 @@ class Tailscaled:
         if up is not None:
             self.up(*up)
 
+    def log_in(self, *options):
+        """`tailscale up` by a user who opens the link."""
+        up = self.host.start(BIN / "tailscale", f"--socket={self.socket}", "up",
+                             f"--login-server={self.net.control.url}", f"--hostname={self.name}",
+                             "--timeout=30s", *options, private=False)
+        url = wait_for("a link to log in with", lambda: self.status()["AuthURL"])
+        self.net.control.ask("auth", URL=url)
+        assert up.popen.wait(30) == 0, up.output()
+        self.ip4, self.ip6 = self.cli("ip").stdout.split()
+
     def cli(self, *argv, **kw):
         return self.host.run(BIN / "tailscale", f"--socket={self.socket}", *argv, **kw)
 
@@ -191,6 +201,9 @@ class Warren(Daemon):
     def control(self):
         return self.status()["control"]
 
+    def auth_url(self, timeout=15):
+        return wait_for("a link to log in with", lambda: self.control().get("auth_url"), timeout)
+
     def give(self, auth_key):
         """Another auth key in its file, and a reload."""
         self.net.lab.secret(f"{self.name}.authkey", auth_key)
@@ -214,6 +227,8 @@ class Tailnet:
     """One test's switch, coordinator and nodes; addresses below 192.0.2.0/24, 2001:db8::/64."""
 
     GATEWAY4, GATEWAY6 = "192.0.2.1", "2001:db8::1"
+    # A private address: at others the stock client insists on TLS when it has to connect again.
+    CONTROL = "10.54.17.1"
 
     def __init__(self, lab, *options):
         self.lab = lab
@@ -222,6 +237,7 @@ class Tailnet:
         self.switch.ip("link", "set", "br0", "addrgenmode", "none")
         self.switch.ip("link", "set", "br0", "up")
         self.switch.ip("addr", "add", f"{self.GATEWAY4}/24", "dev", "br0")
+        self.switch.ip("addr", "add", f"{self.CONTROL}/32", "dev", "br0")
         self.switch.ip("addr", "add", f"{self.GATEWAY6}/64", "dev", "br0", "nodad")
         self.count = 1
         self.control = None

@@ -17,10 +17,6 @@ def registers(tailnet):
     return tailnet.control.requests("tailcfg.RegisterRequest")
 
 
-def auth_url(warren, timeout=15):
-    return wait_for("a link to log in with", lambda: warren.control().get("auth_url"), timeout)
-
-
 def test_joins_with_an_auth_key(tailnet):
     warren = Warren(tailnet)
     node = tailnet.control.node("warren")
@@ -46,7 +42,7 @@ def test_wrong_auth_key_is_the_servers_no(tailnet):
 @pytest.mark.control("-require-auth")
 def test_interactive_login(tailnet):
     warren = Warren(tailnet, auth_key=None, joined=False)
-    url = auth_url(warren)
+    url = warren.auth_url()
     assert warren.control()["state"] == "NeedsLogin"
     assert url in warren.cli("status").stdout
     assert url.startswith(tailnet.control.url + "/auth/")
@@ -60,10 +56,10 @@ def test_interactive_login(tailnet):
 @pytest.mark.control("-require-auth")
 def test_interactive_login_survives_a_restart_of_the_daemon(tailnet):
     warren = Warren(tailnet, auth_key=None, joined=False)
-    auth_url(warren)
+    warren.auth_url()
     warren.stop()
     warren.start()
-    tailnet.control.ask("auth", URL=auth_url(warren))
+    tailnet.control.ask("auth", URL=warren.auth_url())
     warren.joined()
 
 
@@ -140,13 +136,13 @@ def test_expired_key_and_login_by_link(tailnet):
     """The server ends our key; a user logs in again, with a key that replaces the old one."""
     tailnet.restart("-require-auth")
     warren = Warren(tailnet, auth_key=None, joined=False)
-    tailnet.control.ask("auth", URL=auth_url(warren))
+    tailnet.control.ask("auth", URL=warren.auth_url())
     warren.joined()
     old = tailnet.control.key("warren")
     tailnet.control.ask("patch", Key=old, Fields={"KeyExpiry": moment(-HOUR)})
     wait_for("it must log in", lambda: warren.control()["state"] == "NeedsLogin")
     assert "control.login" in warren.cli("doctor", check=False).stdout
-    url = auth_url(warren)
+    url = warren.auth_url()
     # The test server lets the new key inherit the old one's end; a real one does not.
     new, = {n["Key"] for n in tailnet.control.nodes()} - {old}
     tailnet.control.ask("patch", Key=new, Fields={"KeyExpiry": "0001-01-01T00:00:00Z"})

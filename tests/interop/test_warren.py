@@ -9,7 +9,7 @@ def test_dials_past_its_own_routes(tailnet):
     """The connection to the control server has the mark that keeps it out of the tunnel."""
     warren = Warren(tailnet)
     shown = warren.host.run("ss", "-tnHe", "state", "established", "dst",
-                            tailnet.GATEWAY4).stdout.splitlines()
+                            tailnet.CONTROL).stdout.splitlines()
     assert shown and all("fwmark:0x80000" in line for line in shown)
 
 
