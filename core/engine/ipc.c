@@ -53,7 +53,6 @@ struct wcore_ipc {
 	char operator_[OPERATOR_NAME];	/* the name that operator_uid belongs to */
 	uid_t operator_uid;		/* (uid_t)-1: nobody */
 	struct lookup *lookup;		/* runs */
-	bool looked;			/* `installed` is filled */
 	struct wcore_installed installed;	/* for commands of plugins that do not run */
 	struct warren_limit full;	/* of the line about too many clients */
 };
@@ -188,13 +187,6 @@ static int collect_commands(struct wcore_ipc *ipc, struct wcore_cmds *cmds, stru
 	for (; p && ret == 0; p = p->next)
 		ret = wcore_cmds_add(cmds, p->name, p->state == WCORE_PLUGIN_UP ? p->ctx : NULL,
 				     &p->plugin->desc.commands, err);
-	if (!ipc->looked) {
-		const struct wcore_engine_options *opts = wcore_engine_opts(ipc->engine);
-
-		/* Once: what is installed later is known to the next daemon. */
-		ipc->looked = wcore_installed_load(&ipc->installed, opts->plugin_dir,
-						   opts->plugin_owner, NULL) == 0;
-	}
 	for (size_t i = 0; i < ipc->installed.count && ret == 0; i++) {
 		const struct warren_plugin *desc = &ipc->installed.plugins[i]->desc;
 
@@ -425,6 +417,7 @@ static void on_pause_over(struct warren_ctx *ctx, void *arg)
 struct wcore_ipc *wcore_ipc_start_take(struct wcore_engine *engine, int fd, struct warren_err *err)
 {
 	struct warren_ctx *ctx = wcore_engine_ctx(engine);
+	const struct wcore_engine_options *opts = wcore_engine_opts(engine);
 	struct wcore_ipc *ipc = calloc(1, sizeof(*ipc));
 
 	if (!ipc) {
@@ -436,6 +429,8 @@ struct wcore_ipc *wcore_ipc_start_take(struct wcore_engine *engine, int fd, stru
 	ipc->ctx = ctx;
 	ipc->since = warren_now();
 	ipc->operator_uid = (uid_t)-1;
+	/* Once, and here, for it maps files: what is installed later the next daemon knows. */
+	(void)wcore_installed_load(&ipc->installed, opts->plugin_dir, opts->plugin_owner, NULL);
 	ipc->listener = warren_io_new_take(ctx, fd, on_connect, ipc);
 	ipc->pause = warren_timer_new(ctx, on_pause_over, ipc);
 	if (!ipc->listener || !ipc->pause) {

@@ -38,6 +38,7 @@ enum {
 	DEPTH_MOST = 8,
 	KNOWN_FLAGS = WARREN_PLUGIN_LANE,
 	KNOWN_PORT_FLAGS = WARREN_SOFT | WARREN_ENABLE,
+	KNOWN_COMMAND_FLAGS = WARREN_CMD_OFFLINE | WARREN_CMD_ALWAYS,
 	KNOWN_OPTION_FLAGS = (WARREN_OR_TEXT << 1) - 1,
 };
 
@@ -129,7 +130,7 @@ static int commands_check(const char *plugin, const struct warren_table *table,
 		if (!row.path || !row.run)
 			rc = warren_fail(err, NULL, "plugin `%s`: a command has no name or no "
 					 "function", plugin);
-		else if ((row.flags & ~(uint32_t)(WARREN_CMD_OFFLINE | WARREN_CMD_ALWAYS)) > WARREN_CMD_ROOT)
+		else if ((row.flags & ~(uint32_t)KNOWN_COMMAND_FLAGS) > WARREN_CMD_ROOT)
 			rc = flag_error(plugin, "command", row.path, row.flags, err);
 		else
 			rc = options_check(plugin, &row.args, 0, err);

@@ -36,8 +36,8 @@ struct mon_overlay_edit {
 
 /*
  * The overlay @old (@old_len bytes, NULL: none) with @edit laid on it, appended to @out; @files is
- * what the files of /etc say (may be NULL), parsed into @tree. What says the same as the files is left
- * out. 0, or -errno with sentences that begin with the place in the file.
+ * what the files of /etc say (may be NULL), parsed into @tree. What says the same as the files is
+ * left out. 0, or -errno with sentences that begin with the place in the file.
  */
 int mon_overlay_compose(const struct ytree *tree, const struct ytree_node *files, const char *old,
 			size_t old_len, const struct mon_overlay_edit *edit, struct str *out,

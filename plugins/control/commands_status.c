@@ -212,6 +212,8 @@ static int write_not_running(const struct ctl_view *view, struct warren_reply *r
 		break;
 	}
 	warren_reply_text(reply, "unexpected state: %s", ctl_state_name(view->info.state));
+	if (view->info.error)
+		warren_reply_text(reply, "\n# Health check:\n#     - %s", view->info.error);
 	return 1;
 }
 

@@ -19,6 +19,7 @@
 #include "base/str.h"
 #include "base/util.h"
 #include "commands.h"
+#include "session_impl.h"
 
 enum {
 	KEY_MAX = 512,			/* bytes of an auth key */
@@ -240,8 +241,10 @@ static void settings_done(struct warren_ctx *ctx, int result, const char *text, 
 {
 	struct up *up = arg;
 
-	(void)ctx;
 	up->pending = false;
+	/* The name of this node is no key of our section, whose changes the session sees. */
+	if (result >= 0 && warren_running(ctx, "control"))
+		ctl_update_soon(ctl_session_of(warren_running(ctx, "control")));
 	if (!up->reply)
 		up_free(up);
 	else if (result < 0)

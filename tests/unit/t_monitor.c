@@ -383,7 +383,8 @@ static void test_overlay_compose(void **state)
 
 	(void)state;
 	assert_int_equal(overlay("", NULL, "{\"control\":{\"url\":\"http://a # uid 0\",\"tags\":"
-				 "[\"tag:x\",\"tag:y\"],\"up\":true}}", 1000, false, &first, &err), 0);
+				 "[\"tag:x\",\"tag:y\"],\"up\":true}}", 1000, false, &first,
+				 &err), 0);
 	assert_string_equal(str_text(&first), OVERLAY_HEAD
 			    "\"control\":\n"
 			    "  \"url\": \"http://a # uid 0\" # uid 1000\n"
