@@ -2,7 +2,7 @@
  * map.h - the network map of a control server: bytes of the map stream in, snapshots out
  *
  * Reference: control-protocol.md section 6. The stream is a sequence of messages, each a full map
- * or a delta. A message is decoded in pieces, at most 5 ms per turn of the loop, into a candidate;
+ * or a delta. A message is decoded in pieces, less than 5 ms per turn of the loop, into a candidate;
  * when it ended well, the candidate is applied and the new snapshot is announced. A message that is
  * cut short or malformed changes nothing. A record that is bad (a node, a rule, ...) is left out
  * and reported, the rest of its message applies.
