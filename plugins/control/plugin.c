@@ -68,11 +68,13 @@ static const struct warren_check checks[] = {
 	{
 		.id = "control.login", .severity = WARREN_BAD,
 		.brief = "This node is logged in.",
+		.help = "Peers and policy come with the login; `warren login` begins one.",
 		.run = check_login,
 	},
 	{
 		.id = "control.plugins", .severity = WARREN_BAD,
 		.brief = "Data plane, filter and routes are there.",
+		.help = "`control:` switches them on with their defaults where they are installed.",
 		.run = check_plugins,
 	},
 	{
