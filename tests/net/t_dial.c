@@ -234,12 +234,18 @@ static void test_refused_first(void **state)
 	struct outcome outcome;
 	uint16_t port = 0;
 	int listener = listen_at("127.0.0.3", &port, 8);
-	uint64_t before = wcore_clock_stopwatch();
+	uint64_t best = UINT64_MAX;
 
 	(void)state;
-	dial(&outcome, "control.example.invalid", port, options);
-	expect_reached(&outcome, "127.0.0.3");
-	assert_true(wcore_clock_stopwatch() - before < 200000);	/* at once, not after 250 ms */
+	for (int i = 0; i < 5 && best >= 200000; i++) {		/* the machine may be busy */
+		uint64_t before = wcore_clock_stopwatch(), took;
+
+		dial(&outcome, "control.example.invalid", port, options);
+		expect_reached(&outcome, "127.0.0.3");
+		took = wcore_clock_stopwatch() - before;
+		best = took < best ? took : best;
+	}
+	assert_true(best < 200000);	/* at once, not after 250 ms */
 	close(listener);
 	dial(&outcome, "control.example.invalid", port, options);
 	expect_failed(&outcome, "127.0.0.2: Connection refused; 127.0.0.3: Connection refused");
