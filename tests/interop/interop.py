@@ -288,5 +288,6 @@ def kernel_reaches(host, address, port, seconds=2):
     return host.run("/usr/bin/python3", "-c", code, check=False).returncode == 0
 
 
-__all__ = ["BIN", "PORT", "SINK", "Coordinator", "Failed", "Proc", "Tailnet", "Tailscaled",
-           "Talk", "Tsnet", "Warren", "kernel_reaches", "kernel_sends", "kernel_sink", "run", "wait_for"]
+__all__ = ["BIN", "PORT", "SINK", "Coordinator", "Daemon", "Failed", "Proc", "Tailnet",
+           "Tailscaled", "Talk", "Tsnet", "Warren", "kernel_reaches", "kernel_sends",
+           "kernel_sink", "run", "wait_for"]

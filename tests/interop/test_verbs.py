@@ -1,0 +1,54 @@
+"""Joining with the commands of the README: a daemon that is told nothing else."""
+
+import re
+
+import pytest
+
+from interop import Daemon, Tsnet, wait_for
+from lab import BINDIR
+
+
+def bare(tailnet):
+    """A daemon with an empty configuration."""
+    return Daemon(tailnet.host("box"), "node: {hostname: box}\n")
+
+
+def test_up_with_an_auth_key_then_down_up_logout(tailnet):
+    tsnet, box = Tsnet(tailnet), bare(tailnet)
+    up = box.cli("up", "--login-server", tailnet.control.url, "--auth-key", "tskey-auth-any")
+    assert up.returncode == 0
+    box.host.pings(tsnet.ip4)
+    assert box.cli("ip", "-4").stdout.strip() == box.cli("ip").stdout.split()[0]
+    assert re.search(rf"^{tsnet.ip4} +tsnet .*linux ", box.cli("status").stdout, re.M)
+    assert "tsnet" in box.cli("whois", tsnet.ip4).stdout
+    assert box.cli("ip", "tsnet").stdout.split() == [tsnet.ip4, tsnet.ip6]
+    # Nothing has to be repeated, neither now nor after a restart.
+    box.cli("down")
+    assert box.host.ping(tsnet.ip4, wait=1, check=False).returncode != 0
+    box.cli("up")
+    box.host.pings(tsnet.ip4)
+    box.stop()
+    box.start()
+    box.host.pings(tsnet.ip4)
+    old = box.status()["identity"]["node"]
+    box.cli("up", "--force-reauth", "--auth-key", "tskey-auth-other")
+    wait_for("another node key", lambda: box.status()["identity"]["node"] != old)
+    box.host.pings(tsnet.ip4)
+    # Its login is forgotten, and the server was told.
+    box.cli("logout")
+    wait_for("it is logged out", lambda: box.status()["control"]["state"] == "NeedsLogin")
+    assert box.host.ping(tsnet.ip4, wait=1, check=False).returncode != 0
+    told = [r["Expiry"] for r in tailnet.control.requests("tailcfg.RegisterRequest")]
+    assert told[-1] < "2020", told
+
+
+@pytest.mark.control("-require-auth")
+def test_up_shows_the_link_and_waits(tailnet):
+    box = bare(tailnet)
+    up = box.host.start(BINDIR / "warren", "--socket", box.socket, "up", "--login-server",
+                        tailnet.control.url, private=False)
+    link = wait_for("the link", lambda: re.search(r"http://\S+/auth/\w+", up.output()))
+    assert up.alive()
+    tailnet.control.ask("auth", URL=link[0])
+    assert up.popen.wait(15) == 0, up.output()
+    assert box.status()["control"]["state"] == "Running"
