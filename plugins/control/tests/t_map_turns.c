@@ -24,19 +24,18 @@
 enum { PEERS = 5000 };
 
 static char folder[] = "/tmp/t_map_turns.XXXXXX";
+static int folder_fd;
 static struct wcore_engine *engine;
 static struct warren_ctx *ctx;
 
 static int setup(void **state)
 {
-	int fd;
-
 	(void)state;
 	memcpy(folder + sizeof(folder) - 7, "XXXXXX", 6);
 	assert_non_null(mkdtemp(folder));
-	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	assert_true(fd >= 0);
-	engine = parts_engine(fd);
+	folder_fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(folder_fd >= 0);
+	engine = parts_engine(fcntl(folder_fd, F_DUPFD_CLOEXEC, 0));	/* which closes it */
 	ctx = parts_ctx(engine, wcore_engine_main(engine));
 	return 0;
 }
@@ -46,8 +45,12 @@ static int teardown(void **state)
 	(void)state;
 	while (ctx->jobs)
 		wcore_lane_turn(wcore_engine_main(engine), true);
+	wcore_ctx_close(ctx);
 	wcore_engine_free(engine);
-	return 0;
+	unlinkat(folder_fd, "parts/map", 0);
+	unlinkat(folder_fd, "parts", AT_REMOVEDIR);
+	close(folder_fd);
+	return rmdir(folder);
 }
 
 static void large_map(struct str *out, const char *tail)
