@@ -21,6 +21,9 @@
 #include "commands.h"
 #include "session_impl.h"
 
+/* A tab would make it a row of a table, which is held back until the table is whole. */
+#define INDENT "        "
+
 enum {
 	KEY_MAX = 512,			/* bytes of an auth key */
 	CHANGES = 8,
@@ -104,7 +107,7 @@ static void show_link(struct up *up, const struct ctl_session_info *info)
 	warren_reply_str(up->reply, "AuthURL", "%s", info->auth_url);
 	warren_reply_str(up->reply, "BackendState", "%s", ctl_state_name(info->state));
 	warren_reply_close(up->reply);
-	warren_reply_text(up->reply, "\nTo authenticate, visit:\n\n\t%s\n", info->auth_url);
+	warren_reply_text(up->reply, "\nTo authenticate, visit:\n\n" INDENT "%s\n", info->auth_url);
 	if (up->qr && !warren_reply_json(up->reply))
 		ctl_qr_text(up->reply, info->auth_url);
 }
@@ -112,8 +115,8 @@ static void show_link(struct up *up, const struct ctl_session_info *info)
 static void ask_approval(struct up *up, const struct ctl_session_info *info)
 {
 	up->approval = true;
-	warren_reply_text(up->reply, "\nTo approve your machine, visit (as admin):\n\n\t%s/admin\n",
-			  info->url);
+	warren_reply_text(up->reply, "\nTo approve your machine, visit (as admin):\n\n"
+			  INDENT "%s/admin\n", info->url);
 }
 
 static void running(struct up *up)
