@@ -33,6 +33,7 @@ struct warren_stream {
 	uint32_t depth;
 	bool closed;			/* free it when depth is 0 */
 	bool fresh, drain_due, was_high;
+	bool busy;			/* the last read filled the room it had */
 	bool end_due, end_told, finished;
 	int end_result;
 	char end_why[256];
@@ -204,10 +205,11 @@ static void receive(struct warren_stream *s)
 		return;
 	if (n > READ_ONCE)
 		n = READ_ONCE;
-	if (n > 4096 && s->in.len == 0 && s->in.size <= 4096)
+	if (n > 4096 && s->in.len == 0 && s->in.size <= 4096 && !s->busy)
 		n = 4096;		/* a quiet stream keeps a small buffer */
 	room = bytes_room(&s->in, n);
 	got = room ? recv(s->fd, room, n, MSG_DONTWAIT) : -1;
+	s->busy = got == (ssize_t)n;
 	if (!room) {
 		fail(s, ENOMEM, "receiving");
 	} else if (got > 0) {

@@ -458,7 +458,8 @@ static void act_as_client(uint32_t version, const uint8_t *body)
 	const struct warren_http_options options = { .size = sizeof(options), .version = version };
 	const struct warren_http_head head = { .size = sizeof(head), .method = "POST",
 					       .scheme = "http", .authority = "a.example",
-					       .path = "/echo", .length = BIG };
+					       .path = act.moment < FAILED ? "/echo" : "/hold",
+					       .length = BIG };
 	struct warren_exchange *x;
 	int fds[2];
 
