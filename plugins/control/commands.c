@@ -29,7 +29,7 @@ static const struct warren_option up_args[] = {
 	{ .key = "timeout", .type = WARREN_DURATION, .def = "off",
 	  .brief = "How long to wait for the network; off: until it is there." },
 	{ .key = "qr", .type = WARREN_BOOL, .def = "true",
-	  .brief = "Show the link as a QR code too, on a terminal." },
+	  .brief = "Show the link as a QR code too." },
 };
 
 static const struct warren_option set_args[] = { SETTINGS };

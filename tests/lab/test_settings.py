@@ -1,0 +1,65 @@
+"""Settings that commands change: who may, what files win over, what is kept over a restart."""
+
+from lab import BINDIR, Daemon, run
+
+OPERATOR, STRANGER = 12345, 54321
+FILE = 'node: {operator: "12345"}\ncontrol:\n  shields-up: true\n'
+SERVER = ("--login-server", "http://127.0.0.1:1")
+
+
+def warren(daemon, *argv, uid=0):
+    prefix = ["setpriv", "--reuid", uid, "--regid", uid, "--clear-groups"] if uid else []
+    return run(*prefix, BINDIR / "warren", "--socket", daemon.socket, *argv, check=False)
+
+
+def overlay(daemon):
+    return (daemon.state_dir / "monitor" / "overlay.yaml").read_text()
+
+
+def start(lab, yaml):
+    lab.dir.chmod(0o711)
+    daemon = Daemon(lab.host("a"), yaml)
+    daemon.dir.chmod(0o711)
+    return daemon
+
+
+def test_up_without_a_file(lab):
+    """`up` switches the plugin on; without a server it says what is missing."""
+    daemon = start(lab, "")
+    done = warren(daemon, "up")
+    assert done.returncode == 2
+    assert "--login-server" in done.stderr and "control.url" in done.stderr
+    done = warren(daemon, "up", *SERVER, "--auth-key", "k-e-y", "--timeout", "1s")
+    assert done.returncode == 1 and "timeout" in done.stderr
+    assert '"url": "http://127.0.0.1:1" # uid 0' in overlay(daemon)
+    assert "k-e-y" not in overlay(daemon)
+    assert warren(daemon, "down").returncode == 0
+    assert warren(daemon, "status").stdout == "Warren is stopped.\n"
+    daemon.stop()
+    daemon.start()
+    assert daemon.status()["BackendState"] == "Stopped"
+
+
+def test_files_and_users(lab):
+    daemon = start(lab, "node: {operator: \"12345\"}\n")
+    assert warren(daemon, "up", *SERVER, "--timeout", "1s").returncode == 1
+    daemon.write(FILE)
+    assert warren(daemon, "reload").returncode == 0
+    done = warren(daemon, "set", "--shields-up=false")
+    assert done.returncode == 1
+    assert f"{daemon.config}:3:" in done.stderr and "control.shields-up" in done.stderr
+    assert warren(daemon, "set", "--hostname", "one", uid=STRANGER).returncode == 1
+    assert warren(daemon, "set", "--hostname", "two", uid=OPERATOR).returncode == 0
+    assert f'"hostname": "two" # uid {OPERATOR}' in overlay(daemon)
+    assert warren(daemon, "set", "--shields-up=false", "--override").returncode == 0
+    assert '"shields-up": false # uid 0' in overlay(daemon)
+
+
+def test_refused_reload_changes_nothing(lab):
+    daemon = start(lab, "")
+    assert warren(daemon, "up", *SERVER, "--timeout", "1s").returncode == 1
+    before = overlay(daemon)
+    done = warren(daemon, "set", "--hostname", "good", "--advertise-routes", "10.0.0.1/24")
+    assert done.returncode == 1 and "10.0.0.0/24" in done.stderr
+    assert overlay(daemon) == before
+    assert daemon.json("config", "show")["config"].get("node") in ({}, None)
