@@ -722,7 +722,8 @@ static void undo(struct apply *a)
 			? CONTAINER_OF(also, struct ctl_record, owned) : NULL;
 
 		if (inner && before &&
-		    (before->self == inner || ctl_table_get(before->peers, inner->node.id) == inner))
+		    (before->self == inner || ctl_table_get(before->peers,
+			inner->node.id) == inner))
 			a->born->also = NULL;
 		ctl_owned_free(a->born);
 		a->born = next;

@@ -518,7 +518,8 @@ static bool same_text(const char *a, const char *b)
 	return str_equal(a, b);
 }
 
-static int member_relays(struct ctl_map *map, const json_t *o, const struct warren_json_piece *piece)
+static int member_relays(struct ctl_map *map, const json_t *o,
+	const struct warren_json_piece *piece)
 {
 	struct ctl_relays *known = map->current ? map->current->state.relays : NULL, *made;
 	struct ctl_parse p = ctl_decode_parse(map, NULL);
@@ -556,7 +557,8 @@ static int member_ssh(struct ctl_map *map, const json_t *o, const struct warren_
 	return ctl_decode_done(map, &p, "SSHPolicy (no rule holds)");
 }
 
-static int member_domain(struct ctl_map *map, const json_t *o, const struct warren_json_piece *piece)
+static int member_domain(struct ctl_map *map, const json_t *o,
+	const struct warren_json_piece *piece)
 {
 	struct ctl_text *known = map->current ? map->current->state.domain : NULL;
 
@@ -616,7 +618,7 @@ static bool is_split(const char *key)
 	return false;
 }
 
-/* Members that we do not know are looked at all the same: a message that is no JSON is no message. */
+/* Unknown members are looked at all the same: a message that is no JSON is no message. */
 static int read_member(struct ctl_map *map, const struct warren_json_piece *piece)
 {
 	char why[128];

@@ -13,7 +13,7 @@
 #include "base/util.h"
 #include "parts.h"
 
-/* A protocol that no packet has (IANA: reserved), for a rule whose own list has none that exists. */
+/* A protocol that no packet has (IANA: reserved), for a rule whose list has none that exists. */
 enum { PROTOCOL_NONE = 255 };
 
 /*

@@ -2,9 +2,9 @@
  * map.h - the network map of a control server: bytes of the map stream in, snapshots out
  *
  * Reference: control-protocol.md section 6. The stream is a sequence of messages, each a full map
- * or a delta. A message is decoded in pieces, less than 5 ms per turn of the loop, into a candidate;
- * when it ended well, the candidate is applied and the new snapshot is announced. A message that is
- * cut short or malformed changes nothing. A record that is bad (a node, a rule, ...) is left out
+ * or a delta. A message is decoded in pieces, less than 5 ms per turn of the loop, into a
+ * candidate; when it ended well, the candidate is applied and the new snapshot is announced. A
+ * message that is cut short or malformed changes nothing. A record that is bad (a node, a rule, ...) is left out
  * and reported, the rest of its message applies.
  *
  * All functions and events: the lane of the context, but where "any thread" is said. Events come
@@ -21,7 +21,7 @@ struct ctl_map_limits {			/* 0: the default */
 	uint64_t decoded_max;		/* bytes of its JSON; 64 MiB */
 	uint32_t peers_max;		/* 100,000 */
 	uint32_t record_max;		/* bytes of JSON of one record or filter; 16 MiB */
-	uint32_t list_max;		/* addresses, routes, endpoints, ... of a node each; 4,096 */
+	uint32_t list_max;		/* of a node: addresses, endpoints, ... each; 4,096 */
 	uint32_t rules_max;		/* of all packet filters; 50,000 */
 	uint32_t rule_ips_max;		/* sources and destinations of all rules; 500,000 */
 	uint32_t users_max;		/* 100,000 */
@@ -66,7 +66,8 @@ struct ctl_map_events {
 	void (*failed)(void *arg, int result, const char *why);
 	/* Its URL differs from that of the last one. */
 	void (*ping)(void *arg, const struct ctl_ping *ping);
-	void (*browser_url)(void *arg, const char *url);	/* differs from the last; unchecked */
+	/* It differs from the last one; nobody has checked it. */
+	void (*browser_url)(void *arg, const char *url);
 	void (*debug)(void *arg, const struct ctl_debug *debug);
 	/* n 0: the plan is withdrawn. */
 	void (*dial_plan)(void *arg, const struct ctl_dial_candidate *candidates, uint32_t n);

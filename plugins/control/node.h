@@ -19,7 +19,7 @@ void ctl_owned_free(struct ctl_owned *owned);	/* NULL is allowed */
 enum { CTL_DIGEST = 16 };
 
 struct ctl_record {
-	struct ctl_owned owned;		/* `also`: the record as it was sent, if this one is expired */
+	struct ctl_owned owned;		/* `also`: as it was sent, if this one is expired */
 	int64_t last_seen_ns;		/* as node.last_seen, which is too coarse to compare */
 	uint8_t digest[CTL_DIGEST];	/* of the JSON that it was made from; zero: of none */
 	struct warren_node node;

@@ -103,7 +103,8 @@ static void save_made(struct warren_ctx *ctx, void *arg)
 	int result = save->result;
 
 	if (!result && save->map)
-		result = warren_state_write(ctx, DOCUMENT, 0, DOCUMENT_VERSION, save->len ? save->data
+		result = warren_state_write(ctx, DOCUMENT, 0, DOCUMENT_VERSION,
+			save->len ? save->data
 										 : (void *)"",
 					    save->len, written, save);
 	else

@@ -70,8 +70,10 @@ static void add_node(struct str *out, int id)
 	str_addf(out, ",\"OS\":\"linux\",\"OSVersion\":\"6.18.44\",\"Distro\":\"debian\","
 		 "\"Hostname\":\"host-%d\",\"Machine\":\"x86_64\",\"GoArch\":\"amd64\","
 		 "\"GoVersion\":\"go1.27.3\",\"Services\":[{\"Proto\":\"peerapi4\",\"Port\":%d},"
-		 "{\"Proto\":\"peerapi6\",\"Port\":%d},{\"Proto\":\"peerapi-dns-proxy\",\"Port\":1}]},"
-		 "\"Created\":\"2026-01-02T03:04:05.678901234Z\",\"Cap\":142,\"Tags\":[\"tag:server\"],"
+		 "{\"Proto\":\"peerapi6\",\"Port\":%d},{\"Proto\":\"peerapi-dns-proxy\",\"Por"
+			"t\":1}]},"
+		 "\"Created\":\"2026-01-02T03:04:05.678901234Z\",\"Cap\":142,\"Tags\":[\"tag:"
+			"server\"],"
 		 "\"Online\":true,\"MachineAuthorized\":true}", id, 30000 + id % 30000,
 		 30000 + id % 30000);
 }
@@ -86,9 +88,11 @@ static void full_map(struct str *out)
 		str_add(out, i < PEERS ? "," : "],\"UserProfiles\":[");
 	}
 	for (int i = 1; i <= 200; i++)
-		str_addf(out, "%s{\"ID\":%d,\"LoginName\":\"u%d@example.com\"}", i > 1 ? "," : "", i,
+		str_addf(out, "%s{\"ID\":%d,\"LoginName\":\"u%d@example.com\"}",
+			i > 1 ? "," : "", i,
 			 i);
-	str_add(out, "],\"PacketFilters\":{\"base\":[{\"SrcIPs\":[\"*\"],\"DstPorts\":[{\"IP\":\"*\","
+	str_add(out, "],\"PacketFilters\":{\"base\":[{\"SrcIPs\":[\"*\"],\"DstPorts\":[{\"IP"
+		"\":\"*\","
 		"\"Ports\":{\"First\":0,\"Last\":65535}}]}]},\"Domain\":\"tail.example\"}");
 }
 

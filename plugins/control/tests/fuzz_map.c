@@ -17,12 +17,14 @@ static const char start[] =
 	"{\"Node\":{\"ID\":1,\"Key\":\"nodekey:"
 	"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\","
 	"\"Addresses\":[\"100.64.0.1/32\"]},\"Peers\":[{\"ID\":2,\"Key\":\"nodekey:"
-	"2222222222222222222222222222222222222222222222222222222222222222\",\"DiscoKey\":\"discokey:"
+	"2222222222222222222222222222222222222222222222222222222222222222\",\"DiscoKey\":\"di"
+		"scokey:"
 	"2222222222222222222222222222222222222222222222222222222222222222\","
 	"\"Addresses\":[\"100.64.0.2/32\"],\"LastSeen\":\"2026-01-01T00:00:00Z\"},"
 	"{\"ID\":3,\"Key\":\"nodekey:"
 	"3333333333333333333333333333333333333333333333333333333333333333\",\"HomeDERP\":1}],"
-	"\"UserProfiles\":[{\"ID\":7,\"LoginName\":\"alice\"}],\"PacketFilter\":[{\"SrcIPs\":[\"*\"],"
+	"\"UserProfiles\":[{\"ID\":7,\"LoginName\":\"alice\"}],\"PacketFilter\":[{\"SrcIPs\":"
+		"[\"*\"],"
 	"\"DstPorts\":[{\"IP\":\"*\",\"Ports\":{\"First\":0,\"Last\":65535}}]}],"
 	"\"Health\":[\"h\"],\"DERPMap\":{\"Regions\":{\"1\":{\"RegionID\":1,\"Nodes\":[]}}}}";
 

@@ -279,7 +279,8 @@ static void test_stale_patch(void **state)
 	assert_int_equal(feed_peer(feed, 2)->home_region, 3);
 	/* A full list that is older than that does not bring the old key back. */
 	assert_int_equal(feed_json(feed, "{\"Peers\":["
-				   PEER(2, ",\"Online\":false,\"LastSeen\":\"2026-01-01T00:00:00Z\"")
+				   PEER(2, ",\"Online\":false,\"LastSeen\":\"2026-01-01T00:00"
+					":00Z\"")
 				   "]}"), 0);
 	assert_int_equal(feed->now->n_peers, 1);
 	assert_int_equal(feed_peer(feed, 2)->disco_key.bytes[0], 0xee);
@@ -296,7 +297,8 @@ static void test_order(void **state)
 
 	assert_int_equal(feed_json(feed, "{\"PeersChangedPatch\":[{\"NodeID\":5,\"Online\":false}],"
 				   "\"OnlineChange\":{\"5\":true,\"2\":true},"
-				   "\"PeersChanged\":[" PEER(5, "") "],\"PeersRemoved\":[5,2]}"), 0);
+				   "\"PeersChanged\":[" PEER(5, "") "],\"PeersRemoved\":[5,2]"
+					"}"), 0);
 	assert_int_equal(feed_peer(feed, 5)->online, WARREN_TRI_NO);
 	assert_null(feed_peer(feed, 2));
 	assert_no_report(feed);
@@ -308,7 +310,8 @@ static void test_large_ids(void **state)
 	struct feed *feed = *state;
 
 	assert_int_equal(feed_json(feed, "{\"PeersChanged\":[{\"ID\":9007199254740993,\"Key\":\""
-				   KEY(D("b")) "\"}],\"OnlineChange\":{\"9007199254740993\":true}}"),
+				   KEY(D("b")) "\"}],\"OnlineChange\":{\"9007199254740993\":t"
+					"rue}}"),
 			 0);
 	assert_int_equal(feed_peer(feed, 9007199254740993)->online, WARREN_TRI_YES);
 	assert_null(feed_peer(feed, 9007199254740992));
@@ -510,7 +513,8 @@ static void test_events(void **state)
 	struct feed *feed = *state;
 
 	assert_int_equal(feed_json(feed, "{\"KeepAlive\":true,\"Domain\":\"ignored\","
-		"\"PingRequest\":{\"URL\":\"https://c/1\",\"Types\":\"disco\",\"IP\":\"100.64.0.2\","
+		"\"PingRequest\":{\"URL\":\"https://c/1\",\"Types\":\"disco\",\"IP\":\"100.64"
+			".0.2\","
 		"\"Payload\":\"AQID\",\"Log\":true},\"PopBrowserURL\":\"https://c/2\","
 		"\"ClientVersion\":{\"LatestVersion\":\"9\",\"Notify\":true},"
 		"\"ControlDialPlan\":{\"Candidates\":[{\"IP\":\"192.0.2.9\",\"ACEHost\":\"h\","
@@ -652,10 +656,12 @@ static void test_limits(void **state)
 				   RULE("*", "2") "]}}"), -EMSGSIZE);
 	ctl_map_begin(feed->map);
 	assert_int_equal(feed_json(feed, "{\"Node\":" SELF ",\"PacketFilter\":[{\"SrcIPs\":[\"*\","
-				   "\"*\",\"*\",\"*\"],\"DstPorts\":[{\"IP\":\"*\",\"Ports\":{}}]}]}"),
+				   "\"*\",\"*\",\"*\"],\"DstPorts\":[{\"IP\":\"*\",\"Ports\":"
+					"{}}]}]}"),
 			 -EMSGSIZE);
 	ctl_map_begin(feed->map);
-	assert_int_equal(feed_json(feed, "{\"Node\":" SELF ",\"UserProfiles\":[{\"ID\":1},{\"ID\":2},"
+	assert_int_equal(feed_json(feed, "{\"Node\":" SELF ",\"UserProfiles\":[{\"ID\":1},{"
+		"\"ID\":2},"
 				   "{\"ID\":3}]}"), -EMSGSIZE);
 	ctl_map_begin(feed->map);
 	/* A small message that is large inside. */
@@ -685,7 +691,8 @@ static void test_held_snapshots(void **state)
 	memset(before, 0, sizeof(before));
 	for (int i = 0; i < 4; i++) {
 		(void)snprintf(json, sizeof(json), "{\"PeersChangedPatch\":[{\"NodeID\":%d,"
-			       "\"DERPRegion\":%d}],\"UserProfiles\":[{\"ID\":7,\"LoginName\":\"u%d\""
+			       "\"DERPRegion\":%d}],\"UserProfiles\":[{\"ID\":7,\"LoginName"
+				"\":\"u%d\""
 			       "}]}", 2 + i % 3, 100 + i, i);
 		assert_int_equal(feed_json(feed, json), 0);
 		held[i] = ctl_map_current(feed->map);

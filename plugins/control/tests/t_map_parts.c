@@ -103,7 +103,8 @@ static void test_filter_rules(void **state)
 		"\"10.0.0.0/8\",\"10.0.0.1/8\",\"10.0.0.1-10.0.0.9\",\"9.9.9.9-1.1.1.1\",\"*\","
 		"\"cap:x\",\"what\"],\"DstPorts\":[{\"IP\":\"10.1.0.0/16\",\"Ports\":{\"First\":1,"
 		"\"Last\":2}},{\"IP\":\"bad\",\"Ports\":{}}],\"IPProto\":[6,300,-1]},"
-		"{\"SrcIPs\":[\"*\"],\"CapGrant\":[{\"Dsts\":[\"100.64.0.1/32\"],\"Caps\":[\"old\"],"
+		"{\"SrcIPs\":[\"*\"],\"CapGrant\":[{\"Dsts\":[\"100.64.0.1/32\"],\"Caps\":["
+			"\"old\"],"
 		"\"CapMap\":{\"new\":[{\"a\":1}]}}]},"
 		"{\"SrcIPs\":[\"bad\"],\"DstPorts\":[{\"IP\":\"*\",\"Ports\":{}}]},"
 		"{\"SrcIPs\":5},"
@@ -152,7 +153,8 @@ static void test_users(void **state)
 
 	assert_int_equal(feed_json(feed, "{\"UserProfiles\":[{\"ID\":9,\"LoginName\":\"z\"},"
 				   "{\"ID\":3,\"LoginName\":\"b\"},{\"LoginName\":\"none\"},"
-				   "{\"ID\":7,\"LoginName\":\"alice\",\"DisplayName\":\"A.\"}]}"), 0);
+				   "{\"ID\":7,\"LoginName\":\"alice\",\"DisplayName\":\"A.\"}"
+					"]}"), 0);
 	assert_int_equal(feed->now->changed, WARREN_NETMAP_USERS);
 	assert_int_equal(feed->now->n_users, 3);
 	assert_int_equal(feed->now->users[0].id, 3);
@@ -221,7 +223,8 @@ static void test_relays(void **state)
 	assert_int_equal(feed->now->regions[1].nodes[0].ipv4.family, 4);
 	assert_int_equal(ctl_map_collect_services(feed->map), WARREN_TRI_UNKNOWN);
 	/* Scores alone; then regions alone, which inherit them. */
-	assert_int_equal(feed_json(feed, "{\"DERPMap\":{\"HomeParams\":{\"RegionScore\":{\"3\":0.5}},"
+	assert_int_equal(feed_json(feed, "{\"DERPMap\":{\"HomeParams\":{\"RegionScore\":{\"3"
+		"\":0.5}},"
 				   "\"Regions\":null}}"), 0);
 	assert_int_equal(feed->now->n_regions, 3);
 	assert_int_equal(feed->now->regions[0].score_e3, 500);
@@ -248,7 +251,8 @@ static void test_ssh(void **state)
 	assert_int_equal(feed->now->ssh[0].n_users, 2);
 	assert_no_report(feed);
 	/* A rule that cannot be read may be the one that rejects. */
-	(void)snprintf(json, sizeof(json), policy, ",{\"principals\":5,\"action\":{\"reject\":true}},"
+	(void)snprintf(json, sizeof(json), policy, ",{\"principals\":5,\"action\":{\"reject"
+		"\":true}},"
 		       "{\"principals\":[{\"any\":true}],\"action\":{\"accept\":true}}");
 	assert_int_equal(feed_json(feed, json), 0);
 	assert_int_equal(feed->now->n_ssh, 1);
@@ -267,14 +271,16 @@ static void test_health(void **state)
 	assert_int_equal(feed_json(feed, "{\"Health\":[\"bad weather\"]}"), 0);
 	assert_int_equal(feed->now->changed, WARREN_NETMAP_HEALTH);
 	assert_string_equal(feed->now->health[0], "bad weather");
-	assert_int_equal(feed_json(feed, "{\"DisplayMessages\":{\"b\":{\"Title\":\"T\",\"Text\":\"x\"},"
+	assert_int_equal(feed_json(feed, "{\"DisplayMessages\":{\"b\":{\"Title\":\"T\",\"Text"
+		"\":\"x\"},"
 				   "\"a\":{\"Title\":\"only\"}}}"), 0);
 	assert_int_equal(feed->now->n_health, 2);
 	assert_string_equal(feed->now->health[0], "only");
 	assert_string_equal(feed->now->health[1], "T: x");
 	assert_int_equal(feed_json(feed, "{\"DisplayMessages\":{\"b\":null}}"), 0);
 	assert_int_equal(feed->now->n_health, 1);
-	assert_int_equal(feed_json(feed, "{\"DisplayMessages\":{\"*\":null,\"c\":{\"Text\":\"y\"}}}"),
+	assert_int_equal(feed_json(feed, "{\"DisplayMessages\":{\"*\":null,\"c\":{\"Text\":"
+		"\"y\"}}}"),
 			 0);
 	assert_int_equal(feed->now->n_health, 1);
 	assert_string_equal(feed->now->health[0], "y");
