@@ -190,7 +190,7 @@ static void look(struct warren_ctx *ctx, void *arg)
 		running(up);
 		return;
 	}
-	if (info.error_final && info.error && !info.busy && !info.auth_url) {
+	if (info.error_final && info.error && !info.auth_url) {
 		str_addf(&why, "backend error: %s", info.error);
 		up_end(up, 1, str_text(&why));
 		return;
