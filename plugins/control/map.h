@@ -5,7 +5,8 @@
  * or a delta. A message is decoded in pieces, less than 5 ms per turn of the loop, into a
  * candidate; when it ended well, the candidate is applied and the new snapshot is announced. A
  * message that is cut short or malformed changes nothing. A record that is bad (a node, a rule,
- * ...) is left out and reported, the rest of its message applies.  *
+ * ...) is left out and reported, the rest of its message applies.
+ *
  * All functions and events: the lane of the context, but where "any thread" is said. Events come
  * from inside ctl_map_feed(), ctl_map_load() and ctl_map_clear() as well as from timers; they may
  * call every function of this header but ctl_map_free() and ctl_map_feed(); `bad_record` none.
