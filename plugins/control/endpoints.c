@@ -4,7 +4,6 @@
  */
 #include "hostinfo.h"
 
-#include <arpa/inet.h>
 #include <ifaddrs.h>
 #include <jansson.h>
 #include <net/if.h>
@@ -16,29 +15,16 @@
 
 enum { ENDPOINTS_MAX = 64, TYPE_LOCAL = 1 };	/* EndpointTypes (6.1) */
 
-static bool addr_of(const struct sockaddr *sa, struct warren_addr *out)
+/* An address that others may reach: no loopback, link-local or unspecified one. */
+static bool is_reachable(const struct warren_addr *addr)
 {
-	struct sockaddr_in in4;
-	struct sockaddr_in6 in6;
+	static const struct warren_addr none;
+	const uint8_t *b = addr->bytes;
 
-	memset(out, 0, sizeof(*out));
-	if (sa && sa->sa_family == AF_INET) {
-		memcpy(&in4, sa, sizeof(in4));
-		out->family = 4;
-		memcpy(out->bytes, &in4.sin_addr, 4);
-		/* 127/8, 169.254/16, 0/8 */
-		return out->bytes[0] != 127 && out->bytes[0] != 0 &&
-		       !(out->bytes[0] == 169 && out->bytes[1] == 254);
-	}
-	if (sa && sa->sa_family == AF_INET6) {
-		memcpy(&in6, sa, sizeof(in6));
-		out->family = 6;
-		memcpy(out->bytes, &in6.sin6_addr, 16);
-		return !IN6_IS_ADDR_LOOPBACK(&in6.sin6_addr) &&
-		       !IN6_IS_ADDR_LINKLOCAL(&in6.sin6_addr) &&
-		       !IN6_IS_ADDR_UNSPECIFIED(&in6.sin6_addr);
-	}
-	return false;
+	if (addr->family == 4)
+		return b[0] != 127 && b[0] != 0 && !(b[0] == 169 && b[1] == 254);
+	/* ::/64 holds the unspecified and the loopback address */
+	return memcmp(b, none.bytes, 8) && !(b[0] == 0xfe && (b[1] & 0xc0) == 0x80);
 }
 
 struct list {
@@ -53,27 +39,30 @@ static void list_add(struct list *list, const char *addrport, int type)
 	list->n++;
 }
 
+/* False: no address that anybody could use. */
+static bool endpoint_of(const struct sockaddr *sa, const uint16_t port[2],
+			struct warren_addrport *out)
+{
+	if (!sa || addrport_from_sockaddr(sa, sa->sa_family == AF_INET6 ?
+					  sizeof(struct sockaddr_in6) :
+					  sizeof(struct sockaddr_in), out))
+		return false;
+	out->port = port[out->addr.family == 6];
+	return out->port && is_reachable(&out->addr);
+}
+
 static void add_interfaces(struct list *list, const char *skip, const uint16_t port[2])
 {
-	char text[ADDR_TEXT], with_port[ADDR_TEXT + 9];
 	struct ifaddrs *all = NULL;
-	struct warren_addr addr;
+	struct warren_addrport ap;
+	char text[ADDRPORT_TEXT];
 
 	if (getifaddrs(&all) == -1)
 		return;
 	for (const struct ifaddrs *i = all; i && list->n < ENDPOINTS_MAX; i = i->ifa_next) {
-		struct str form = STR_INIT;
-
-		if ((i->ifa_flags & IFF_LOOPBACK) || !(i->ifa_flags & IFF_UP) ||
-		    (skip && !strcmp(i->ifa_name, skip)) || !addr_of(i->ifa_addr, &addr) ||
-		    !port[addr.family == 6])
-			continue;
-		addr_format(&addr, text);
-		str_addf(&form, addr.family == 6 ? "[%s]:%u" : "%s:%u", text,
-			 port[addr.family == 6]);
-		if (str_copy(with_port, sizeof(with_port), str_text(&form)))
-			list_add(list, with_port, TYPE_LOCAL);
-		str_free(&form);
+		if (!(i->ifa_flags & IFF_LOOPBACK) && (i->ifa_flags & IFF_UP) &&
+		    !(skip && !strcmp(i->ifa_name, skip)) && endpoint_of(i->ifa_addr, port, &ap))
+			list_add(list, addrport_format(&ap, text), TYPE_LOCAL);
 	}
 	freeifaddrs(all);
 }
