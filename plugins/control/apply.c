@@ -786,6 +786,20 @@ static void begin(struct apply *a, struct ctl_map *map, struct ctl_delta *delta,
 		a->from = a->before->state;
 }
 
+/* All but this node and its peers. */
+static int apply_rest(struct apply *a)
+{
+	int result = apply_users(a);
+
+	if (!result)
+		result = apply_filters(a);
+	if (!result)
+		result = apply_health(a);
+	if (!result)
+		apply_parts(a);
+	return result;
+}
+
 int ctl_apply(struct ctl_map *map, struct ctl_delta *delta, bool fresh)
 {
 	struct apply a;
@@ -801,13 +815,7 @@ int ctl_apply(struct ctl_map *map, struct ctl_delta *delta, bool fresh)
 	if (!result)
 		result = merge_peers(&a, full || fresh);
 	if (!result)
-		result = apply_users(&a);
-	if (!result)
-		result = apply_filters(&a);
-	if (!result)
-		result = apply_health(&a);
-	if (!result)
-		apply_parts(&a);
+		result = apply_rest(&a);
 	return finish(&a, result);
 }
 
@@ -833,13 +841,7 @@ int ctl_apply_expiry(struct ctl_map *map)
 	if (!result)
 		result = merge_peers(&a, false);
 	if (!result)
-		result = apply_users(&a);
-	if (!result)
-		result = apply_filters(&a);
-	if (!result)
-		result = apply_health(&a);
-	if (!result)
-		apply_parts(&a);
+		result = apply_rest(&a);
 	return finish(&a, result);
 }
 
