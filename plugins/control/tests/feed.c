@@ -196,3 +196,31 @@ void feed_forget(struct feed *feed)
 	str_cut(&feed->bad, 0);
 	str_cut(&feed->events, 0);
 }
+
+int feed_setup(void **state)
+{
+	struct feed *feed = malloc(sizeof(*feed));
+
+	if (!feed)
+		abort();
+	feed_open(feed, NULL, NULL);
+	*state = feed;
+	return 0;
+}
+
+int feed_setup_full(void **state)
+{
+	int result;
+
+	feed_setup(state);
+	result = feed_json(*state, FULL);
+	feed_forget(*state);
+	return result;
+}
+
+int feed_teardown(void **state)
+{
+	feed_close(*state);
+	free(*state);
+	return 0;
+}

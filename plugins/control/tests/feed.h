@@ -30,4 +30,29 @@ const struct warren_node *feed_peer(const struct feed *feed, int64_t id);
 /* Forgets the events and reports so far. */
 void feed_forget(struct feed *feed);
 
+/*
+ * Around a test, with *@state a feed: an empty one, or one that has had FULL. Pieces of messages.
+ */
+int feed_setup(void **state);
+int feed_setup_full(void **state);
+int feed_teardown(void **state);
+
+#define KEY(digit) "nodekey:" digit digit digit digit
+#define D(c) c c c c c c c c c c c c c c c c
+#define DISCO(digit) "discokey:" digit digit digit digit
+#define SELF "{\"ID\":1,\"StableID\":\"n1\",\"Name\":\"a.ts.example.\",\"User\":7,\"Key\":\"" \
+	KEY(D("a")) "\",\"Addresses\":[\"100.64.0.1/32\",\"fd7a:115c:a1e0::1/128\"]," \
+	"\"MachineAuthorized\":true}"
+#define PEER_(id, digit, rest) "{\"ID\":" #id ",\"Name\":\"p" #id ".ts.example.\",\"User\":7," \
+	"\"Key\":\"" KEY(D(#digit)) "\",\"DiscoKey\":\"" DISCO(D(#digit)) "\"," \
+	"\"Addresses\":[\"100.64.0." #id "/32\"]" rest "}"
+#define PEER(id, rest) PEER_(id, id, rest)
+#define FULL "{\"Node\":" SELF ",\"Peers\":[" PEER(2, "") "," PEER(3, "") "," PEER(4, "") "]," \
+	"\"UserProfiles\":[{\"ID\":7,\"LoginName\":\"alice\",\"DisplayName\":\"Alice\"}]," \
+	"\"PacketFilter\":[{\"SrcIPs\":[\"*\"],\"DstPorts\":[{\"IP\":\"*\"," \
+	"\"Ports\":{\"First\":0,\"Last\":65535}}]}],\"Domain\":\"ts.example\"}"
+
+#define RULE(src, port) "{\"SrcIPs\":[\"" src "\"],\"DstPorts\":[{\"IP\":\"*\",\"Ports\":{" \
+	"\"First\":" port ",\"Last\":" port "}}]}"
+
 #endif

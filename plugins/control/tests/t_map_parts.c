@@ -17,54 +17,6 @@
 #include "dump.h"
 #include "feed.h"
 
-#define KEY(digit) "nodekey:" digit digit digit digit
-#define D(c) c c c c c c c c c c c c c c c c
-#define DISCO(digit) "discokey:" digit digit digit digit
-#define SELF "{\"ID\":1,\"StableID\":\"n1\",\"Name\":\"a.ts.example.\",\"User\":7,\"Key\":\"" \
-	KEY(D("a")) "\",\"Addresses\":[\"100.64.0.1/32\",\"fd7a:115c:a1e0::1/128\"]," \
-	"\"MachineAuthorized\":true}"
-#define PEER_(id, digit, rest) "{\"ID\":" #id ",\"Name\":\"p" #id ".ts.example.\",\"User\":7," \
-	"\"Key\":\"" KEY(D(#digit)) "\",\"DiscoKey\":\"" DISCO(D(#digit)) "\"," \
-	"\"Addresses\":[\"100.64.0." #id "/32\"]" rest "}"
-#define PEER(id, rest) PEER_(id, id, rest)
-#define FULL "{\"Node\":" SELF ",\"Peers\":[" PEER(2, "") "," PEER(3, "") "," PEER(4, "") "]," \
-	"\"UserProfiles\":[{\"ID\":7,\"LoginName\":\"alice\",\"DisplayName\":\"Alice\"}]," \
-	"\"PacketFilter\":[{\"SrcIPs\":[\"*\"],\"DstPorts\":[{\"IP\":\"*\"," \
-	"\"Ports\":{\"First\":0,\"Last\":65535}}]}],\"Domain\":\"ts.example\"}"
-
-static int setup(void **state)
-{
-	struct feed *feed = malloc(sizeof(*feed));
-
-	assert_non_null(feed);
-	feed_open(feed, NULL, NULL);
-	*state = feed;
-	return 0;
-}
-
-static int setup_full(void **state)
-{
-	setup(state);
-	assert_int_equal(feed_json(*state, FULL), 0);
-	feed_forget(*state);
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	feed_close(*state);
-	free(*state);
-	return 0;
-}
-
-static void assert_no_report(const struct feed *feed)
-{
-	assert_string_equal(str_text(&feed->bad), "");
-}
-
-#define RULE(src, port) "{\"SrcIPs\":[\"" src "\"],\"DstPorts\":[{\"IP\":\"*\",\"Ports\":{" \
-	"\"First\":" port ",\"Last\":" port "}}]}"
-
 static void test_filters(void **state)
 {
 	struct feed *feed = *state;
@@ -91,7 +43,7 @@ static void test_filters(void **state)
 	assert_int_equal(feed->now->filter[0].dsts[0].port_first, 3);
 	assert_int_equal(feed_json(feed, "{\"PacketFilters\":{\"*\":null}}"), 0);
 	assert_int_equal(feed->now->n_filter, 0);
-	assert_no_report(feed);
+	assert_string_equal(str_text(&feed->bad), "");
 }
 
 static void test_filter_rules(void **state)
@@ -249,7 +201,7 @@ static void test_ssh(void **state)
 	assert_int_equal(feed->now->n_ssh, 1);
 	assert_int_equal(feed->now->ssh[0].action->session_duration, 5);
 	assert_int_equal(feed->now->ssh[0].n_users, 2);
-	assert_no_report(feed);
+	assert_string_equal(str_text(&feed->bad), "");
 	/* A rule that cannot be read may be the one that rejects. */
 	(void)snprintf(json, sizeof(json), policy, ",{\"principals\":5,\"action\":{\"reject"
 		"\":true}},"
@@ -288,13 +240,13 @@ static void test_health(void **state)
 	assert_string_equal(feed->now->health[0], "bad weather");
 	assert_int_equal(feed_json(feed, "{\"Health\":[]}"), 0);
 	assert_int_equal(feed->now->n_health, 0);
-	assert_no_report(feed);
+	assert_string_equal(str_text(&feed->bad), "");
 }
 
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-#define ON_FULL(test) cmocka_unit_test_setup_teardown(test, setup_full, teardown)
+#define ON_FULL(test) cmocka_unit_test_setup_teardown(test, feed_setup_full, feed_teardown)
 		ON_FULL(test_filters),
 		ON_FULL(test_filter_rules),
 		ON_FULL(test_filter_obsolete),
