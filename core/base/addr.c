@@ -185,6 +185,30 @@ bool prefix_equal(const struct warren_prefix *a, const struct warren_prefix *b)
 	return a->bits == b->bits && addr_equal(&a->addr, &b->addr);
 }
 
+bool addrports_equal(const struct warren_addrport *a, uint32_t n_a,
+		     const struct warren_addrport *b, uint32_t n_b)
+{
+	if (n_a != n_b)
+		return false;
+	for (uint32_t i = 0; i < n_a; i++) {
+		if (!addrport_equal(&a[i], &b[i]))
+			return false;
+	}
+	return true;
+}
+
+bool prefixes_equal(const struct warren_prefix *a, uint32_t n_a, const struct warren_prefix *b,
+		    uint32_t n_b)
+{
+	if (n_a != n_b)
+		return false;
+	for (uint32_t i = 0; i < n_a; i++) {
+		if (!prefix_equal(&a[i], &b[i]))
+			return false;
+	}
+	return true;
+}
+
 int addr_compare(const struct warren_addr *a, const struct warren_addr *b)
 {
 	if (a->family != b->family)

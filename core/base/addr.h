@@ -41,6 +41,11 @@ size_t addr_size(const struct warren_addr *addr);
 bool addr_equal(const struct warren_addr *a, const struct warren_addr *b);
 bool addrport_equal(const struct warren_addrport *a, const struct warren_addrport *b);
 bool prefix_equal(const struct warren_prefix *a, const struct warren_prefix *b);
+/* The same elements in the same order. */
+bool addrports_equal(const struct warren_addrport *a, uint32_t n_a,
+		     const struct warren_addrport *b, uint32_t n_b);
+bool prefixes_equal(const struct warren_prefix *a, uint32_t n_a, const struct warren_prefix *b,
+		    uint32_t n_b);
 /* Order: IPv4 first, then bytes, then length. */
 int addr_compare(const struct warren_addr *a, const struct warren_addr *b);
 int prefix_compare(const struct warren_prefix *a, const struct warren_prefix *b);

@@ -8,29 +8,6 @@
 #include "base/str.h"
 #include "node.h"
 
-static bool same_prefixes(const struct warren_prefix *a, uint32_t n_a,
-			  const struct warren_prefix *b, uint32_t n_b)
-{
-	if (n_a != n_b)
-		return false;
-	for (uint32_t i = 0; i < n_a; i++) {
-		if (!prefix_equal(&a[i], &b[i]))
-			return false;
-	}
-	return true;
-}
-
-static bool same_endpoints(const struct warren_node *a, const struct warren_node *b)
-{
-	if (a->n_endpoints != b->n_endpoints)
-		return false;
-	for (uint32_t i = 0; i < a->n_endpoints; i++) {
-		if (!addrport_equal(&a->endpoints[i], &b->endpoints[i]))
-			return false;
-	}
-	return true;
-}
-
 static bool same_texts(const char *const *a, uint32_t n_a, const char *const *b, uint32_t n_b)
 {
 	if (n_a != n_b)
@@ -111,9 +88,9 @@ static bool same_identity(const struct warren_node *a, const struct warren_node 
 	       a->n_key_signature == b->n_key_signature &&
 	       (!a->n_key_signature ||
 		!memcmp(a->key_signature, b->key_signature, a->n_key_signature)) &&
-	       same_prefixes(a->addresses, a->n_addresses, b->addresses, b->n_addresses) &&
-	       same_prefixes(a->primary_routes, a->n_primary_routes, b->primary_routes,
-			     b->n_primary_routes) &&
+	       prefixes_equal(a->addresses, a->n_addresses, b->addresses, b->n_addresses) &&
+	       prefixes_equal(a->primary_routes, a->n_primary_routes, b->primary_routes,
+			      b->n_primary_routes) &&
 	       addr_equal(&a->masquerade_v4, &b->masquerade_v4) &&
 	       addr_equal(&a->masquerade_v6, &b->masquerade_v6);
 }
@@ -148,9 +125,9 @@ uint32_t ctl_node_diff(const struct warren_node *a, const struct warren_node *b)
 		fields |= WARREN_NODE_KEY;
 	if (!same_key(&a->disco_key, &b->disco_key))
 		fields |= WARREN_NODE_DISCO_KEY;
-	if (!same_prefixes(a->allowed_ips, a->n_allowed_ips, b->allowed_ips, b->n_allowed_ips))
+	if (!prefixes_equal(a->allowed_ips, a->n_allowed_ips, b->allowed_ips, b->n_allowed_ips))
 		fields |= WARREN_NODE_ALLOWED_IPS;
-	if (!same_endpoints(a, b))
+	if (!addrports_equal(a->endpoints, a->n_endpoints, b->endpoints, b->n_endpoints))
 		fields |= WARREN_NODE_ENDPOINTS;
 	if (a->home_region != b->home_region)
 		fields |= WARREN_NODE_HOME_REGION;

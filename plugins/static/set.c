@@ -73,29 +73,6 @@ static void list_add(const struct warren_prefix *list, uint32_t *n,
 	((struct warren_prefix *)(uintptr_t)list)[(*n)++] = *prefix;
 }
 
-static bool prefixes_equal(const struct warren_prefix *a, uint32_t n_a,
-			   const struct warren_prefix *b, uint32_t n_b)
-{
-	if (n_a != n_b)
-		return false;
-	for (uint32_t i = 0; i < n_a; i++) {
-		if (!prefix_equal(&a[i], &b[i]))
-			return false;
-	}
-	return true;
-}
-
-static bool endpoints_equal(const struct warren_node *a, const struct warren_node *b)
-{
-	if (a->n_endpoints != b->n_endpoints)
-		return false;
-	for (uint32_t i = 0; i < a->n_endpoints; i++) {
-		if (!addrport_equal(&a->endpoints[i], &b->endpoints[i]))
-			return false;
-	}
-	return true;
-}
-
 uint32_t static_record_diff(const struct static_record *ra, const struct static_record *rb)
 {
 	const struct warren_node *a = &ra->node, *b = &rb->node;
@@ -105,7 +82,7 @@ uint32_t static_record_diff(const struct static_record *ra, const struct static_
 		fields |= WARREN_NODE_KEY;
 	if (!prefixes_equal(a->allowed_ips, a->n_allowed_ips, b->allowed_ips, b->n_allowed_ips))
 		fields |= WARREN_NODE_ALLOWED_IPS;
-	if (!endpoints_equal(a, b))
+	if (!addrports_equal(a->endpoints, a->n_endpoints, b->endpoints, b->n_endpoints))
 		fields |= WARREN_NODE_ENDPOINTS;
 	if (!a->psk != !b->psk || sodium_memcmp(&ra->psk, &rb->psk, sizeof(ra->psk)) ||
 	    a->keepalive != b->keepalive)

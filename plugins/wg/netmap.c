@@ -14,6 +14,7 @@
 #include <string.h>
 #include <syslog.h>
 
+#include "base/addr.h"
 #include "device.h"
 #include "handshake.h"
 
@@ -56,29 +57,6 @@ static bool is_peer(const struct wg_device *dev, const struct warren_node *node)
 {
 	return node && !node->expired && !node->dormant && !is_zero(&node->key) &&
 	       memcmp(node->key.bytes, dev->local.public_key, 32);
-}
-
-static bool same_prefixes(const struct warren_node *a, const struct warren_node *b)
-{
-	if (a->n_allowed_ips != b->n_allowed_ips)
-		return false;
-	for (uint32_t i = 0; i < a->n_allowed_ips; i++) {
-		if (a->allowed_ips[i].bits != b->allowed_ips[i].bits ||
-		    !wg_addr_equal(&a->allowed_ips[i].addr, &b->allowed_ips[i].addr))
-			return false;
-	}
-	return true;
-}
-
-static bool same_endpoints(const struct warren_node *a, const struct warren_node *b)
-{
-	if (a->n_endpoints != b->n_endpoints)
-		return false;
-	for (uint32_t i = 0; i < a->n_endpoints; i++) {
-		if (!wg_addrport_equal(&a->endpoints[i], &b->endpoints[i]))
-			return false;
-	}
-	return true;
 }
 
 /*
@@ -227,14 +205,16 @@ static int remove_peer(struct change *change, const struct warren_node *before)
 static int change_peer(struct change *change, struct wg_peer *peer,
 		       const struct warren_node *before, const struct warren_node *after)
 {
-	if (!same_prefixes(before, after)) {
+	if (!prefixes_equal(before->allowed_ips, before->n_allowed_ips, after->allowed_ips,
+			    after->n_allowed_ips)) {
 		if (change->dev->prefix_conflicts)
 			change->rebuild = true;
 		if (remove_prefixes(change, peer, before) < 0 ||
 		    insert_prefixes(change, peer, after) < 0)
 			return -ENOMEM;
 	}
-	if (!same_endpoints(before, after))
+	if (!addrports_equal(before->endpoints, before->n_endpoints, after->endpoints,
+			     after->n_endpoints))
 		set_endpoint(peer, after);
 	wg_peer_settings(peer, after, change->now);
 	return 0;
