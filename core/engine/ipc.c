@@ -33,6 +33,7 @@
 #include "engine/plugin_load.h"
 #include "engine/priv_client.h"
 #include "engine/request.h"
+#include "engine/verbs.h"
 
 enum { TURNS = 16, OPERATOR_NAME = 64 };
 
@@ -54,6 +55,7 @@ struct wcore_ipc {
 	uid_t operator_uid;		/* (uid_t)-1: nobody */
 	struct lookup *lookup;		/* runs */
 	struct wcore_installed installed;	/* for commands of plugins that do not run */
+	bool looked;				/* `installed` is filled in, once */
 	struct warren_limit full;	/* of the line about too many clients */
 };
 
@@ -179,14 +181,20 @@ static void turn_taken(struct wcore_ipc *ipc, uid_t uid, uint64_t usec)
  * ---- Requests ----
  */
 
-static int collect_commands(struct wcore_ipc *ipc, struct wcore_cmds *cmds, struct warren_err *err)
+/*
+ * Commands of plugins that do not run: `up` switches `control` on. Their files are mapped when
+ * somebody first asks for a word that nobody else has, or for a list, and not at the start, where
+ * they would cost every node the libraries of features that it does not use.
+ */
+static int add_installed(struct wcore_ipc *ipc, struct wcore_cmds *cmds, struct warren_err *err)
 {
-	const struct wcore_instance *p = wcore_engine_plugins(ipc->engine);
-	int ret = wcore_cmds_add(cmds, NULL, NULL, &wcore_verbs, err);
+	const struct wcore_engine_options *opts = wcore_engine_opts(ipc->engine);
+	int ret = 0;
 
-	for (; p && ret == 0; p = p->next)
-		ret = wcore_cmds_add(cmds, p->name, p->state == WCORE_PLUGIN_UP ? p->ctx : NULL,
-				     &p->plugin->desc.commands, err);
+	if (!ipc->looked)
+		(void)wcore_installed_load(&ipc->installed, opts->plugin_dir, opts->plugin_owner,
+					   NULL);
+	ipc->looked = true;
 	for (size_t i = 0; i < ipc->installed.count && ret == 0; i++) {
 		const struct warren_plugin *desc = &ipc->installed.plugins[i]->desc;
 
@@ -194,6 +202,27 @@ static int collect_commands(struct wcore_ipc *ipc, struct wcore_cmds *cmds, stru
 			ret = wcore_cmds_add_always(cmds, desc->name, &desc->commands, err);
 	}
 	return ret;
+}
+
+static bool wants_all(const struct wcore_cmds *cmds, const struct wcore_request *request)
+{
+	size_t words;
+	const struct wcore_cmd *cmd =
+		wcore_cmds_match(cmds, request->argv, request->argc, &words);
+
+	return !cmd || cmd->row.run == wcore_verb_help || cmd->row.run == wcore_verb_complete;
+}
+
+static int collect_commands(struct wcore_ipc *ipc, const struct wcore_request *request,
+			    struct wcore_cmds *cmds, struct warren_err *err)
+{
+	const struct wcore_instance *p = wcore_engine_plugins(ipc->engine);
+	int ret = wcore_cmds_add(cmds, NULL, NULL, &wcore_verbs, err);
+
+	for (; p && ret == 0; p = p->next)
+		ret = wcore_cmds_add(cmds, p->name, p->state == WCORE_PLUGIN_UP ? p->ctx : NULL,
+				     &p->plugin->desc.commands, err);
+	return ret == 0 && wants_all(cmds, request) ? add_installed(ipc, cmds, err) : ret;
 }
 
 /* Gives the descriptors that came to the operands that the request names. */
@@ -234,7 +263,7 @@ static void run_request(struct wcore_client *client, const struct wcore_request 
 		wcore_client_refuse(client, "warren: the daemon has no memory for the request");
 	else if (!hand_over_fds(client, request, reply))
 		warren_reply_end(reply, 2, "a request names each descriptor that it brings");
-	else if (collect_commands(ipc, &cmds, &err) < 0)
+	else if (collect_commands(ipc, request, &cmds, &err) < 0)
 		warren_reply_end(reply, 1, err_first(&err));
 	else
 		wcore_cmd_run(&env, request, scope, reply);
@@ -417,7 +446,6 @@ static void on_pause_over(struct warren_ctx *ctx, void *arg)
 struct wcore_ipc *wcore_ipc_start_take(struct wcore_engine *engine, int fd, struct warren_err *err)
 {
 	struct warren_ctx *ctx = wcore_engine_ctx(engine);
-	const struct wcore_engine_options *opts = wcore_engine_opts(engine);
 	struct wcore_ipc *ipc = calloc(1, sizeof(*ipc));
 
 	if (!ipc) {
@@ -429,8 +457,6 @@ struct wcore_ipc *wcore_ipc_start_take(struct wcore_engine *engine, int fd, stru
 	ipc->ctx = ctx;
 	ipc->since = warren_now();
 	ipc->operator_uid = (uid_t)-1;
-	/* Once, and here, for it maps files: what is installed later the next daemon knows. */
-	(void)wcore_installed_load(&ipc->installed, opts->plugin_dir, opts->plugin_owner, NULL);
 	ipc->listener = warren_io_new_take(ctx, fd, on_connect, ipc);
 	ipc->pause = warren_timer_new(ctx, on_pause_over, ipc);
 	if (!ipc->listener || !ipc->pause) {
