@@ -58,6 +58,7 @@ struct wcore_engine_options {
 	const char *plugin_dir;		/* NULL: builtins only */
 	uid_t plugin_owner;		/* trusted beside root; 0: root only */
 	const struct wcore_plugin *const *extra;	/* tests; NULL-terminated, found first */
+	bool extra_only;		/* tests: and no others, whatever is built in */
 	int state_dir;			/* descriptor of <state>/engine, taken; -1: none */
 	const char *state_shown;
 	uint64_t start_deadline, stop_deadline;	/* microseconds per plugin; 0: 30 s, 10 s */

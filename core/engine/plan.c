@@ -23,6 +23,10 @@ static const struct wcore_plugin *find_plugin(const char *name, void *arg, struc
 	for (size_t i = 0; env->extra && env->extra[i]; i++)
 		if (strcmp(env->extra[i]->desc.name, name) == 0)
 			return env->extra[i];
+	if (env->extra_only) {
+		warren_fail(err, NULL, "there is no plugin `%s`", name);
+		return NULL;
+	}
 	return wcore_plugin_load(name, env->plugin_dir, env->plugin_owner, err);
 }
 

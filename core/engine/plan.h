@@ -35,6 +35,7 @@ struct wcore_plan_env {
 	const char *plugin_dir;		/* NULL: builtins only */
 	uid_t plugin_owner;		/* trusted beside root */
 	const struct wcore_plugin *const *extra;	/* found first; NULL-terminated, or NULL */
+	bool extra_only;
 	uint32_t bind_flags;		/* WCORE_BIND_ */
 	wcore_secret_fn *load;		/* NULL: secrets are not opened */
 	void *load_arg;

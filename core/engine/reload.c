@@ -211,7 +211,8 @@ static struct wcore_plan_env plan_env(const struct wcore_engine *engine, uint32_
 {
 	return (struct wcore_plan_env){
 		.plugin_dir = engine->opts.plugin_dir, .plugin_owner = engine->opts.plugin_owner,
-		.extra = engine->opts.extra, .bind_flags = bind_flags,
+		.extra = engine->opts.extra, .extra_only = engine->opts.extra_only,
+		.bind_flags = bind_flags,
 		.load = engine->opts.load, .load_arg = engine->opts.load_arg,
 	};
 }

@@ -88,6 +88,7 @@ static void node_start(struct node *node, const char *control)
 {
 	struct wcore_engine_options options = {
 		.extra = plugins(),
+		.extra_only = true,	/* `control` switches others on, which need a monitor */
 		.state_dir = open(node->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
 		.state_shown = node->folder,
 	};
