@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from interop import Daemon, Tsnet, wait_for
+from interop import Daemon, Tailscaled, Tsnet, wait_for
 from lab import BINDIR
 
 
@@ -30,10 +30,6 @@ def test_up_with_an_auth_key_then_down_up_logout(tailnet):
     box.stop()
     box.start()
     box.host.pings(tsnet.ip4)
-    old = box.status()["identity"]["node"]
-    box.cli("up", "--force-reauth", "--auth-key", "tskey-auth-other")
-    wait_for("another node key", lambda: box.status()["identity"]["node"] != old)
-    box.host.pings(tsnet.ip4)
     # Its login is forgotten, and the server was told.
     box.cli("logout")
     wait_for("it is logged out", lambda: box.status()["control"]["state"] == "NeedsLogin")
@@ -42,13 +38,25 @@ def test_up_with_an_auth_key_then_down_up_logout(tailnet):
     assert told[-1] < "2020", told
 
 
-@pytest.mark.control("-require-auth")
-def test_up_shows_the_link_and_waits(tailnet):
-    box = bare(tailnet)
-    up = box.host.start(BINDIR / "warren", "--socket", box.socket, "up", "--login-server",
-                        tailnet.control.url, private=False)
+def up_by_link(tailnet, box, *words):
+    up = box.host.start(BINDIR / "warren", "--socket", box.socket, "up", *words, private=False,
+                        log=box.dir / f"up{words[0]}.log")
     link = wait_for("the link", lambda: re.search(r"http://\S+/auth/\w+", up.output()))
     assert up.alive()
     tailnet.control.ask("auth", URL=link[0])
     assert up.popen.wait(15) == 0, up.output()
     assert box.status()["control"]["state"] == "Running"
+
+
+@pytest.mark.control("-require-auth")
+def test_up_shows_the_link_and_waits(tailnet):
+    """And again with another key, by link: see README.md."""
+    box = bare(tailnet)
+    up_by_link(tailnet, box, "--login-server", tailnet.control.url)
+    stock = Tailscaled(tailnet, up=None)
+    stock.log_in()
+    box.host.pings(stock.ip4)
+    old = box.status()["identity"]["node"]
+    up_by_link(tailnet, box, "--force-reauth")
+    assert box.status()["identity"]["node"] != old
+    box.host.pings(stock.ip4)
