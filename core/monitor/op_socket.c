@@ -30,6 +30,8 @@ static const struct {
 	const char *key;
 	uint16_t port;
 } default_ports[] = {
+	{ "front.http-port", 80 },
+	{ "front.https-port", 443 },
 	{ "wg.port", 41641 },
 };
 

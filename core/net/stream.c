@@ -46,6 +46,8 @@ struct warren_stream {
 	bool broken;			/* output goes nowhere any more */
 	struct warren_timer *read_timer, *write_timer, *linger_timer;
 	uint64_t read_usec, write_usec;
+	void (*on_free)(void *arg);
+	void *on_free_arg;
 
 	/* The layer. */
 	struct warren_stream *below;
@@ -69,6 +71,8 @@ static void destroy(struct warren_stream *s)
 	warren_stream_close(s->below);
 	bytes_free(&s->in);
 	bytes_free(&s->out);
+	if (s->on_free)
+		s->on_free(s->on_free_arg);
 	free(s);
 }
 
@@ -593,6 +597,12 @@ int warren_layer_feed(struct warren_stream *up, const void *data, size_t len)
 void warren_layer_end(struct warren_stream *up)
 {
 	end(up, 0, "");
+}
+
+void stream_on_free(struct warren_stream *s, void (*fn)(void *arg), void *arg)
+{
+	s->on_free = fn;
+	s->on_free_arg = arg;
 }
 
 struct warren_ctx *stream_ctx(const struct warren_stream *s)

@@ -301,6 +301,33 @@ struct warren_dial *warren_dial(struct warren_ctx *ctx, const struct warren_dial
 void warren_dial_cancel(struct warren_dial *dial);	/* @done is not called */
 
 /*
+ * ---- Listening ----
+ *
+ * A TCP socket of the monitor's (WARREN_PRIVOP(SOCKET) in the plugin's `privops`). Connections of
+ * all addresses that are open, in whosever hands, count against the limit; what is above it waits
+ * in the kernel's queue.
+ */
+struct warren_listener;
+enum { WARREN_LISTEN_KEEP = 1u << 0 };	/* outlives the engine's crash: WARREN_SOCK_KEEP */
+struct warren_listen_options {
+	uint32_t size, flags;
+	const char *key;		/* where the port stands in YAML: "front.https-port" */
+	uint32_t index;			/* element, where the value is a list */
+	struct warren_addrport at;	/* family 0 or [::]: every address of both families */
+	uint32_t connections;		/* 0: 1024 */
+};
+/* From the loop; @stream is the callee's, on the listener's context. */
+typedef void warren_accept_fn(struct warren_ctx *ctx, struct warren_stream *stream, void *arg);
+/* In `start` and `reload` only; copies @options. 0, or -errno with a sentence. */
+int warren_listen_wait(struct warren_ctx *ctx, const struct warren_listen_options *options,
+		       warren_accept_fn *fn, void *arg, struct warren_listener **out,
+		       struct warren_err *err);
+uint16_t warren_listener_port(const struct warren_listener *listener);
+uint32_t warren_listener_open(const struct warren_listener *listener);	/* connections now */
+/* No more are accepted; those that are open go on. NULL is allowed. */
+void warren_listener_close(struct warren_listener *listener);
+
+/*
  * ---- URLs: http and https, without user and fragment ----
  */
 struct warren_url {
