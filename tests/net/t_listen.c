@@ -60,6 +60,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
 	(void)state;
+	wcore_ctx_close(ctx);
 	wcore_engine_free(engine);
 	return 0;
 }
