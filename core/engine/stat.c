@@ -257,3 +257,8 @@ char *wcore_stats_text(struct wcore_stats *stats)
 	wcore_stats_each(stats, render_one, &r);
 	return str_take(&r.out);
 }
+
+char *warren_stats_text(struct warren_ctx *ctx)
+{
+	return wcore_stats_text(wcore_engine_stats(ctx->engine));
+}

@@ -17,7 +17,6 @@
 static const uint64_t head_limit = 15000000, post_limit = 60000000;
 enum { ANSWER_MAX = 64 << 10 };
 
-
 static void request_done(struct warren_ctx *ctx, const struct ctl_answer *answer, void *arg)
 {
 	struct ctl_request **slot = arg;
@@ -143,32 +142,122 @@ static char *prefs_text(const struct ctl_session *s)
 	return text;
 }
 
+static void add_warning(json_t *warnings, const char *code, const char *title, const char *text)
+{
+	json_object_set_new(warnings, code,
+			    json_pack("{s:s,s:s,s:s,s:s}", "WarnableCode", code, "Severity",
+				      "medium", "Title", title, "Text", text));
+}
+
+/* health.State: what is wrong, in our words and in the server's. */
 static char *health_text(const struct ctl_session *s)
 {
+	char code[40];
 	json_t *warnings = json_object();
 	json_t *o = json_pack("{s:o}", "Warnings", warnings);
 	char *text;
 
 	if (o && s->error[0])
-		json_object_set_new(warnings, "control",
-				    json_pack("{s:s,s:s,s:s,s:s}", "WarnableCode", "control",
-					      "Severity", "medium", "Title",
-					      "Control server", "Text", s->error));
+		add_warning(warnings, "control", "Control server", s->error);
+	for (uint32_t i = 0; o && s->published && i < s->published->n_health; i++) {
+		snprintf(code, sizeof(code), "control-health.%u", i);
+		add_warning(warnings, code, "Message of the control server",
+			    s->published->health[i]);
+	}
 	text = o ? json_dumps(o, JSON_COMPACT) : NULL;
 	json_decref(o);
 	return text;
 }
 
+/* The answer is made by a job: a whole network map takes longer than a turn of the loop may. */
+struct ctl_c2n_job {
+	struct ctl_session *session;
+	char *path, *prefs, *health;
+	uint8_t *request;
+	size_t len;
+	struct ctl_c2n_facts facts;
+	struct str reply;
+	int result;
+};
+
+static void c2n_free(struct ctl_c2n_job *job)
+{
+	free(job->path);
+	free(job->prefs);
+	free(job->health);
+	free(job->request);
+	warren_obj_unref(job->facts.map);
+	str_free(&job->reply);
+	free(job);
+}
+
+static char *metrics_text(void *arg)
+{
+	return warren_stats_text(arg);
+}
+
+static void c2n_make(void *arg)
+{
+	struct ctl_c2n_job *job = arg;
+
+	job->result = ctl_c2n(&job->facts, job->request, job->len, &job->reply);
+}
+
+static void c2n_made(struct warren_ctx *ctx, void *arg)
+{
+	struct ctl_c2n_job *job = arg;
+	struct ctl_session *s = job->session;
+
+	(void)ctx;
+	s->answers.jobs--;
+	if (!job->result && s->link.http)
+		answer_noise(s, "POST", job->path, NULL, str_text(&job->reply), job->reply.len);
+	c2n_free(job);
+}
+
+static struct ctl_c2n_job *c2n_new(struct ctl_session *s, const char *path,
+				   const struct ctl_ping *ping)
+{
+	struct ctl_c2n_job *job = calloc(1, sizeof(*job));
+
+	if (!job)
+		return NULL;
+	job->session = s;
+	job->path = strdup(path);
+	job->prefs = prefs_text(s);
+	job->health = health_text(s);
+	job->request = malloc(ping->n_payload + 1);
+	if (!job->path || !job->prefs || !job->health || !job->request) {
+		c2n_free(job);
+		return NULL;
+	}
+	if (ping->n_payload)
+		memcpy(job->request, ping->payload, ping->n_payload);
+	job->len = ping->n_payload;
+	job->facts = (struct ctl_c2n_facts){
+		.prefs = job->prefs, .health = job->health, .metrics = metrics_text,
+		.arg = s->ctx, .map = ctl_map_current(s->map), .cached = !s->poll.since,
+	};
+	return job;
+}
+
 static void answer_c2n(struct ctl_session *s, const char *path, const struct ctl_ping *ping)
 {
-	AUTO(auto_free) char *prefs = prefs_text(s);
-	AUTO(auto_free) char *health = health_text(s);
-	const struct ctl_c2n_facts facts = { .prefs = prefs, .health = health };
-	AUTO(str_free) struct str reply = STR_INIT;
+	struct ctl_c2n_job *job;
 
-	if (!prefs || !health || ctl_c2n(&facts, ping->payload, ping->n_payload, &reply))
+	if (s->answers.jobs == CTL_C2N_JOBS) {
+		busy(s);
 		return;
-	answer_noise(s, "POST", path, NULL, str_text(&reply), reply.len);
+	}
+	job = c2n_new(s, path, ping);
+	if (!job)
+		return;
+	if (warren_work(s->ctx, c2n_make, c2n_made, job)) {
+		busy(s);
+		c2n_free(job);
+	} else {
+		s->answers.jobs++;
+	}
 }
 
 /*

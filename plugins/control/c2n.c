@@ -1,19 +1,28 @@
 /*
  * The request is HTTP/1 as Go writes it: a request line, fields, a blank line, the body. Of the
  * fields only Content-Length counts; without it the body is what follows, since the payload is a
- * message of its own. Sources of the answers: tailscale ipn/ipnlocal/c2n.go.
+ * message of its own. Sources of the answers: tailscale ipn/ipnlocal/c2n.go and feature/ of
+ * v1.102.3, tailcfg/c2ntypes.go.
+ *
+ * What a path stands for that this node does not have (an updater, certificates, a log upload)
+ * gets the answer of a stock client that does not have it. What would change, send or run
+ * something gets that client's refusal, whatever the request says.
  */
 #include "c2n.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "base/hex.h"
 #include "base/util.h"
+#include "c2n_netmap.h"
 
 struct request {
 	char method[16];
 	char path[256];			/* without the query */
+	char query[512];		/* behind the "?", or empty */
 	const uint8_t *body;
 	size_t len;
 };
@@ -24,7 +33,9 @@ static void respond(struct str *out, int status, const char *type, const void *b
 		int status;
 		const char *words;
 	} words[] = {
-		{ 200, "OK" }, { 400, "Bad Request" }, { 405, "Method Not Allowed" },
+		{ 200, "OK" }, { 400, "Bad Request" }, { 403, "Forbidden" },
+		{ 405, "Method Not Allowed" }, { 500, "Internal Server Error" },
+		{ 501, "Not Implemented" },
 	};
 	const char *text = "";
 
@@ -92,6 +103,9 @@ static bool request_line(struct request *r, const char *line, size_t len)
 	    len - (size_t)(end - path) < 9)
 		return false;
 	query = memchr(path, '?', (size_t)(end - path));
+	if (query && query + 1 < end &&
+	    !copy_word(r->query, sizeof(r->query), query + 1, (size_t)(end - query - 1)))
+		return false;
 	return copy_word(r->path, sizeof(r->path), path, (size_t)((query ? query : end) - path));
 }
 
@@ -144,56 +158,208 @@ static bool request_parse(struct request *r, const uint8_t *data, size_t len)
 }
 
 /*
+ * The value of @key in the query, percent-decoded; false: it is not there, is empty, or cannot be
+ * decoded to a text.
+ */
+static bool query_value(const struct request *r, const char *key, struct str *out)
+{
+	const char *at = r->query;
+	size_t len = strlen(key);
+
+	while (*at && (strncmp(at, key, len) || at[len] != '=')) {
+		at += strcspn(at, "&");
+		at += *at == '&';
+	}
+	if (!*at)
+		return false;
+	for (at += len + 1; *at && *at != '&'; at++) {
+		char digits[3] = { 0 }, byte = *at == '+' ? ' ' : *at;
+
+		if (*at == '%') {
+			memcpy(digits, at + 1, strnlen(at + 1, 2));
+			if (hex_decode(&byte, 1, digits) || !byte)
+				return false;
+			at += 2;
+		}
+		str_addc(out, byte);
+	}
+	return out->len > 0;
+}
+
+/*
  * ---- Answers ----
  */
 
-static void reply_prefs(const struct ctl_c2n_facts *facts, struct str *out)
+typedef void reply_fn(const struct ctl_c2n_facts *facts, const struct request *r,
+		      struct str *out);
+
+/* As Go's encoder ends a value. */
+static void respond_json(struct str *out, const char *json)
 {
-	respond(out, 200, "application/json", facts->prefs, strlen(facts->prefs));
+	struct str line = STR_INIT;
+
+	str_addf(&line, "%s\n", json);
+	if (line.failed)
+		out->failed = true;
+	else
+		respond(out, 200, "application/json", line.s, line.len);
+	str_free(&line);
 }
 
-static void reply_health(const struct ctl_c2n_facts *facts, struct str *out)
+static void reply_echo(const struct ctl_c2n_facts *facts, const struct request *r,
+		       struct str *out)
 {
-	respond(out, 200, "application/json", facts->health, strlen(facts->health));
+	(void)facts;
+	respond(out, 200, "application/octet-stream", r->body, r->len);
 }
 
-static void reply_no_services(const struct ctl_c2n_facts *facts, struct str *out)
+static void reply_prefs(const struct ctl_c2n_facts *facts, const struct request *r,
+			struct str *out)
 {
-	static const char none[] = "{\"VIPServices\":[],\"ServicesHash\":\"\"}";
+	(void)r;
+	respond_json(out, facts->prefs);
+}
+
+static void reply_health(const struct ctl_c2n_facts *facts, const struct request *r,
+			 struct str *out)
+{
+	(void)r;
+	respond_json(out, facts->health);
+}
+
+static void reply_metrics(const struct ctl_c2n_facts *facts, const struct request *r,
+			  struct str *out)
+{
+	AUTO(auto_free) char *text = facts->metrics(facts->arg);
+
+	(void)r;
+	if (text)
+		respond(out, 200, "text/plain", text, strlen(text));
+	else
+		refuse(out, 500, "out of memory");
+}
+
+/* There is no log of a component that could be switched on: each is unknown. */
+static void reply_component(const struct ctl_c2n_facts *facts, const struct request *r,
+			    struct str *out)
+{
+	AUTO(str_free) struct str name = STR_INIT, text = STR_INIT, json = STR_INIT;
 
 	(void)facts;
-	respond(out, 200, "application/json", none, sizeof(none) - 1);
+	query_value(r, "component", &name);
+	str_add(&text, "unknown component ");
+	str_add_json(&text, str_text(&name), name.len);	/* near enough to Go's %q */
+	str_add(&json, "{\"Error\":");
+	str_add_json(&json, str_text(&text), text.len);
+	str_addc(&json, '}');
+	respond_json(out, str_text(&json));
 }
 
+static void reply_netmap(const struct ctl_c2n_facts *facts, const struct request *r,
+			 struct str *out)
+{
+	AUTO(str_free) struct str json = STR_INIT;
+	char why[256];
+	int result;
+
+	if (strcmp(r->method, "GET") && strcmp(r->method, "POST")) {
+		refuse(out, 405, "method not allowed");
+		return;
+	}
+	result = ctl_c2n_netmap(facts, strcmp(r->method, "POST") ? NULL : r->body, r->len, &json,
+				why, sizeof(why));
+	if (result == -EINVAL)
+		refuse(out, 400, why);
+	else if (result || json.len > CTL_C2N_ANSWER_MAX)
+		refuse(out, 500, result ? why : "the network map is too long for an answer");
+	else
+		respond_json(out, str_text(&json));
+}
+
+static void reply_cert(const struct ctl_c2n_facts *facts, const struct request *r,
+		       struct str *out)
+{
+	AUTO(str_free) struct str domain = STR_INIT;
+
+	(void)facts;
+	if (query_value(r, "domain", &domain))
+		respond_json(out, "{\"Error\":\"no certificate\",\"Missing\":true}");
+	else
+		refuse(out, 400, "no 'domain'");
+}
+
+/*
+ * ---- The paths ----
+ */
+
 static const struct {
-	const char *method, *path;	/* method NULL: any */
-	void (*reply)(const struct ctl_c2n_facts *facts, struct str *out);	/* NULL: echo */
+	const char *method, *path;	/* method NULL: any; a path that ends in "/": all below */
+	reply_fn *reply;		/* NULL: the following, always */
+	int status;			/* 200: JSON */
+	const char *text;
 } paths[] = {
-	{ NULL, "/echo", NULL },
-	{ NULL, "/debug/prefs", reply_prefs },
-	{ NULL, "/debug/health", reply_health },
-	{ "GET", "/vip-services", reply_no_services },
+	{ NULL, "/echo", reply_echo, 0, NULL },
+	{ NULL, "/debug/prefs", reply_prefs, 0, NULL },
+	{ NULL, "/debug/health", reply_health, 0, NULL },
+	{ NULL, "/debug/metrics", reply_metrics, 0, NULL },
+	{ NULL, "/debug/netmap", reply_netmap, 0, NULL },
+	{ NULL, "/debug/component-logging", reply_component, 0, NULL },
+	{ "GET", "/tls-cert-status", reply_cert, 0, NULL },
+	{ "GET", "/vip-services", NULL, 200, "{\"ServicesHash\":\"\"}" },
+	{ "GET", "/appconnector/routes", NULL, 200, "{\"Domains\":null}" },
+	{ "GET", "/posture/identity", NULL, 200, "{\"PostureDisabled\":true}" },
+	{ NULL, "/ssh/usernames", NULL, 200, "{\"Usernames\":null}" },
+	{ "GET", "/update", NULL, 200,
+	  "{\"Enabled\":false,\"Supported\":false,\"Started\":false}" },
+	/* Refused. */
+	{ "POST", "/update", NULL, 200, "{\"Err\":\"not enabled\",\"Enabled\":false,"
+	  "\"Supported\":false,\"Started\":false}" },
+	{ NULL, "/debug/tka/log", NULL, 400, "tailnet lock not active" },
+	{ "POST", "/logtail/flush", NULL, 500, "no log flusher wired up" },
+	{ "POST", "/sockstats", NULL, 500, "no sockstatLogger" },
+	{ "POST", "/wol", NULL, 501, "not implemented" },
+	{ "POST", "/netfilter-kind", NULL, 501, "not implemented" },
+	{ "GET", "/conn25/state", NULL, 501, "not implemented" },
+	{ NULL, "/debug/goroutines", NULL, 501, "not implemented" },
+	{ NULL, "/debug/logheap", NULL, 501, "not implemented" },
+	{ NULL, "/debug/pprof/heap", NULL, 501, "not implemented" },
+	{ NULL, "/debug/pprof/allocs", NULL, 501, "not implemented" },
+	{ NULL, "/remoteapi/localapi/", NULL, 403, "remote config not enabled by local machine" },
 };
+
+static bool path_matches(const char *path, const char *of)
+{
+	size_t len = strlen(of);
+
+	return of[len - 1] == '/' ? !strncmp(path, of, len) : !strcmp(path, of);
+}
 
 int ctl_c2n(const struct ctl_c2n_facts *facts, const uint8_t *data, size_t len, struct str *out)
 {
-	struct request r;
+	struct request r = { .query = "" };
+	bool known = false;
 
 	if (!request_parse(&r, data, len)) {
 		refuse(out, 400, "malformed request");
 		return out->failed ? -ENOMEM : 0;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
-		if (strcmp(r.path, paths[i].path))
+		if (!path_matches(r.path, paths[i].path))
 			continue;
+		known = true;
 		if (paths[i].method && strcmp(r.method, paths[i].method))
-			refuse(out, 405, "bad method");
-		else if (paths[i].reply)
-			paths[i].reply(facts, out);
+			continue;
+		if (paths[i].reply)
+			paths[i].reply(facts, &r, out);
+		else if (paths[i].status == 200)
+			respond_json(out, paths[i].text);
 		else
-			respond(out, 200, "application/octet-stream", r.body, r.len);
+			refuse(out, paths[i].status, paths[i].text);
 		return out->failed ? -ENOMEM : 0;
 	}
-	refuse(out, 400, "unknown c2n path");
+	if (known)
+		refuse(out, 405, "bad method");
+	else
+		refuse(out, 400, "unknown c2n path");
 	return out->failed ? -ENOMEM : 0;
 }

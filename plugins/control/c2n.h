@@ -10,17 +10,26 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <warren/service/netmap.h>
+
 #include "base/str.h"
 
-enum { CTL_C2N_MAX = 64 << 10 };	/* bytes of a request */
+enum {
+	CTL_C2N_MAX = 64 << 10,		/* bytes of a request */
+	CTL_C2N_ANSWER_MAX = 8 << 20,
+};
 
-struct ctl_c2n_facts {			/* JSON objects */
-	const char *prefs;		/* as /debug/prefs gives them */
+struct ctl_c2n_facts {
+	const char *prefs;		/* a JSON object, as /debug/prefs gives it */
 	const char *health;		/* /debug/health */
+	char *(*metrics)(void *arg);	/* for free(); NULL: no memory */
+	void *arg;
+	const struct warren_netmap *map;	/* of a ctl_map; NULL: none */
+	bool cached;			/* the map is from disk */
 };
 /*
  * Appends the answer, a whole HTTP/1.1 response, to @out. Any bytes; a request that is none gets
- * 400. -ENOMEM.
+ * 400. -ENOMEM. Any thread.
  */
 int ctl_c2n(const struct ctl_c2n_facts *facts, const uint8_t *request, size_t len,
 	    struct str *out);

@@ -86,11 +86,12 @@ struct ctl_update {
 /* A key that expires sooner than so after it was made is not replaced by itself. */
 #define CTL_RENEW_USEC UINT64_C(600000000)
 
-enum { CTL_ANSWERS = 4 };
+enum { CTL_ANSWERS = 4, CTL_C2N_JOBS = 2 };
 struct ctl_answers {
 	char last_url[2048];		/* a PingRequest with the same URL again is ignored (4.6) */
 	struct ctl_request *requests[CTL_ANSWERS];
 	struct warren_fetch *fetches[CTL_ANSWERS];
+	uint32_t jobs;			/* c2n answers being made */
 };
 
 struct ctl_session {

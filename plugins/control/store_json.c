@@ -1,6 +1,7 @@
 /*
  * A snapshot as the map message that would make it: the reverse of node.c for nodes, and the JSON
- * that they came from for the other parts.
+ * that they came from for the other parts. And the same parts under the names that the stock
+ * client's NetworkMap has for them.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 
 #include "base/addr.h"
 #include "base/base64.h"
+#include "c2n_netmap.h"
 #include "map_impl.h"
 
 /*
@@ -306,9 +308,6 @@ static void put_node(struct str *out, const struct ctl_record *record)
 
 static void put_peers(struct str *out, const struct ctl_table *peers)
 {
-	if (!peers || !peers->n)
-		return;
-	member(out, "Peers");
 	str_addc(out, '[');
 	for (uint32_t i = 0; i < peers->n; i++) {
 		member(out, NULL);
@@ -317,14 +316,15 @@ static void put_peers(struct str *out, const struct ctl_table *peers)
 	str_addc(out, ']');
 }
 
-static void put_users(struct str *out, const struct ctl_users *users)
+/* An array, or (@by_id) an object. */
+static void put_users(struct str *out, const struct ctl_users *users, bool by_id)
 {
-	if (!users || !users->n)
-		return;
-	member(out, "UserProfiles");
-	str_addc(out, '[');
+	char id[24];
+
+	str_addc(out, by_id ? '{' : '[');
 	for (uint32_t i = 0; i < users->n; i++) {
-		member(out, NULL);
+		snprintf(id, sizeof(id), "%" PRId64, users->users[i].id);
+		member(out, by_id ? id : NULL);
 		str_addc(out, '{');
 		put_int(out, "ID", users->users[i].id);
 		put_str(out, "LoginName", users->users[i].login);
@@ -332,7 +332,15 @@ static void put_users(struct str *out, const struct ctl_users *users)
 		put_str(out, "ProfilePicURL", users->users[i].picture);
 		str_addc(out, '}');
 	}
-	str_addc(out, ']');
+	str_addc(out, by_id ? '}' : ']');
+}
+
+static void put_relays(struct str *out, const struct ctl_relays *relays)
+{
+	str_addc(out, '{');
+	put_raw(out, "HomeParams", relays->params_json);
+	put_raw(out, "Regions", relays->regions_json);
+	str_addc(out, '}');
 }
 
 static void put_filters(struct str *out, const struct ctl_filters *filters)
@@ -346,6 +354,14 @@ static void put_filters(struct str *out, const struct ctl_filters *filters)
 	str_addc(out, '}');
 }
 
+static void put_messages(struct str *out, const struct ctl_health *health)
+{
+	str_addc(out, '{');
+	for (uint32_t i = 0; i < health->n_messages; i++)
+		put_raw(out, health->messages[i].id, health->messages[i].json);
+	str_addc(out, '}');
+}
+
 static void put_health(struct str *out, const struct ctl_health *health)
 {
 	if (!health)
@@ -354,10 +370,7 @@ static void put_health(struct str *out, const struct ctl_health *health)
 	if (!health->n_messages)
 		return;
 	member(out, "DisplayMessages");
-	str_addc(out, '{');
-	for (uint32_t i = 0; i < health->n_messages; i++)
-		put_raw(out, health->messages[i].id, health->messages[i].json);
-	str_addc(out, '}');
+	put_messages(out, health);
 }
 
 void ctl_store_write(const struct ctl_snapshot *snapshot, struct str *out)
@@ -371,13 +384,16 @@ void ctl_store_write(const struct ctl_snapshot *snapshot, struct str *out)
 	}
 	if (state->relays) {
 		member(out, "DERPMap");
-		str_addc(out, '{');
-		put_raw(out, "HomeParams", state->relays->params_json);
-		put_raw(out, "Regions", state->relays->regions_json);
-		str_addc(out, '}');
+		put_relays(out, state->relays);
 	}
-	put_peers(out, state->peers);
-	put_users(out, state->users);
+	if (state->peers && state->peers->n) {
+		member(out, "Peers");
+		put_peers(out, state->peers);
+	}
+	if (state->users && state->users->n) {
+		member(out, "UserProfiles");
+		put_users(out, state->users, false);
+	}
 	put_filters(out, state->filters);
 	if (state->dns)
 		put_raw(out, "DNSConfig", state->dns->json);
@@ -386,5 +402,108 @@ void ctl_store_write(const struct ctl_snapshot *snapshot, struct str *out)
 	if (state->domain)
 		put_str(out, "Domain", state->domain->text);
 	put_health(out, state->health);
+	str_addc(out, '}');
+}
+
+/*
+ * ---- The stock client's NetworkMap ----
+ */
+
+static bool is_omitted(const json_t *omit, const char *key)
+{
+	const json_t *name;
+	size_t i;
+
+	json_array_foreach(omit, i, name) {
+		if (str_equal(json_string_value(name), key))
+			return true;
+	}
+	return false;
+}
+
+/* The name; and the zero value, unless @there. False: that was all. */
+static bool field(struct str *out, const json_t *omit, const char *key, bool there,
+		  const char *zero)
+{
+	member(out, key);
+	if (there && !is_omitted(omit, key))
+		return true;
+	str_add(out, zero);
+	return false;
+}
+
+static void put_rules(struct str *out, const struct ctl_filters *filters)
+{
+	str_addc(out, '[');
+	for (uint32_t i = 0; i < filters->n_named; i++) {
+		const char *json = filters->named[i]->json;
+		size_t len = strlen(json);
+
+		/* Without its brackets. */
+		if (len > 2) {
+			member(out, NULL);
+			str_addn(out, json + 1, len - 2);
+		}
+	}
+	str_addc(out, ']');
+}
+
+static void put_cap_names(struct str *out, const struct warren_node *self)
+{
+	str_addc(out, '[');
+	for (uint32_t i = 0; i < self->n_caps; i++)
+		put_str(out, NULL, self->caps[i].name);
+	str_addc(out, ']');
+}
+
+static void put_self(struct str *out, const struct ctl_record *self, const json_t *omit)
+{
+	static const struct warren_key32 zero;
+	char text[WARREN_KEYTEXT_MAX];
+
+	if (field(out, omit, "SelfNode", self, "null"))
+		put_node(out, self);
+	if (field(out, omit, "AllCaps", self, "null"))
+		put_cap_names(out, &self->node);
+	put_str(out, "NodeKey", warren_keytext_format(WARREN_KEYTEXT_NODE,
+		self && !is_omitted(omit, "NodeKey") ? self->node.key.bytes : zero.bytes, text));
+	put_str(out, "MachineKey", warren_keytext_format(WARREN_KEYTEXT_MACHINE,
+		self && !is_omitted(omit, "MachineKey") ? self->node.machine_key.bytes :
+							  zero.bytes, text));
+}
+
+void ctl_store_write_netmap(const struct ctl_snapshot *snapshot, bool cached, const json_t *omit,
+			    struct str *out)
+{
+	const struct ctl_state *state = snapshot ? &snapshot->state : NULL;
+
+	if (!state) {
+		str_add(out, "null");
+		return;
+	}
+	str_addc(out, '{');
+	if (field(out, omit, "Cached", cached, "false"))
+		str_add(out, "true");
+	put_self(out, state->self ? ctl_record_base(state->self) : NULL, omit);
+	if (field(out, omit, "Peers", state->peers, "null"))
+		put_peers(out, state->peers);
+	if (field(out, omit, "DNS", state->dns, "{}"))
+		str_add(out, state->dns->json);
+	/* The compiled form of the rules, which is the stock client's own. */
+	field(out, omit, "PacketFilter", false, "null");
+	if (field(out, omit, "PacketFilterRules", state->filters, "null"))
+		put_rules(out, state->filters);
+	if (field(out, omit, "SSHPolicy", state->ssh, "null"))
+		str_add(out, state->ssh->json);
+	if (field(out, omit, "DERPMap", state->relays, "null"))
+		put_relays(out, state->relays);
+	if (field(out, omit, "DisplayMessages", state->health && state->health->n_messages,
+		  "null"))
+		put_messages(out, state->health);
+	field(out, omit, "TKAEnabled", false, "false");
+	if (field(out, omit, "Domain", state->domain, "\"\""))
+		str_add_json(out, state->domain->text, strlen(state->domain->text));
+	if (field(out, omit, "UserProfiles", state->users, "null"))
+		put_users(out, state->users, true);
 	str_addc(out, '}');
 }

@@ -1,10 +1,11 @@
 """How our daemon logs in at the stock test control server, and what ends a login."""
 
 import datetime
+import json
 
 import pytest
 
-from interop import PORT, Failed, Tsnet, Warren, wait_for
+from interop import PORT, Tsnet, Warren, wait_for
 
 HOUR = datetime.timedelta(hours=1)
 
@@ -173,13 +174,21 @@ def test_ping_and_c2n(tailnet):
     echo = c2n("POST", "/echo", "hello")
     assert (echo["status"], echo["body"]) == (200, "hello")
     assert c2n("GET", "/debug/prefs")["status"] == 200
-    for method, path in (("POST", "/update"), ("GET", "/update"), ("POST", "/sockstats"),
-                         ("GET", "/debug/goroutines"), ("POST", "/logtail/flush"),
-                         ("PUT", "/echo/../update"), ("GET", "/tls-cert-status")):
-        try:
-            assert c2n(method, path)["status"] >= 400, (method, path)
-        except Failed:
-            pass    # no answer is a refusal, too
+    netmap = c2n("POST", "/debug/netmap", '{"omitFields": ["DERPMap", "PacketFilterRules"]}')
+    current = json.loads(netmap["body"])["current"]
+    assert current["NodeKey"] == current["SelfNode"]["Key"] == key
+    assert current["DERPMap"] is None
+    metrics = c2n("GET", "/debug/metrics")
+    assert metrics["status"] == 200 and metrics["header"]["Content-Type"] == ["text/plain"]
+    assert json.loads(c2n("GET", "/update")["body"]) == {
+        "Enabled": False, "Supported": False, "Started": False}
+    assert json.loads(c2n("POST", "/update")["body"])["Err"] == "not enabled"
+    for method, path, status in (
+            ("POST", "/sockstats", 500), ("POST", "/logtail/flush", 500),
+            ("GET", "/debug/goroutines", 501), ("POST", "/wol?mac=00:00:5e:00:53:01", 501),
+            ("PATCH", "/remoteapi/localapi/v0/prefs", 403), ("POST", "/vip-services", 405),
+            ("GET", "/tls-cert-status", 400), ("PUT", "/echo/../update", 400)):
+        assert c2n(method, path)["status"] == status, (method, path)
     tailnet.control.ask("ping", Key=key, Ping={"URL": tailnet.control.url + "/key?ping=1"})
     wait_for("the ping's HEAD", lambda: "http HEAD /key?ping=1" in tailnet.control.output())
     assert warren.control()["connected"]

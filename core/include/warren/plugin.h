@@ -310,6 +310,11 @@ struct warren_metric {
 struct warren_stat *warren_stat_open(struct warren_ctx *ctx, const char *name, const char *label);
 void warren_stat_add(struct warren_stat *stat, int64_t n);	/* any thread, hooks too */
 void warren_stat_set(struct warren_stat *stat, int64_t n);	/* any thread */
+/*
+ * The metrics of all plugins in the text format of Prometheus 0.0.4, for free(). NULL: no memory.
+ * Any thread, while @ctx lives.
+ */
+char *warren_stats_text(struct warren_ctx *ctx);
 
 /*
  * ---- Commands: an IPC method and a CLI verb at once ----

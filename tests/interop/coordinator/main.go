@@ -132,7 +132,8 @@ func (c *coordinator) ping(a *arguments) (any, error) {
 	return nil, nil
 }
 
-// c2n sends an HTTP request to node Key and returns its answer.
+// c2n sends an HTTP request to node Key and returns its answer. The stock server passes on the
+// beginning of a long body only: the request that brings it is over by then.
 func (c *coordinator) c2n(a *arguments) (any, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), a.timeout())
 	defer cancel()
@@ -146,7 +147,8 @@ func (c *coordinator) c2n(a *arguments) (any, error) {
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
-	return map[string]any{"status": res.StatusCode, "header": res.Header, "body": string(body)}, err
+	return map[string]any{"status": res.StatusCode, "header": res.Header, "body": string(body),
+		"cut": err != nil}, nil
 }
 
 // routes lets node Key serve Routes.
