@@ -200,9 +200,31 @@ static void bind_child(struct conf_bind *b, const struct ytree_node *node, struc
 	conf_bind_value(b, node, row, value);
 }
 
+/* The map that a single value stands for: WARREN_OR_TEXT. */
+static void spell_out(const struct ytree_node *scalar, const struct conf_row *row,
+		      struct ytree_node *map, struct ytree_node *only)
+{
+	const struct warren_option *first = row->opt.sub.rows;
+
+	*only = *scalar;
+	only->key = first->key;
+	only->key_line = 0;
+	only->next = NULL;
+	*map = *scalar;
+	map->kind = YTREE_MAP;
+	map->count = 1;
+	map->first = only;
+}
+
 static bool bind_map(struct conf_bind *b, const struct ytree_node *node, const struct conf_row *row,
 		     struct warren_conf *value)
 {
+	struct ytree_node map, only;
+
+	if (node->kind == YTREE_SCALAR && row->opt.flags & WARREN_OR_TEXT && row->sub) {
+		spell_out(node, row, &map, &only);
+		node = &map;
+	}
 	if (node->kind != YTREE_MAP && node->kind != YTREE_NULL) {
 		fail_type(b, node, row, value);
 		return false;

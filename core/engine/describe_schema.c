@@ -126,6 +126,14 @@ static void add_form(const struct warren_option *row, uint32_t nesting, struct s
 		add_scalar(row, out);
 		break;
 	case DESCRIBE_MAP:
+		if (row->flags & WARREN_OR_TEXT &&
+		    wcore_table_row(&row->sub, 0, &elem, sizeof(elem))) {
+			add_map(&row->sub, nesting, &inner);
+			str_addf(out, "\"anyOf\":[{%s},{", str_text(&inner));
+			add_form(&elem, nesting + 1, out);
+			str_add(out, "}]");
+			break;
+		}
 		add_map(&row->sub, nesting, out);
 		break;
 	case DESCRIBE_LIST:

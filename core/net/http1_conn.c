@@ -633,8 +633,10 @@ static struct warren_stream *h1_upgrade(struct warren_exchange *x,
 	warren_stream_set(stream, NULL, NULL);
 	warren_stream_timeouts(stream, 0, 0);
 	h1->http.stream = NULL;
-	h1->http.over = true;
+	h1->http.over = !h1->http.server;
 	h1->current = NULL;
+	if (h1->http.server)		/* who upgrades need not be who owns the connection */
+		end_later(h1, 0, NULL);
 	return stream;
 }
 

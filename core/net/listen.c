@@ -261,6 +261,12 @@ uint32_t warren_listener_open(const struct warren_listener *l)
 	return l->open;
 }
 
+void warren_listener_limit(struct warren_listener *l, uint32_t connections)
+{
+	l->max = connections ? connections : CONNECTIONS;
+	watch(l);
+}
+
 static void given_back(struct warren_ctx *ctx, const struct warren_priv_answer *answer, void *arg)
 {
 	(void)ctx;

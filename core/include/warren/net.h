@@ -324,6 +324,8 @@ int warren_listen_wait(struct warren_ctx *ctx, const struct warren_listen_option
 		       struct warren_err *err);
 uint16_t warren_listener_port(const struct warren_listener *listener);
 uint32_t warren_listener_open(const struct warren_listener *listener);	/* connections now */
+/* Those above it stay; 0: 1024. */
+void warren_listener_limit(struct warren_listener *listener, uint32_t connections);
 /* No more are accepted; those that are open go on. NULL is allowed. */
 void warren_listener_close(struct warren_listener *listener);
 
@@ -417,7 +419,10 @@ struct warren_http_events {
 	uint32_t size;
 	/* Server: a request begins; set the exchange's callbacks, then its `head` follows. */
 	void (*request)(struct warren_http *http, struct warren_exchange *x, void *arg);
-	/* No exchange is left and none can follow; @why NULL: in order. Close it. */
+	/*
+	 * No exchange is left and none can follow; @why NULL: in order. Close it. Told to a server
+	 * after an upgrade as well.
+	 */
 	void (*ended)(struct warren_http *http, int result, const char *why, void *arg);
 };
 struct warren_http *warren_http_client_take(struct warren_stream *stream,

@@ -105,7 +105,11 @@ enum {
 	WARREN_CONNECT = 1u << 9,
 	WARREN_POSITIONAL = 1u << 10,	/* commands: an operand, not a --option */
 	WARREN_HOST_BITS = 1u << 11,	/* WARREN_PREFIX: 10.90.0.1/24 is meant; else an error */
-	WARREN_OR_TEXT = 1u << 12,	/* FD_IN: only "file:PATH" is a file, else text itself */
+	/*
+	 * FD_IN: only "file:PATH" is a file, else text itself. MAP: a single value may stand for
+	 * the map; it is that of the first row.
+	 */
+	WARREN_OR_TEXT = 1u << 12,
 };
 
 struct warren_option {
