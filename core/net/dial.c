@@ -30,6 +30,7 @@ struct warren_dial {
 	struct warren_addr addrs[DIAL_ADDRS];
 	struct warren_tls_client tls;
 	char server_name[DIAL_NAME], ca_file[FILE_NAME];
+	char *ca_pem;
 	char alpn_text[ALPN_MAX][32];
 	const char *alpn[ALPN_MAX + 1];
 	uint8_t pin[32];
@@ -52,6 +53,7 @@ void warren_dial_cancel(struct warren_dial *dial)
 	warren_stream_close(dial->stream);
 	warren_release(dial->timer);
 	warren_release(dial->kick);
+	warren_release(dial->ca_pem);
 	warren_release(dial);
 }
 
@@ -245,6 +247,13 @@ static bool copy_tls(struct warren_dial *dial, const struct warren_tls_client *t
 		dial->tls.ca_file = dial->ca_file;
 		if (!str_copy(dial->ca_file, sizeof(dial->ca_file), tls->ca_file))
 			return false;
+	}
+	if (tls->ca_pem) {
+		dial->ca_pem = warren_zalloc(dial->ctx, strlen(tls->ca_pem) + 1);
+		if (!dial->ca_pem)
+			return false;
+		memcpy(dial->ca_pem, tls->ca_pem, strlen(tls->ca_pem));
+		dial->tls.ca_pem = dial->ca_pem;
 	}
 	if (tls->pin_sha256) {
 		memcpy(dial->pin, tls->pin_sha256, sizeof(dial->pin));

@@ -395,6 +395,8 @@ static bool copy_tls(struct warren_fetch *f, const struct warren_tls_client *tls
 	f->tls.flags = tls->flags;
 	if (tls->ca_file && !(f->tls.ca_file = keep(f, tls->ca_file)))
 		return false;
+	if (tls->ca_pem && !(f->tls.ca_pem = keep(f, tls->ca_pem)))
+		return false;
 	if (tls->pin_sha256) {
 		memcpy(f->pin, tls->pin_sha256, sizeof(f->pin));
 		f->tls.pin_sha256 = f->pin;

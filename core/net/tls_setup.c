@@ -71,6 +71,33 @@ static int check_pin(X509_STORE_CTX *store, void *arg)
 	return 0;
 }
 
+/* A key that wants a password is refused; without this OpenSSL would ask the terminal. */
+static int no_password(char *out, int size, int writing, void *arg)
+{
+	(void)out;
+	(void)size;
+	(void)writing;
+	(void)arg;
+	return -1;
+}
+
+static int trust_pem(SSL_CTX *ctx, const char *pem, struct warren_err *err)
+{
+	BIO *bio = BIO_new_mem_buf(pem, -1);
+	X509_STORE *store = SSL_CTX_get_cert_store(ctx);
+	X509 *cert;
+	int n = 0;
+
+	while (bio && (cert = PEM_read_bio_X509(bio, NULL, no_password, NULL))) {
+		n += X509_STORE_add_cert(store, cert);
+		X509_free(cert);
+	}
+	BIO_free(bio);
+	ERR_clear_error();		/* the loop ends with "no start line" */
+	return n > 0 ? 0 : warren_fail(err, NULL, "the authority's certificates are not in PEM "
+				       "form");
+}
+
 static int trust(SSL_CTX *ctx, const struct warren_tls_client *o, uint8_t pin[32],
 		 struct warren_err *err)
 {
@@ -80,6 +107,11 @@ static int trust(SSL_CTX *ctx, const struct warren_tls_client *o, uint8_t pin[32
 	} else if (o->flags & WARREN_TLS_INSECURE) {
 		SSL_CTX_set_verify(ctx, SSL_VERIFY_NONE, NULL);
 		return 0;
+	} else if (o->ca_pem) {
+		int result = trust_pem(ctx, o->ca_pem, err);
+
+		if (result)
+			return result;
 	} else if (o->ca_file) {
 		if (!SSL_CTX_load_verify_file(ctx, o->ca_file))
 			return warren_fail(err, NULL, "%s: the certificates cannot be read: %s",
@@ -135,16 +167,6 @@ SSL *tls_client_setup(const struct warren_tls_client *o, uint8_t pin[32], struct
 	}
 	SSL_CTX_free(ctx);		/* the session holds its own reference */
 	return ssl;
-}
-
-/* A key that wants a password is refused; without this OpenSSL would ask the terminal. */
-static int no_password(char *out, int size, int writing, void *arg)
-{
-	(void)out;
-	(void)size;
-	(void)writing;
-	(void)arg;
-	return -1;
 }
 
 static int load_chain(SSL_CTX *ctx, const char *pem, struct warren_err *err)

@@ -306,6 +306,10 @@ static void who_is_trusted(void **state)
 	options.server_name = "control.example.com";
 	options.ca_file = NULL;			/* the system does not know our authority */
 	refused(&options, &good, "TLS failed while connecting: unable to get local issuer");
+	options.ca_pem = authority.pem;
+	accepted(&options, &good);
+	options.ca_pem = own.pem;		/* somebody else's authority */
+	refused(&options, &good, "TLS failed while connecting: unable to get local issuer");
 	accepted(&pinned, &own);
 	refused(&pinned, &good, "its certificate is not the one that is pinned");
 	accepted(&any, &own);
@@ -338,6 +342,9 @@ static void wrong_settings(void **state)
 	options = verified("a.example");
 	options.ca_file = "/nonexistent.pem";
 	cannot_begin(&options, "/nonexistent.pem: the certificates cannot be read");
+	options = verified("a.example");
+	options.ca_pem = "no certificate";
+	cannot_begin(&options, "the authority's certificates are not in PEM form");
 	options = verified("a.example");
 	options.alpn = empty;
 	cannot_begin(&options, "or one is empty");

@@ -105,6 +105,7 @@ struct warren_tls_client {
 	const char *const *alpn;	/* NULL-terminated, or NULL */
 	const char *ca_file;		/* PEM, instead of the system's; NULL: the system's */
 	const uint8_t *pin_sha256;	/* SHA-256 of the certificate (DER): trusted alone */
+	const char *ca_pem;		/* certificates as text, as ca_file */
 };
 struct warren_tls_server;		/* certificate and key, shared by connections */
 struct warren_tls_info {
