@@ -219,9 +219,8 @@ int warren_state_read(struct warren_ctx *ctx, const char *name, uint32_t flags, 
  * ---- Writing ----
  */
 
-/* Blocks. Any thread. */
-static int write_now(struct wcore_state *state, const char *plugin, const char *name,
-		     const struct write *w)
+/* Opens the plugin's folder, making it when it is not there: a descriptor or -errno. */
+static int make_folder(struct wcore_state *state, const char *plugin)
 {
 	AUTO(auto_close) int folder = -1;
 
@@ -236,8 +235,17 @@ static int write_now(struct wcore_state *state, const char *plugin, const char *
 	}
 	if (folder < 0)
 		return folder;
-	if (judge(state, folder, true))
-		return -EPERM;
+	return judge(state, folder, true) ? -EPERM : TAKE_FD(folder);
+}
+
+/* Blocks. Any thread. */
+static int write_now(struct wcore_state *state, const char *plugin, const char *name,
+		     const struct write *w)
+{
+	AUTO(auto_close) int folder = make_folder(state, plugin);
+
+	if (folder < 0)
+		return folder;
 	return file_replace_at(folder, name, 0600, w->data, w->len);
 }
 
@@ -423,5 +431,47 @@ int warren_state_write_wait(struct warren_ctx *ctx, const char *name, uint32_t f
 		rc = write_now(state, ctx->name, name, &w);
 		write_wipe(&w);
 	}
+	return rc ? refuse(state, ctx, name, rc, err, strerror(-rc)) : 0;
+}
+
+/* The kernel knows the descriptor's path; what stands in a message may be a short form of it. */
+static int folder_path(int folder, char *out, size_t size)
+{
+	char link[32];
+	ssize_t len;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", folder);
+	len = readlink(link, out, size);
+	if (len == -1)
+		return -errno;
+	if ((size_t)len >= size)
+		return -ENAMETOOLONG;
+	out[len] = '\0';
+	/* By path it needs every folder above, which the descriptor did not. */
+	return access(out, R_OK | W_OK | X_OK) == -1 ? -errno : 0;
+}
+
+int warren_state_path(struct warren_ctx *ctx, const char *name, char *out, size_t size,
+		      struct warren_err *err)
+{
+	struct wcore_state *state = wcore_engine_state(ctx->engine);
+	AUTO(auto_close) int folder = -1;
+	size_t len;
+	int rc;
+
+	wcore_ctx_assert_open(ctx, "warren_state_path");
+	if (!name_ok(name))
+		return refuse(state, ctx, name, -EINVAL, err, "that is no name of a file");
+	folder = make_folder(state, ctx->name);
+	if (folder == -EPERM)
+		return refuse(state, ctx, name, folder, err, "others than the daemon's user may "
+			      "read or write its folder: `chmod go=` it");
+	rc = folder < 0 ? folder : folder_path(folder, out, size);
+	if (rc == -EACCES)
+		return refuse(state, ctx, name, rc, err, "the daemon's user may not pass a folder "
+			      "above it: `chmod a+x` that, or choose another with --state");
+	len = rc ? 0 : strlen(out);
+	if (!rc && snprintf(out + len, size - len, "/%s", name) >= (int)(size - len))
+		rc = -ENAMETOOLONG;
 	return rc ? refuse(state, ctx, name, rc, err, strerror(-rc)) : 0;
 }

@@ -132,6 +132,27 @@ static void keys_are_raw_bytes(void **state)
 	assert_memory_equal(data, key, 4);
 }
 
+static void paths_are_for_libraries_that_open_files(void **state)
+{
+	struct warren_err err = ERR_INIT;
+	char path[128], wanted[128];
+	struct stat st;
+
+	(void)state;
+	snprintf(wanted, sizeof(wanted), "%s/parts/doc", dir);
+	assert_int_equal(warren_state_path(ctx, "doc", path, sizeof(path), &err), 0);
+	assert_string_equal(path, wanted);
+	assert_int_equal(fstatat(dirfd_, "parts", &st, 0), 0);
+	assert_int_equal(st.st_mode & 07777, 0700);
+	assert_int_equal(fstatat(dirfd_, "parts/doc", &st, 0), -1);
+	assert_int_equal(warren_state_path(ctx, "doc", path, strlen(wanted), &err), -ENAMETOOLONG);
+	assert_int_equal(warren_state_path(ctx, "../doc", path, sizeof(path), &err), -EINVAL);
+	assert_int_equal(fchmodat(dirfd_, "parts", 0750, 0), 0);
+	assert_int_equal(warren_state_path(ctx, "doc", path, sizeof(path), &err), -EPERM);
+	assert_int_equal(fchmodat(dirfd_, "parts", 0700, 0), 0);
+	err_free(&err);
+}
+
 static void what_others_could_touch_is_refused(void **state)
 {
 	(void)state;
@@ -242,6 +263,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(documents_come_back_with_their_format),
 		TEST(keys_are_raw_bytes),
+		TEST(paths_are_for_libraries_that_open_files),
 		TEST(what_others_could_touch_is_refused),
 		TEST(the_latest_of_several_writes_wins),
 		TEST(full_disk_leaves_the_old_document),

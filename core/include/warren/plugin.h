@@ -434,6 +434,12 @@ int warren_state_write(struct warren_ctx *ctx, const char *name, uint32_t flags,
 		       const void *data, size_t len, warren_state_fn *done, void *arg);
 int warren_state_write_wait(struct warren_ctx *ctx, const char *name, uint32_t flags,
 			    uint32_t version, const void *data, size_t len, struct warren_err *err);
+/*
+ * The absolute path of file @name in that folder, for a library that opens its files by itself (a
+ * database). Makes the folder, not the file. `start` and `reload` only.
+ */
+int warren_state_path(struct warren_ctx *ctx, const char *name, char *out, size_t size,
+		      struct warren_err *err);
 
 /*
  * ---- The descriptor ----
