@@ -13,7 +13,7 @@ DEMO_PACKAGES="iproute2 iputils-ping curl python3-minimal procps"
 TEST_PACKAGES="libcmocka-dev clang libclang-rt-14-dev clang-format-14 g++ mandoc shellcheck ccache
 python3 python3-pytest python3-yaml python3-nacl python3-cryptography wireguard-go wireguard-tools
 iperf3 nftables iproute2 iputils-ping tcpdump procps faketime bash-completion zsh fish libcap2-bin
-binutils xz-utils git openssl curl nghttp2-server"
+binutils xz-utils git openssl curl nghttp2-server pebble"
 
 # install_packages NAME...: installs those that are missing; as root, or through sudo.
 install_packages() {

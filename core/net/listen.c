@@ -157,9 +157,11 @@ static int listen_here(const struct warren_addrport *at, struct warren_priv_answ
 	struct warren_addrport bound;
 	int fd = socket(at->addr.family == 6 ? AF_INET6 : AF_INET,
 			SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	const int one = 1;
 
-	if (fd == -1 || bind(fd, (struct sockaddr *)&ss, len) == -1 ||
-	    listen(fd, BACKLOG) == -1 || getsockname(fd, (struct sockaddr *)&ss, &len) == -1 ||
+	if (fd == -1 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == -1 ||
+	    bind(fd, (struct sockaddr *)&ss, len) == -1 || listen(fd, BACKLOG) == -1 ||
+	    getsockname(fd, (struct sockaddr *)&ss, &len) == -1 ||
 	    addrport_from_sockaddr((struct sockaddr *)&ss, len, &bound)) {
 		int result = -errno;
 

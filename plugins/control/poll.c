@@ -118,7 +118,8 @@ static void on_head(struct warren_exchange *x, const struct warren_http_head *he
 	(void)x;
 	s->poll.status = head->status;
 	s->poll.retry_after = after && (head->status == 429 || head->status == 503) ?
-			      ctl_retry_after(after, warren_realtime() / 1000000) : 0;
+			      warren_http_retry_after(after, warren_realtime() / 1000000,
+						      CTL_RETRY_AFTER_MAX) : 0;
 }
 
 static int on_body(struct warren_exchange *x, const uint8_t *data, size_t len, void *arg)

@@ -8,11 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/str.h"
-
-enum { RETRY_AFTER_MAX = 3600 };	/* seconds; tailscaled's limit (section 5.3) */
 
 struct ctl_request {
 	struct warren_ctx *ctx;
@@ -25,39 +22,6 @@ struct ctl_request {
 	int status;
 	uint64_t retry_after;
 };
-
-/*
- * ---- Retry-After ----
- */
-
-uint64_t ctl_retry_after(const char *text, int64_t now)
-{
-	static const char *const forms[] = {
-		"%a, %d %b %Y %H:%M:%S GMT",	/* IMF-fixdate, RFC 9110 5.6.7 */
-		"%A, %d-%b-%y %H:%M:%S GMT",	/* the obsolete two */
-		"%a %b %e %H:%M:%S %Y",
-	};
-	int64_t seconds = 0;
-	size_t digits = strspn(text, "0123456789");
-
-	if (digits > 0 && !text[digits]) {
-		for (size_t i = 0; i < digits && seconds <= RETRY_AFTER_MAX; i++)
-			seconds = seconds * 10 + (text[i] - '0');
-	} else {
-		for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
-			struct tm tm = { 0 };
-			const char *end = strptime(text, forms[i], &tm);
-
-			if (end && !*end) {
-				seconds = (int64_t)timegm(&tm) - now;
-				break;
-			}
-		}
-	}
-	if (seconds <= 0)
-		return 0;
-	return (uint64_t)(seconds < RETRY_AFTER_MAX ? seconds : RETRY_AFTER_MAX) * 1000000;
-}
 
 const char *ctl_http_error(int status, const uint8_t *body, size_t len, char out[CTL_HTTP_ERROR])
 {
@@ -108,7 +72,8 @@ static void on_head(struct warren_exchange *x, const struct warren_http_head *he
 
 	(void)x;
 	request->status = head->status;
-	request->retry_after = after ? ctl_retry_after(after, warren_realtime() / 1000000) : 0;
+	request->retry_after = after ? warren_http_retry_after(after, warren_realtime() / 1000000,
+							       CTL_RETRY_AFTER_MAX) : 0;
 }
 
 static int on_body(struct warren_exchange *x, const uint8_t *data, size_t len, void *arg)

@@ -36,11 +36,8 @@ struct ctl_request *ctl_request_new(struct warren_ctx *ctx, struct warren_http *
 				    ctl_request_fn *done, void *arg);
 void ctl_request_cancel(struct ctl_request *request);	/* NULL is allowed */
 
-/*
- * Seconds or an HTTP date (RFC 9110 10.2.3) to microseconds from @now (seconds since 1970), at
- * most an hour; 0: neither, or in the past.
- */
-uint64_t ctl_retry_after(const char *text, int64_t now);
+/* Microseconds; tailscaled's limit (section 5.3). */
+#define CTL_RETRY_AFTER_MAX UINT64_C(3600000000)
 
 /* "http 500: " and the first 200 characters of a text, printable. @out has 300 bytes. */
 enum { CTL_HTTP_ERROR = 300 };

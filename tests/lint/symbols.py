@@ -9,7 +9,7 @@ from lint import BUILD, SRC, code_only, report, tracked
 
 LIB = BUILD / ".libs/libwarren.so"
 NET_LIB = BUILD / ".libs/libwarren-net.so"
-NET_HEADER = "core/include/warren/net.h"
+NET_HEADERS = ("core/include/warren/acme.h", "core/include/warren/net.h")
 SANITIZED = os.environ.get("WARREN_SANITIZERS", "no") != "no"
 
 
@@ -47,8 +47,8 @@ def check_library():
     public = {name.split("@")[0] for name in exported if name.endswith("@@WARREN_0.1")}
     private = {name for name in exported if name.endswith("@@WARREN_PRIVATE")}
     public -= {"WARREN_0.1"} | {name for name in public if name.startswith("warren_plugin_")}
-    names = declared(lambda path: path != NET_HEADER)
-    toolkit = declared(lambda path: path == NET_HEADER)
+    names = declared(lambda path: path not in NET_HEADERS)
+    toolkit = declared(lambda path: path in NET_HEADERS)
     # A builtin plugin that uses the network toolkit brings the whole of it.
     names |= toolkit if toolkit & public else set()
     for name in sorted(names - public):
@@ -64,8 +64,8 @@ def check_library():
 def check_net_library():
     exported = {name.split("@")[0] for name in symbols(NET_LIB, "--defined-only")}
     exported -= {"WARREN_NET_0.1"}
-    for name in sorted(exported ^ declared(lambda path: path == NET_HEADER)):
-        yield f"libwarren-net: {name} is not both exported and in warren/net.h"
+    for name in sorted(exported ^ declared(lambda path: path in NET_HEADERS)):
+        yield f"libwarren-net: {name} is not both exported and in one of its headers"
 
 
 def init_array_entries(path):

@@ -405,6 +405,26 @@ static void field_helpers(void **state)
 	assert_false(http1_is_value("a\nb", 3));
 }
 
+static void retry_after(void **state)
+{
+	const int64_t now = 784111777;	/* Sun, 06 Nov 1994 08:49:37 GMT, of RFC 9110 5.6.7 */
+	const uint64_t hour = UINT64_C(3600000000);
+
+	(void)state;
+	assert_int_equal(warren_http_retry_after("7", now, hour), 7000000);
+	assert_int_equal(warren_http_retry_after("99999999999999999999", now, hour),
+			 hour);
+	assert_int_equal(warren_http_retry_after("Sun, 06 Nov 1994 08:49:57 GMT", now, hour),
+			 20000000);
+	assert_int_equal(warren_http_retry_after("Sunday, 06-Nov-94 08:49:57 GMT", now, hour),
+			 20000000);
+	assert_int_equal(warren_http_retry_after("Sun Nov  6 08:49:57 1994", now, hour), 20000000);
+	assert_int_equal(warren_http_retry_after("Sun, 06 Nov 1994 08:49:00 GMT", now, hour), 0);
+	assert_int_equal(warren_http_retry_after("", now, hour), 0);
+	assert_int_equal(warren_http_retry_after("-5", now, hour), 0);
+	assert_int_equal(warren_http_retry_after("7x", now, hour), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -421,6 +441,7 @@ int main(void)
 		cmocka_unit_test(limits),
 		cmocka_unit_test(pauses),
 		cmocka_unit_test(field_helpers),
+		cmocka_unit_test(retry_after),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

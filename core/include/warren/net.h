@@ -360,6 +360,13 @@ struct warren_http_head {
 };
 /* The value of the first field of that name (lower case), or NULL. Any thread. */
 const char *warren_http_field(const struct warren_http_head *head, const char *name);
+/* A date in one of the three forms of RFC 9110 5.6.7; @out: seconds since 1970. Any thread. */
+bool warren_http_date(const char *text, int64_t *out);
+/*
+ * Retry-After: seconds or a date (RFC 9110 10.2.3) to microseconds from @now (seconds since 1970),
+ * at most @most; 0: neither, or in the past. Any thread.
+ */
+uint64_t warren_http_retry_after(const char *text, int64_t now, uint64_t most);
 
 /*
  * An exchange: one request and its response. Both sides use the same object: the client sends the

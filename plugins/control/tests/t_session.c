@@ -260,22 +260,6 @@ static void test_backoff(void **state)
 	}
 }
 
-static void test_retry_after(void **state)
-{
-	const int64_t now = 784111777;	/* Sun, 06 Nov 1994 08:49:37 GMT, of RFC 9110 5.6.7 */
-
-	(void)state;
-	assert_int_equal(ctl_retry_after("7", now), 7000000);
-	assert_int_equal(ctl_retry_after("99999999999999999999", now), UINT64_C(3600000000));
-	assert_int_equal(ctl_retry_after("Sun, 06 Nov 1994 08:49:57 GMT", now), 20000000);
-	assert_int_equal(ctl_retry_after("Sunday, 06-Nov-94 08:49:57 GMT", now), 20000000);
-	assert_int_equal(ctl_retry_after("Sun Nov  6 08:49:57 1994", now), 20000000);
-	assert_int_equal(ctl_retry_after("Sun, 06 Nov 1994 08:49:00 GMT", now), 0);
-	assert_int_equal(ctl_retry_after("", now), 0);
-	assert_int_equal(ctl_retry_after("-5", now), 0);
-	assert_int_equal(ctl_retry_after("7x", now), 0);
-}
-
 static void test_http_error(void **state)
 {
 	char out[CTL_HTTP_ERROR], body[400];
@@ -744,7 +728,6 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_state_names),
 		cmocka_unit_test(test_backoff),
-		cmocka_unit_test(test_retry_after),
 		cmocka_unit_test(test_http_error),
 		NODE_TEST(test_join),
 		NODE_TEST(test_machine_auth),
