@@ -37,6 +37,16 @@ static void cert_free(struct front_cert *cert)
 	free(cert);
 }
 
+void front_certs_drop_named(struct front *front)
+{
+	struct front_cert *cert, *next;
+
+	list_for_each_safe(cert, next, &front->certs, link) {
+		if (cert->name[0])
+			cert_free(cert);
+	}
+}
+
 void front_certs_free(struct front *front)
 {
 	struct front_cert *cert, *next;
@@ -73,10 +83,20 @@ static bool read_facts(const char *pem, struct front_cert *cert)
 	return ok;
 }
 
+void front_cert_drop(struct front *front, const char *name)
+{
+	struct front_cert *cert, *next;
+
+	list_for_each_safe(cert, next, &front->certs, link) {
+		if (strcmp(cert->name, name) == 0)
+			cert_free(cert);
+	}
+}
+
 int front_cert_set(struct front *front, const char *name, const char *cert_pem,
 		   const uint8_t *key_pem, size_t key_len, struct warren_err *err)
 {
-	struct front_cert *cert = calloc(1, sizeof(*cert)), *old, *next;
+	struct front_cert *cert = calloc(1, sizeof(*cert));
 
 	if (!cert || !str_copy(cert->name, sizeof(cert->name), name)) {
 		free(cert);
@@ -89,10 +109,7 @@ int front_cert_set(struct front *front, const char *name, const char *cert_pem,
 		free(cert);
 		return -EINVAL;
 	}
-	list_for_each_safe(old, next, &front->certs, link) {
-		if (strcmp(old->name, name) == 0)
-			cert_free(old);
-	}
+	front_cert_drop(front, name);
 	list_add_tail(&front->certs, &cert->link);
 	return 0;
 }
@@ -155,6 +172,23 @@ static int load_take(struct front *front, int cert_fd, int key_fd, struct warren
 	free(cert);
 	wipe_free(key, key_len);
 	return result;
+}
+
+int front_text_file(struct front *front, const struct warren_conf *at, const char *key, char **out,
+		    struct warren_err *err)
+{
+	int fd = warren_conf_open_wait(front->ctx, at, key, err);
+	size_t len;
+
+	*out = NULL;
+	if (fd < 0)
+		return fd;
+	*out = (char *)read_all_take(fd, &len);
+	if (*out && strlen(*out) == len)
+		return 0;
+	free(*out);
+	*out = NULL;
+	return warren_fail_key(err, -EIO, at, key, "this file cannot be read as text");
 }
 
 int front_cert_files(struct front *front, struct warren_err *err)

@@ -9,11 +9,14 @@
 #include <syslog.h>
 
 #include "base/str.h"
+#include "acme.h"
 #include "front.h"
 #include "hello.h"
+#include "reach.h"
 
 enum {
-	HELLO_USEC = 10000000, HEAD_USEC = 15000000, IDLE_USEC = 120000000, BODY_MAX = 1 << 20,
+	HELLO_USEC = 10000000, HEAD_USEC = 15000000, IDLE_USEC = 120000000, CLOSE_USEC = 5000000,
+	BODY_MAX = 1 << 20,
 };
 
 struct conn {
@@ -92,6 +95,9 @@ static void on_head(struct warren_exchange *x, const struct warren_http_head *he
 	const struct warren_front_route *route;
 
 	warren_stat_add(front->stats.requests, 1);
+	if ((!conn->secure && front_acme_http(front->acme, x, head->path)) ||
+	    front_reach_http(front->reach, x, head->path))
+		return;
 	route = front_route_find(front, head->authority, head->path);
 	if (!route) {
 		warren_stat_add(front->stats.refused_path, 1);
@@ -191,23 +197,40 @@ static void on_tls(struct warren_stream *stream, int result, const char *why, vo
 		refuse_tls(conn, why);
 		return;
 	}
-	serve(conn, warren_tls_info(stream, &info) && info.alpn &&
-		    strcmp(info.alpn, "h2") == 0 ? WARREN_HTTP_2 : WARREN_HTTP_1);
+	if (!warren_tls_info(stream, &info) || !info.alpn)
+		info.alpn = "http/1.1";
+	if (strcmp(info.alpn, "acme-tls/1") == 0) {	/* it wanted to see the certificate */
+		conn->stream = NULL;
+		conn_free(conn);
+		warren_stream_close_later(stream, CLOSE_USEC);
+		return;
+	}
+	serve(conn, strcmp(info.alpn, "h2") == 0 ? WARREN_HTTP_2 : WARREN_HTTP_1);
+}
+
+static struct warren_tls_server *server_for(struct front *front, const struct hello *hello)
+{
+	const struct front_cert *cert;
+
+	if (hello_offers(hello, "acme-tls/1"))
+		return front_acme_tls(front->acme, hello->server_name);
+	cert = front_cert_find(front, hello->server_name);
+	return cert ? cert->tls : NULL;
 }
 
 static void begin_tls(struct conn *conn, const struct hello *hello)
 {
 	struct front *front = conn->front;
-	const struct front_cert *cert = front_cert_find(front, hello->server_name);
+	struct warren_tls_server *tls = server_for(front, hello);
 	struct warren_stream *below = conn->stream;
 
-	if (!cert) {
+	if (!tls) {
 		refuse_tls(conn, "there is no certificate yet");
 		return;
 	}
 	conn->stream = NULL;
 	warren_stream_timeouts(below, 0, 0);
-	conn->stream = warren_tls_accept_take(below, cert->tls, on_tls, conn, NULL);
+	conn->stream = warren_tls_accept_take(below, tls, on_tls, conn, NULL);
 	if (!conn->stream)
 		conn_free(conn);
 }

@@ -11,11 +11,15 @@
 
 #include "base/list.h"
 
+struct front_acme;
+struct front_reach;
 struct hello;
 
 struct front_stats {
 	struct warren_stat *connections, *open, *requests, *refused_tls, *refused_path;
 };
+
+enum front_tls { FRONT_SELF_SIGNED, FRONT_FILES, FRONT_ACME };	/* where certificates come from */
 
 struct front {
 	struct warren_ctx *ctx;
@@ -24,9 +28,21 @@ struct front {
 	struct list conns;
 	struct list routes, raws, names;
 	struct list certs;
+	struct front_acme *acme;	/* NULL: certificates come from elsewhere */
+	struct front_reach *reach;
 	struct front_stats stats;
 	struct warren_limit tls_limit;
 };
+
+enum front_tls front_tls(const struct warren_conf *conf);	/* plugin.c */
+
+/* ---- show.c ---- */
+
+bool front_check_certificate(struct warren_ctx *ctx, struct warren_check_result *result);
+bool front_check_acme(struct warren_ctx *ctx, struct warren_check_result *result);
+bool front_check_clock(struct warren_ctx *ctx, struct warren_check_result *result);
+bool front_check_reach(struct warren_ctx *ctx, struct warren_check_result *result);
+void front_status(struct warren_ctx *ctx, struct warren_reply *reply);
 
 /* ---- conn.c ---- */
 
@@ -69,11 +85,17 @@ struct front_cert {
 int front_cert_set(struct front *front, const char *name, const char *cert_pem,
 		   const uint8_t *key_pem, size_t key_len, struct warren_err *err);
 const struct front_cert *front_cert_find(const struct front *front, const char *server_name);
+/* Of @name no longer; its connections go on. */
+void front_cert_drop(struct front *front, const char *name);
+void front_certs_drop_named(struct front *front);	/* all but the one for any name */
 void front_certs_free(struct front *front);
 /* The pair of tls.cert and tls.key. `start` and `reload` only. */
 int front_cert_files(struct front *front, struct warren_err *err);
 /* Reads them again when they change. `start` only. */
 int front_cert_watch(struct front *front, struct warren_err *err);
+/* As text, of a PATH option of @at; for free(). `start` and `reload` only. */
+int front_text_file(struct front *front, const struct warren_conf *at, const char *key, char **out,
+		    struct warren_err *err);
 /* Ours, from the state folder; made at the first start. `start` and `reload` only. */
 int front_cert_self_signed(struct front *front, struct warren_err *err);
 

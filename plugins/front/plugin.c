@@ -3,28 +3,25 @@
  * outside; one certificate store, one place for limits.
  */
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
 
 #include <warren/priv.h>
 
-#include "base/hex.h"
-#include "base/str.h"
-#include "base/util.h"
+#include "acme.h"
 #include "front.h"
+#include "reach.h"
 
-enum tls_mode { TLS_SELF_SIGNED, TLS_FILES };
-enum { EXPIRES_SOON = 7 * 86400, CONNECTIONS = 4096 };
-
-static const char *const tls_modes[] = { "self-signed", "files", NULL };
+static const char *const tls_modes[] = { "self-signed", "files", "acme", NULL };
 
 static const struct warren_option tls_options[] = {
 	{ .key = "mode", .type = WARREN_ENUM, .values = tls_modes,
 	  .brief = "Where the certificate comes from.",
 	  .help = "self-signed: made at the first start; whoever connects must know its "
-		  "fingerprint, which `warren status` shows. files: cert and key below.",
+		  "fingerprint, which `warren status` shows. files: cert and key below. acme: an "
+		  "authority's, one for each public name, renewed by itself; using it is "
+		  "agreeing to the authority's terms of service.",
 	  .example = "files" },
 	{ .key = "cert", .type = WARREN_PATH, .flags = WARREN_READ,
 	  .brief = "The certificate with its chain, in PEM form.",
@@ -35,10 +32,36 @@ static const struct warren_option tls_options[] = {
 	  .example = "/etc/ssl/private/hq.example.com.key" },
 };
 
+static int check_directory(const struct warren_conf *at, struct warren_err *err)
+{
+	struct warren_url url;
+
+	if (warren_url_parse(warren_conf_str(at, NULL), &url, NULL) ||
+	    strcmp(url.scheme, "https") != 0)
+		return warren_fail(err, at, "\"%s\" is no directory of an authority: expected an "
+				   "https URL", warren_conf_str(at, NULL));
+	return 0;
+}
+
+static const struct warren_option acme_options[] = {
+	{ .key = "directory", .type = WARREN_STRING, .max = 255, .check = check_directory,
+	  .def = "https://acme-v02.api.letsencrypt.org/directory",
+	  .brief = "Where the authority's service (RFC 8555) begins." },
+	{ .key = "contact", .type = WARREN_STRING, .min = 3, .max = 200,
+	  .brief = "E-mail address that the authority may write to.",
+	  .example = "ops@example.com" },
+	{ .key = "ca-file", .type = WARREN_PATH, .flags = WARREN_READ,
+	  .brief = "Who vouches for the authority's service, in PEM form.",
+	  .help = "For an authority of one's own; without it the system's certificates do.",
+	  .example = "/etc/ssl/certs/our-root.pem" },
+};
+
 static const struct warren_option options[] = {
 	{ .key = "tls", .type = WARREN_MAP, .flags = WARREN_OR_TEXT,
 	  .sub = WARREN_TABLE(tls_options),
-	  .brief = "The certificate: self-signed, or {cert: FILE, key: FILE}." },
+	  .brief = "The certificate: acme, self-signed, or {cert: FILE, key: FILE}." },
+	{ .key = "acme", .type = WARREN_MAP, .sub = WARREN_TABLE(acme_options),
+	  .brief = "The authority, where `tls` is acme." },
 	{ .key = "address", .type = WARREN_ADDR,
 	  .brief = "Listen on this address only; all of them without it.",
 	  .example = "203.0.113.5" },
@@ -69,24 +92,66 @@ static const struct warren_metric metrics[] = {
 	  .brief = "Requests for a path that nobody serves." },
 };
 
-static bool check_certificate(struct warren_ctx *ctx, struct warren_check_result *result);
+static int run_renew(struct warren_ctx *ctx, const struct warren_conf *args,
+		     struct warren_reply *reply, struct warren_err *err);
+
+static const struct warren_option renew_args[] = {
+	{ .key = "name", .type = WARREN_STRING, .flags = WARREN_POSITIONAL, .max = 253,
+	  .brief = "Only this name.", .example = "hq.example.com" },
+};
+
+static const struct warren_command commands[] = {
+	{ .path = "front renew", .flags = WARREN_CMD_OPERATOR, .args = WARREN_TABLE(renew_args),
+	  .brief = "Order certificates now instead of when they are due.",
+	  .help = "Without a name: those that are missing or could not be renewed. Authorities "
+		  "limit how often a name may be tried in an hour and in a week.",
+	  .example = "warren front renew hq.example.com", .run = run_renew },
+};
 
 static const struct warren_check checks[] = {
 	{
 		.id = "front.certificate", .severity = WARREN_BAD,
 		.brief = "The certificates are valid now, and for another week.",
 		.help = "Clients refuse a certificate that has expired or is not valid yet.",
-		.run = check_certificate,
+		.run = front_check_certificate,
+	}, {
+		.id = "front.acme", .severity = WARREN_BAD,
+		.brief = "The authority has certified all public names.",
+		.help = "It looks at ports 443 and 80 of each name from outside.",
+		.run = front_check_acme,
+	}, {
+		.id = "front.clock", .severity = WARREN_BAD,
+		.brief = "The clock is that of the certificate authority, within a minute.",
+		.help = "Certificates and tokens are judged by the time of day.",
+		.run = front_check_clock,
+	}, {
+		.id = "front.reachable", .severity = WARREN_WARN,
+		.brief = "The public names and ports lead to this box, as seen from itself.",
+		.help = "Asked some seconds after the start, and every six hours.",
+		.run = front_check_reach,
 	},
 };
 
-static enum tls_mode tls_mode(const struct warren_conf *conf)
+enum front_tls front_tls(const struct warren_conf *conf)
 {
 	const struct warren_conf *tls = warren_conf_map(conf, "tls");
 
 	if (tls && warren_conf_has(tls, "mode"))
-		return (enum tls_mode)warren_conf_enum(tls, "mode");
-	return tls && warren_conf_has(tls, "cert") ? TLS_FILES : TLS_SELF_SIGNED;
+		return (enum front_tls)warren_conf_enum(tls, "mode");
+	return tls && warren_conf_has(tls, "cert") ? FRONT_FILES : FRONT_SELF_SIGNED;
+}
+
+static int check_names(const struct warren_conf *conf, struct warren_err *err)
+{
+	for (uint32_t i = 0; i < warren_conf_count(conf, "names"); i++) {
+		const struct warren_conf *name = warren_conf_at(conf, "names", i);
+
+		if (!front_acme_can(warren_conf_str(name, NULL)))
+			return warren_fail(err, name, "\"%s\" is no public name that an authority "
+					   "can certify: expected one as in hq.example.com",
+					   warren_conf_str(name, NULL));
+	}
+	return 0;
 }
 
 static int front_check(const struct warren_conf *conf, struct warren_err *err)
@@ -94,12 +159,17 @@ static int front_check(const struct warren_conf *conf, struct warren_err *err)
 	const struct warren_conf *tls = warren_conf_map(conf, "tls");
 	bool cert = tls && warren_conf_has(tls, "cert"), key = tls && warren_conf_has(tls, "key");
 
+	if (front_tls(conf) == FRONT_ACME && (cert || key))
+		return warren_fail(err, tls, "\"tls\" has files and is \"acme\" as well: take one "
+				   "of them out");
+	if (front_tls(conf) == FRONT_ACME && check_names(conf, err))
+		return -EINVAL;
 	if (cert != key)
 		return warren_fail(err, tls, "\"tls\" needs both \"cert\" and \"key\"");
-	if (tls_mode(conf) == TLS_FILES && !cert)
+	if (front_tls(conf) == FRONT_FILES && !cert)
 		return warren_fail(err, tls, "\"tls\" is \"files\" but names none: add \"cert\" "
 				   "and \"key\"");
-	if (tls_mode(conf) == TLS_SELF_SIGNED && cert)
+	if (front_tls(conf) == FRONT_SELF_SIGNED && cert)
 		return warren_fail(err, tls, "\"tls\" has files and is \"self-signed\" as well: "
 				   "take one of them out");
 	if (warren_conf_int(conf, "https-port") == warren_conf_int(conf, "http-port"))
@@ -108,15 +178,46 @@ static int front_check(const struct warren_conf *conf, struct warren_err *err)
 	return 0;
 }
 
+/* Until the first pair comes what was there before goes on answering. */
+static int load_acme(struct front *front, struct warren_err *err)
+{
+	const struct warren_conf *conf = warren_conf_map(front->conf, "acme");
+	struct front_acme_options wanted = {
+		.directory = warren_conf_str(conf, "directory"),
+		.contact = warren_conf_has(conf, "contact") ? warren_conf_str(conf, "contact") :
+							      NULL,
+	};
+	struct front_acme *fresh;
+	char *ca = NULL;
+	int result = 0;
+
+	if (warren_conf_has(conf, "ca-file"))
+		result = front_text_file(front, conf, "ca-file", &ca, err);
+	wanted.ca_pem = ca;
+	if (!result)
+		result = front_acme_new(front, &wanted, &fresh, err);
+	free(ca);
+	if (result)
+		return result;
+	front_acme_free(front->acme);
+	front->acme = fresh;
+	return 0;
+}
+
 static int load_certificate(struct front *front, struct warren_err *err)
 {
-	switch (tls_mode(front->conf)) {
-	case TLS_SELF_SIGNED:
-		return front_cert_self_signed(front, err);
-	case TLS_FILES:
-		return front_cert_files(front, err);
-	}
-	return -EINVAL;
+	int result;
+
+	if (front_tls(front->conf) == FRONT_ACME)
+		return load_acme(front, err);
+	result = front_tls(front->conf) == FRONT_FILES ? front_cert_files(front, err) :
+						      front_cert_self_signed(front, err);
+	if (result)
+		return result;
+	front_acme_free(front->acme);
+	front->acme = NULL;
+	front_certs_drop_named(front);
+	return 0;
 }
 
 static int listen_on(struct front *front, const char *key, warren_accept_fn *fn,
@@ -151,6 +252,10 @@ static void open_stats(struct front *front)
 static void let_go(struct front *front)
 {
 	front_close_all(front);
+	front_reach_free(front->reach);
+	front->reach = NULL;
+	front_acme_free(front->acme);
+	front->acme = NULL;
 	front_routes_free(front);
 	front_certs_free(front);
 	warren_listener_close(front->https);
@@ -176,12 +281,14 @@ static int front_start(struct warren_ctx *ctx, const struct warren_conf *conf,
 	open_stats(front);
 	warren_self_set(ctx, front);
 	result = load_certificate(front, err);
-	if (!result && tls_mode(conf) == TLS_FILES)
+	if (!result && front_tls(conf) == FRONT_FILES)
 		result = front_cert_watch(front, err);
 	if (!result)
 		result = listen_on(front, "https-port", front_accept_tls, &front->https, err);
 	if (!result)
 		result = listen_on(front, "http-port", front_accept_plain, &front->http, err);
+	if (!result && !(front->reach = front_reach_new(front)))
+		result = -ENOMEM;
 	if (!result)
 		result = warren_offer(ctx, "front", &service, front);
 	if (result)
@@ -244,18 +351,22 @@ static int front_reload(struct warren_ctx *ctx, const struct warren_conf *old,
 			const struct warren_conf *now, struct warren_err *err)
 {
 	struct front *front = warren_self(ctx);
-	bool new_tls = !warren_conf_equal(old, now, "tls");
+	bool new_tls = !warren_conf_equal(old, now, "tls") ||
+		       (front_tls(now) == FRONT_ACME && !warren_conf_equal(old, now, "acme"));
 	int result = 0;
 
 	front->conf = now;
 	if (new_tls)
 		result = load_certificate(front, err);
-	if (!result && new_tls && tls_mode(now) == TLS_FILES)
+	if (!result && new_tls && front_tls(now) == FRONT_FILES)
 		result = front_cert_watch(front, err);
 	if (!result)
 		result = reload_listeners(front, old, err);
-	if (!result)
+	if (!result) {
+		front_acme_names(front->acme);
+		front_reach_again(front->reach);
 		return 0;
+	}
 	front->conf = old;
 	if (new_tls)
 		(void)load_certificate(front, NULL);
@@ -268,73 +379,23 @@ static int front_stop(struct warren_ctx *ctx)
 	return 0;
 }
 
-/* ---- What the operator sees ---- */
-
-static bool check_certificate(struct warren_ctx *ctx, struct warren_check_result *result)
+static int run_renew(struct warren_ctx *ctx, const struct warren_conf *args,
+		     struct warren_reply *reply, struct warren_err *err)
 {
 	const struct front *front = warren_self(ctx);
-	int64_t now = warren_realtime() / 1000000;
-	const struct front_cert *cert;
-	bool ok = true;
+	const char *name = warren_conf_has(args, "name") ? warren_conf_str(args, "name") : NULL;
+	uint32_t n;
 
-	list_for_each(cert, &front->certs, link) {
-		const char *name = cert->name[0] ? cert->name : "front.tls";
-
-		if (now < cert->not_before)
-			warren_finding(result, "the certificate of %s is valid only in %" PRId64
-				       " h: is the clock right?", name,
-				       (cert->not_before - now) / 3600 + 1);
-		else if (now >= cert->not_after)
-			warren_finding(result, "the certificate of %s has expired %" PRId64
-				       " days ago: renew it", name,
-				       (now - cert->not_after) / 86400);
-		else if (cert->not_after - now < EXPIRES_SOON)
-			warren_finding(result, "the certificate of %s expires in %" PRId64
-				       " days: renew it", name, (cert->not_after - now) / 86400);
-		else
-			continue;
-		ok = false;
-	}
-	return ok;
-}
-
-static void status_certificate(const struct front_cert *cert, enum tls_mode mode,
-			       struct warren_reply *reply)
-{
-	char hex[2 * 32 + 1];
-
-	hex_encode(hex, cert->sha256, 32);
-	warren_reply_open(reply, NULL, '{');
-	warren_reply_str(reply, "name", "%s", cert->name);
-	warren_reply_str(reply, "sha256", "%s", hex);
-	warren_reply_int(reply, "not_after", cert->not_after);
-	warren_reply_close(reply);
-	if (mode == TLS_SELF_SIGNED)
-		warren_reply_text(reply, "certificate: self-signed, sha256-raw:%s", hex);
-	else
-		warren_reply_text(reply, "certificate%s%s: valid for %" PRId64 " days",
-				  cert->name[0] ? " of " : "", cert->name,
-				  (cert->not_after - warren_realtime() / 1000000) / 86400);
-}
-
-static void front_status(struct warren_ctx *ctx, struct warren_reply *reply)
-{
-	const struct front *front = warren_self(ctx);
-	uint32_t open = warren_listener_open(front->https);
-	const struct front_cert *cert;
-
-	if (front->http)
-		open += warren_listener_open(front->http);
-	warren_reply_int(reply, "https_port", warren_listener_port(front->https));
-	warren_reply_int(reply, "http_port", front->http ? warren_listener_port(front->http) : 0);
-	warren_reply_int(reply, "open", open);
-	warren_reply_text(reply, "https on port %u, http on port %u; connections: %u",
-			  warren_listener_port(front->https),
-			  front->http ? warren_listener_port(front->http) : 0, open);
-	warren_reply_open(reply, "certificates", '[');
-	list_for_each(cert, &front->certs, link)
-		status_certificate(cert, tls_mode(front->conf), reply);
-	warren_reply_close(reply);
+	if (!front->acme)
+		return warren_fail(err, NULL, "front.tls is not \"acme\": nothing is ordered here");
+	n = front_acme_again(front->acme, name);
+	if (name && n == 0)
+		return warren_fail(err, NULL, "%s is none of the public names: add it to "
+				   "front.names", name);
+	warren_reply_int(reply, "ordered", n);
+	warren_reply_text(reply, "%u certificate%s ordered; `warren status` shows what comes of it",
+			  n, n == 1 ? "" : "s");
+	return 0;
 }
 
 WARREN_PLUGIN(front, "front",
@@ -344,6 +405,7 @@ WARREN_PLUGIN(front, "front",
 	.help = "Ports 443 and 80, shared by the plugins that are reached from outside, by name "
 		"and path; certificates and limits in one place.",
 	.options = WARREN_TABLE(options),
+	.commands = WARREN_TABLE(commands),
 	.metrics = WARREN_TABLE(metrics),
 	.offers = WARREN_TABLE(offers),
 	.checks = WARREN_TABLE(checks),

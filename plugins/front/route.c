@@ -7,8 +7,10 @@
 #include <strings.h>
 
 #include "base/str.h"
+#include "acme.h"
 #include "front.h"
 #include "hello.h"
+#include "reach.h"
 
 struct row {				/* of one of the three lists */
 	struct list link;
@@ -104,8 +106,13 @@ int front_name(void *self, struct warren_ctx *ctx, const char *name, struct warr
 {
 	struct front *front = self;
 	struct row *row = row_new(name, NULL, NULL, err);
+	int result = row ? row_add_take(&front->names, ctx, row, err) : -ENOMEM;
 
-	return row ? row_add_take(&front->names, ctx, row, err) : -ENOMEM;
+	if (!result) {
+		front_acme_names(front->acme);
+		front_reach_again(front->reach);
+	}
+	return result;
 }
 
 /* "hq.example.com:443", "[2001:db8::1]:443" without the port. */
@@ -191,9 +198,14 @@ void front_routes_free(struct front *front)
 	rows_free(&front->names);
 }
 
+static uint32_t configured(const struct front *front)
+{
+	return front->conf ? warren_conf_count(front->conf, "names") : 0;
+}
+
 static bool is_configured(const struct front *front, const char *name)
 {
-	for (uint32_t i = 0; i < warren_conf_count(front->conf, "names"); i++) {
+	for (uint32_t i = 0; i < configured(front); i++) {
 		if (strcasecmp(warren_conf_str(warren_conf_at(front->conf, "names", i), NULL),
 			       name) == 0)
 			return true;
@@ -206,7 +218,7 @@ void front_each_name(const struct front *front, void (*fn)(const char *name, voi
 {
 	const struct row *row, *before;
 
-	for (uint32_t i = 0; i < warren_conf_count(front->conf, "names"); i++)
+	for (uint32_t i = 0; i < configured(front); i++)
 		fn(warren_conf_str(warren_conf_at(front->conf, "names", i), NULL), arg);
 	list_for_each(row, &front->names, link) {
 		bool seen = is_configured(front, row->host);
