@@ -12,6 +12,7 @@
 #include "base/addr.h"
 #include "base/util.h"
 #include "c2n.h"
+#include "options.h"
 #include "session_impl.h"
 
 static const uint64_t head_limit = 15000000, post_limit = 60000000;
@@ -103,15 +104,13 @@ static void answer_plain(struct ctl_session *s, const char *url)
 
 static json_t *prefs_routes(const struct warren_conf *conf)
 {
+	struct warren_prefix routes[CTL_ROUTES_MAX];
+	uint32_t n = ctl_conf_routes(conf, routes, ARRAY_SIZE(routes));
 	json_t *list = json_array();
 	char text[PREFIX_TEXT];
 
-	for (uint32_t i = 0; i < warren_conf_count(conf, "advertise-routes"); i++) {
-		struct warren_prefix prefix =
-			warren_conf_prefix(warren_conf_at(conf, "advertise-routes", i), NULL);
-
-		json_array_append_new(list, json_string(prefix_format(&prefix, text)));
-	}
+	for (uint32_t i = 0; i < n; i++)
+		json_array_append_new(list, json_string(prefix_format(&routes[i], text)));
 	return list;
 }
 
@@ -132,7 +131,8 @@ static char *prefs_text(const struct ctl_session *s)
 	json_t *o;
 
 	warren_hostname(s->ctx, hostname, sizeof(hostname));
-	o = json_pack("{s:s,s:b,s:b,s:b,s:s,s:o,s:o}", "ControlURL", s->url, "WantRunning", s->up,
+	o = json_pack("{s:s,s:b,s:b,s:b,s:b,s:s,s:o,s:o}", "ControlURL", s->url, "RouteAll",
+		      warren_conf_bool(s->conf, "accept-routes"), "WantRunning", s->up,
 		      "LoggedOut", s->persist.logged_out, "ShieldsUp",
 		      warren_conf_bool(s->conf, "shields-up"), "Hostname", hostname,
 		      "AdvertiseRoutes", prefs_routes(s->conf), "AdvertiseTags",

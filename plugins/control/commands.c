@@ -7,6 +7,10 @@
 #define SETTINGS									\
 	{ .key = "hostname", .type = WARREN_STRING, .max = 63,				\
 	  .brief = "Name of this node; empty: the machine's." },			\
+	{ .key = "accept-routes", .type = WARREN_BOOL,					\
+	  .brief = "Reach the networks behind peers too." },				\
+	{ .key = "advertise-exit-node", .type = WARREN_BOOL,				\
+	  .brief = "Offer a way to all of the internet." },				\
 	{ .key = "advertise-routes", .type = WARREN_STRING, .max = 4096,		\
 	  .brief = "Networks to offer, with commas between them; empty: none." },	\
 	{ .key = "advertise-tags", .type = WARREN_STRING, .max = 4096,			\

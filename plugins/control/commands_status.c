@@ -96,8 +96,13 @@ static const char *region_code(const struct ctl_view *view, uint32_t id)
 
 static bool offers_exit(const struct warren_node *node)
 {
-	for (uint32_t i = 0; i < node->n_allowed_ips; i++)
-		if (node->allowed_ips[i].bits == 0)
+	return node->exit_v4 && node->exit_v6;
+}
+
+bool ctl_routes_unused(const struct warren_netmap *map)
+{
+	for (uint32_t i = 0; map && map->addresses_only && i < map->n_peers; i++)
+		if (map->peers[i]->n_primary_routes > 0)
 			return true;
 	return false;
 }
@@ -220,14 +225,17 @@ static int write_not_running(const struct ctl_view *view, struct warren_reply *r
 static void write_health(const struct ctl_view *view, struct warren_reply *reply)
 {
 	const struct warren_netmap *map = view->map;
+	bool unused = ctl_routes_unused(map);
 
-	if (map->n_health == 0 && !view->info.error)
+	if (map->n_health == 0 && !view->info.error && !unused)
 		return;
 	warren_reply_text(reply, "\n# Health check:");
 	for (uint32_t i = 0; i < map->n_health; i++)
 		warren_reply_text(reply, "#     - %s", map->health[i]);
 	if (view->info.error)
 		warren_reply_text(reply, "#     - %s", view->info.error);
+	if (unused)
+		warren_reply_text(reply, "#     - " CTL_ROUTES_UNUSED);
 }
 
 static int by_name(const void *a, const void *b)
@@ -299,13 +307,29 @@ static void write_addresses(const struct warren_node *node, const char *key,
 static void write_prefixes(const struct warren_prefix *list, uint32_t n, const char *key,
 			   struct warren_reply *reply)
 {
-	char text[PREFIX_TEXT];
-
 	if (n == 0)
 		return;
 	warren_reply_open(reply, key, '[');
+	ctl_write_prefixes(list, n, reply);
+	warren_reply_close(reply);
+}
+
+void ctl_write_prefixes(const struct warren_prefix *list, uint32_t n, struct warren_reply *reply)
+{
+	char text[PREFIX_TEXT];
+
 	for (uint32_t i = 0; i < n; i++)
 		warren_reply_str(reply, NULL, "%s", prefix_format(&list[i], text));
+}
+
+void ctl_write_allowed(const struct warren_node *node, struct warren_reply *reply)
+{
+	warren_reply_open(reply, "AllowedIPs", '[');
+	ctl_write_prefixes(node->allowed_ips, node->n_allowed_ips, reply);
+	if (node->exit_v4)
+		warren_reply_str(reply, NULL, "0.0.0.0/0");
+	if (node->exit_v6)
+		warren_reply_str(reply, NULL, "::/0");
 	warren_reply_close(reply);
 }
 
@@ -418,7 +442,8 @@ static void write_node(const struct ctl_view *view, const struct warren_node *no
 	warren_reply_str(reply, "OS", "%s", node->os ? node->os : "");
 	warren_reply_int(reply, "UserID", node->user);
 	write_addresses(node, "TailscaleIPs", reply);
-	write_prefixes(node->allowed_ips, node->n_allowed_ips, "AllowedIPs", reply);
+	if (node->n_allowed_ips > 0 || node->exit_v4 || node->exit_v6)
+		ctl_write_allowed(node, reply);
 	write_prefixes(node->primary_routes, node->n_primary_routes, "PrimaryRoutes", reply);
 	if (node->n_tags > 0) {
 		warren_reply_open(reply, "Tags", '[');
@@ -561,6 +586,8 @@ void ctl_view_json(const struct ctl_view *view, struct warren_reply *reply)
 		warren_reply_str(reply, NULL, "%s", map->health[i]);
 	if (view->info.error)
 		warren_reply_str(reply, NULL, "%s", view->info.error);
+	if (ctl_routes_unused(map))
+		warren_reply_str(reply, NULL, CTL_ROUTES_UNUSED);
 	warren_reply_close(reply);
 	write_tailnet(view, reply);
 	warren_reply_null(reply, "ExtraRecords");

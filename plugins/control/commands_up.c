@@ -20,13 +20,14 @@
 #include "base/util.h"
 #include "commands.h"
 #include "session_impl.h"
+#include "status_view.h"
 
 /* A tab would make it a row of a table, which is held back until the table is whole. */
 #define INDENT "        "
 
 enum {
 	KEY_MAX = 512,			/* bytes of an auth key */
-	CHANGES = 8,
+	CHANGES = 10,			/* the settings, url, up */
 	SECOND = 1000000,
 };
 
@@ -121,8 +122,13 @@ static void ask_approval(struct up *up, const struct ctl_session_info *info)
 
 static void running(struct up *up)
 {
+	const struct warren_netmap *map = ctl_session_map(ctl_session_of(up->plugin));
+
 	if (up->asked || up->approval)
 		warren_reply_text(up->reply, "Success.");
+	if (ctl_routes_unused(map))
+		warren_reply_text(up->reply, CTL_ROUTES_UNUSED);
+	warren_obj_unref(map);
 	if (up->asked) {
 		warren_reply_open(up->reply, NULL, '{');
 		warren_reply_str(up->reply, "BackendState", "%s", ctl_state_name(CTL_RUNNING));
@@ -320,6 +326,8 @@ static const struct setting {
 	enum { TEXT, LIST, FLAG } kind;
 } settings[] = {
 	{ "hostname", "node.hostname", TEXT },
+	{ "accept-routes", "control.accept-routes", FLAG },
+	{ "advertise-exit-node", "control.advertise-exit-node", FLAG },
 	{ "advertise-routes", "control.advertise-routes", LIST },
 	{ "advertise-tags", "control.tags", LIST },
 	{ "shields-up", "control.shields-up", FLAG },

@@ -110,11 +110,8 @@ static void add_list(const struct warren_prefix *list, uint32_t n, struct str *o
 static void write_prefixes(const char *key, const struct warren_prefix *list, uint32_t n,
 			   struct warren_reply *reply)
 {
-	char text[PREFIX_TEXT];
-
 	warren_reply_open(reply, key, '[');
-	for (uint32_t i = 0; i < n; i++)
-		warren_reply_str(reply, NULL, "%s", prefix_format(&list[i], text));
+	ctl_write_prefixes(list, n, reply);
 	warren_reply_close(reply);
 }
 
@@ -134,7 +131,7 @@ static void write_node(const struct warren_node *node, struct warren_reply *repl
 	warren_reply_str(reply, "DiscoKey", "%s", warren_keytext_format(WARREN_KEYTEXT_DISCO,
 			 node->disco_key.bytes, key));
 	write_prefixes("Addresses", node->addresses, node->n_addresses, reply);
-	write_prefixes("AllowedIPs", node->allowed_ips, node->n_allowed_ips, reply);
+	ctl_write_allowed(node, reply);
 	if (node->n_tags > 0) {
 		warren_reply_open(reply, "Tags", '[');
 		for (uint32_t i = 0; i < node->n_tags; i++)

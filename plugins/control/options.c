@@ -9,6 +9,7 @@
 #include <warren/net.h>
 
 #include "base/addr.h"
+#include "base/util.h"
 
 static int check_url(const struct warren_conf *at, struct warren_err *err)
 {
@@ -106,14 +107,31 @@ const struct warren_option ctl_options[CTL_OPTIONS] = {
 		.brief = "Ask to be forgotten soon after going offline.",
 	},
 	{
+		.key = "accept-routes",
+		.type = WARREN_BOOL,
+		.def = "false",
+		.brief = "Reach the networks behind peers too.",
+		.help = "Else only the peers' own addresses are routed, and taken as sources. A "
+			"peer's network that equals one of this host's own takes its place.",
+	},
+	{
 		.key = "advertise-routes",
 		.type = WARREN_PREFIX,
 		.flags = WARREN_MANY,
 		.brief = "Networks behind this node that it offers to lead to.",
 		.help = "An administrator of the network approves them. 0.0.0.0/0 and ::/0 offer "
-			"to be an exit node.",
+			"to be an exit node. Forwarding is the host's: net.ipv4.ip_forward, "
+			"net.ipv6.conf.all.forwarding.",
 		.check = check_route,
 		.example = "[10.146.0.0/20]",
+	},
+	{
+		.key = "advertise-exit-node",
+		.type = WARREN_BOOL,
+		.def = "false",
+		.brief = "Offer a way to all of the internet.",
+		.help = "The same as 0.0.0.0/0 and ::/0 in `advertise-routes`. Forwarding and "
+			"address translation are the host's.",
 	},
 	{
 		.key = "shields-up",
@@ -137,3 +155,33 @@ const struct warren_option ctl_options[CTL_OPTIONS] = {
 		.help = "Every user may read it.",
 	},
 };
+
+static void add_route(struct warren_prefix *out, uint32_t *n, uint32_t room,
+		      const struct warren_prefix *route)
+{
+	for (uint32_t i = 0; i < *n; i++) {
+		if (prefix_equal(&out[i], route))
+			return;
+	}
+	if (*n < room)
+		out[(*n)++] = *route;
+}
+
+uint32_t ctl_conf_routes(const struct warren_conf *conf, struct warren_prefix *out, uint32_t room)
+{
+	static const struct warren_prefix all[] = {
+		{ { .family = 4 }, 0 }, { { .family = 6 }, 0 },
+	};
+	uint32_t n = 0, wanted = warren_conf_bool(conf, "advertise-exit-node") ?
+				 ARRAY_SIZE(all) : 0;
+
+	for (uint32_t i = 0; i < warren_conf_count(conf, "advertise-routes"); i++) {
+		struct warren_prefix route =
+			warren_conf_prefix(warren_conf_at(conf, "advertise-routes", i), NULL);
+
+		add_route(out, &n, room, &route);
+	}
+	for (uint32_t i = 0; i < wanted; i++)
+		add_route(out, &n, room, &all[i]);
+	return n;
+}

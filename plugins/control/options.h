@@ -6,7 +6,10 @@
 
 #include <warren/plugin.h>
 
-enum { CTL_OPTIONS = 9 };
+enum { CTL_OPTIONS = 11, CTL_ROUTES_MAX = 256 };
 extern const struct warren_option ctl_options[CTL_OPTIONS];
+
+/* What this node offers to lead to, at most @room networks; returns how many. */
+uint32_t ctl_conf_routes(const struct warren_conf *conf, struct warren_prefix *out, uint32_t room);
 
 #endif

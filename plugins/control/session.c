@@ -423,7 +423,7 @@ static void options_server(struct ctl_session *s)
 int ctl_session_reload(struct ctl_session *s, const struct warren_conf *conf,
 		       struct warren_err *err)
 {
-	bool was_up = s->up, moved, shields;
+	bool was_up = s->up, moved, shown;
 	int fd, result = options_ca(s->ctx, conf, &fd, err);
 
 	if (result)
@@ -431,7 +431,8 @@ int ctl_session_reload(struct ctl_session *s, const struct warren_conf *conf,
 	moved = !warren_conf_equal(s->conf, conf, "url") ||
 		!warren_conf_equal(s->conf, conf, "proxy") ||
 		!warren_conf_equal(s->conf, conf, "ca-file");
-	shields = !warren_conf_equal(s->conf, conf, "shields-up");
+	shown = !warren_conf_equal(s->conf, conf, "shields-up") ||
+		!warren_conf_equal(s->conf, conf, "accept-routes");
 	options_take(s, conf, fd);
 	options_server(s);
 	if (moved)
@@ -441,7 +442,7 @@ int ctl_session_reload(struct ctl_session *s, const struct warren_conf *conf,
 		s->registered = false;
 		s->login.needed = true;
 		ctl_map_clear(s->map);
-	} else if (shields && s->published) {
+	} else if (shown && s->published) {
 		const struct warren_netmap *map = ctl_map_current(s->map);
 
 		result = map ? ctl_shields_publish(s, map) : 0;

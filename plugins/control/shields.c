@@ -1,7 +1,7 @@
 /*
- * The map as consumers get it: what the server sent, with our own word on `shields-up`. The filter
- * takes it from the self node, where a server may or may not repeat what we said of ourselves; the
- * operator's word must hold whatever the server says.
+ * The map as consumers get it: what the server sent, with our own word on `shields-up` and
+ * `accept-routes`. The filter takes the first from the self node, where a server may or may not
+ * repeat what we said of ourselves; the operator's word must hold whatever the server says.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -26,12 +26,14 @@ int ctl_shields_publish(struct ctl_session *s, const struct warren_netmap *map)
 {
 	const struct shielded *before = (const struct shielded *)s->published;
 	struct shielded *made = calloc(1, sizeof(*made));
-	bool same;
+	bool same, gap;
 
 	if (!made)
 		return -ENOMEM;
-	same = before && before->inner == map;
 	made->map = *map;
+	made->map.addresses_only = !warren_conf_bool(s->conf, "accept-routes");
+	gap = before && before->map.addresses_only != made->map.addresses_only;
+	same = before && before->inner == map && !gap;
 	warren_obj_init(&made->map.obj, sizeof(*made), shielded_free);
 	made->inner = warren_obj_ref(map);
 	made->map.serial = ++s->serial;
@@ -40,7 +42,7 @@ int ctl_shields_publish(struct ctl_session *s, const struct warren_netmap *map)
 		made->map.changed = WARREN_NETMAP_SELF;
 		made->map.changes = NULL;
 		made->map.n_changes = 0;
-	} else if (before && map->previous && map->previous == before->inner->serial) {
+	} else if (before && !gap && map->previous && map->previous == before->inner->serial) {
 		made->map.previous = before->map.serial;
 	} else {
 		made->map.previous = 0;

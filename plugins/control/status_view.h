@@ -27,6 +27,15 @@ void ctl_view_json(const struct ctl_view *view, struct warren_reply *reply);
 struct warren_peer_status ctl_view_peer(const struct ctl_view *view,
 					const struct warren_node *node);
 
+/* A peer is in charge of networks that this node does not accept; and the word for that. */
+bool ctl_routes_unused(const struct warren_netmap *map);
+#define CTL_ROUTES_UNUSED "Some peers are advertising routes but --accept-routes is false"
+
+/* Inside an open list. */
+void ctl_write_prefixes(const struct warren_prefix *list, uint32_t n, struct warren_reply *reply);
+/* "AllowedIPs", with the way to all of the internet that @node offers. */
+void ctl_write_allowed(const struct warren_node *node, struct warren_reply *reply);
+
 const struct warren_user *ctl_user_find(const struct warren_netmap *map, int64_t id);
 /* "UserProfile" or, @by_id, under its number. */
 void ctl_write_user(const struct warren_user *user, bool by_id, struct warren_reply *reply);

@@ -10,6 +10,7 @@
 
 #include "base/addr.h"
 #include "base/util.h"
+#include "options.h"
 #include "session_impl.h"
 
 static const uint64_t merge = 100000;		/* changes that come together are told together */
@@ -44,7 +45,7 @@ void ctl_update_forget(struct ctl_session *s)
 
 bool ctl_self_hostinfo(struct ctl_session *s, struct str *out)
 {
-	struct warren_prefix routes[256];
+	struct warren_prefix routes[CTL_ROUTES_MAX];
 	const char *tags[64];
 	char hostname[256];
 	struct ctl_self self = {
@@ -59,10 +60,7 @@ bool ctl_self_hostinfo(struct ctl_session *s, struct str *out)
 	};
 
 	warren_hostname(s->ctx, hostname, sizeof(hostname));
-	for (uint32_t i = 0; i < warren_conf_count(s->conf, "advertise-routes") &&
-			     self.n_routes < ARRAY_SIZE(routes); i++)
-		routes[self.n_routes++] =
-			warren_conf_prefix(warren_conf_at(s->conf, "advertise-routes", i), NULL);
+	self.n_routes = ctl_conf_routes(s->conf, routes, ARRAY_SIZE(routes));
 	for (uint32_t i = 0; i < warren_conf_count(s->conf, "tags") &&
 			     self.n_tags < ARRAY_SIZE(tags); i++)
 		tags[self.n_tags++] = warren_conf_str(warren_conf_at(s->conf, "tags", i), NULL);

@@ -254,8 +254,10 @@ static void add_routes(const struct warren_netmap *map, const struct router_conf
 
 		if (peer->dormant)
 			continue;
-		for (uint32_t k = 0; k < peer->n_allowed_ips; k++)
-			add_route(map->self, conf, ifname, &peer->allowed_ips[k], out);
+		for (uint32_t k = 0; k < peer->n_allowed_ips; k++) {
+			if (warren_netmap_takes(map, peer, &peer->allowed_ips[k]))
+				add_route(map->self, conf, ifname, &peer->allowed_ips[k], out);
+		}
 	}
 }
 

@@ -68,10 +68,12 @@ static int insert_prefixes(struct change *change, struct wg_peer *peer,
 {
 	for (uint32_t i = 0; i < node->n_allowed_ips; i++) {
 		void *former = NULL;
-		int r = wg_allowedips_insert(change->trie, &node->allowed_ips[i], peer, &former);
 
-		if (r == -ENOMEM)
-			return r;
+		if (!warren_netmap_takes(change->map, node, &node->allowed_ips[i]))
+			continue;
+		if (wg_allowedips_insert(change->trie, &node->allowed_ips[i], peer, &former) ==
+		    -ENOMEM)
+			return -ENOMEM;
 		if (former && former != peer)
 			change->rebuild = true;
 	}
@@ -124,6 +126,8 @@ static int build_trie(struct change *change)
 		for (uint32_t p = 0; p < node->n_allowed_ips; p++) {
 			void *former = NULL;
 
+			if (!warren_netmap_takes(change->map, node, &node->allowed_ips[p]))
+				continue;
 			if (wg_allowedips_insert(trie, &node->allowed_ips[p], peer, &former) ==
 			    -ENOMEM) {
 				wg_allowedips_free(trie);
@@ -328,6 +332,7 @@ int wg_netmap_apply(struct wg_device *dev, const struct warren_netmap *map)
 	change.gone = calloc(dev->peers.count + 1, sizeof(*change.gone));
 	if (!change.gone)
 		return -ENOMEM;
+	change.rebuild = old && old->addresses_only != map->addresses_only;
 	wg_allowedips_begin(change.trie);
 	each = continues(dev, map) ? each_change : each_difference;
 	r = each(&change, take_out);

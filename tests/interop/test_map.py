@@ -183,7 +183,7 @@ def test_our_new_key_under_traffic(tailnet):
 
 def test_subnet_behind_a_stock_peer(tailnet):
     """A route that the server approved leads through that peer."""
-    warren, stock = Warren(tailnet), Tailscaled(tailnet)
+    warren, stock = Warren(tailnet, "warren", "\n  accept-routes: true"), Tailscaled(tailnet)
     warren.pings(stock.ip4)
     stock.host.ip("addr", "add", "198.51.100.7/32", "dev", "lo")
     stock.cli("set", "--advertise-routes=198.51.100.7/32")

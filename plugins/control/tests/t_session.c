@@ -182,6 +182,15 @@ static uint32_t peers(struct node *node)
 	return n;
 }
 
+static uint64_t serial_of(struct node *node)
+{
+	const struct warren_netmap *map = ctl_session_map(node->session);
+	uint64_t serial = map ? map->serial : 0;
+
+	warren_obj_unref(map);
+	return serial;
+}
+
 static const char *text_at(const json_t *o, const char *key)
 {
 	const char *text = json_string_value(json_object_get(o, key));
@@ -629,6 +638,52 @@ static void test_shields(void **state)
 	assert_non_null(strstr(node->coord.updates[1].body, "\"ShieldsUp\":true"));
 }
 
+/* Told to consumers with the map; another answer makes them rebuild. */
+static void test_accept_routes(void **state)
+{
+	struct node *node = *state;
+	const struct warren_netmap *map;
+	uint64_t serial;
+
+	node_join(node);
+	map = ctl_session_map(node->session);
+	assert_true(map->addresses_only);
+	serial = map->serial;
+	warren_obj_unref(map);
+	reload(node, ", accept-routes: true");
+	map = ctl_session_map(node->session);
+	assert_false(map->addresses_only);
+	assert_int_equal(map->serial, serial + 1);
+	assert_int_equal(map->previous, 0);
+	assert_int_equal(map->changed, WARREN_NETMAP_ALL);
+	warren_obj_unref(map);
+	/* What the server sends then follows as a delta. */
+	coord_send(&node->coord, "{\"PeersChangedPatch\":[{\"NodeID\":5,\"DERPRegion\":2}]}");
+	WAIT(node, serial_of(node) == serial + 2);
+	map = ctl_session_map(node->session);
+	assert_false(map->addresses_only);
+	assert_int_equal(map->previous, serial + 1);
+	assert_int_equal(map->n_changes, 1);
+	warren_obj_unref(map);
+}
+
+/* Both default routes are told once, whether or not they are listed too. */
+static void test_exit_node_offer(void **state)
+{
+	static const char *const told =
+		"\"RoutableIPs\":[\"10.33.0.0/16\",\"0.0.0.0/0\",\"::/0\"]";
+	struct node *node = *state;
+
+	node_join(node);
+	reload(node, ", advertise-exit-node: true, advertise-routes: [10.33.0.0/16]");
+	WAIT(node, node->coord.n_updates == 2);
+	assert_non_null(strstr(node->coord.updates[1].body, told));
+	reload(node, ", advertise-exit-node: true, advertise-routes: "
+	       "[10.33.0.0/16, 0.0.0.0/0], shields-up: true");
+	WAIT(node, node->coord.n_updates == 3);
+	assert_non_null(strstr(node->coord.updates[2].body, told));
+}
+
 static void test_pings(void **state)
 {
 	struct node *node = *state;
@@ -744,6 +799,8 @@ int main(void)
 		NODE_TEST(test_logout),
 		NODE_TEST(test_down_and_up),
 		NODE_TEST(test_shields),
+		NODE_TEST(test_accept_routes),
+		NODE_TEST(test_exit_node_offer),
 		NODE_TEST(test_pings),
 		NODE_TEST(test_watchdog),
 		NODE_TEST(test_watch),

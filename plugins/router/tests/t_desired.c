@@ -169,6 +169,33 @@ static void follows_the_options(void **state)
 	router_state_free(&out);
 }
 
+/* What is behind a peer is left out; what is its own, and the tailnet's, stays. */
+static void takes_only_addresses_where_told(void **state)
+{
+	struct router_state out = { 0 };
+	struct router_conf conf = stock;
+	struct map m;
+
+	(void)state;
+	make_map(&m);
+	conf.rules = false;
+	m.map.addresses_only = true;
+	m.map.n_networks = 1;
+	for (int i = 0; i < 2; i++) {
+		m.peers[i].addresses = m.allowed[i];
+		m.peers[i].n_addresses = i == 0 ? 2 : 1;
+	}
+	assert_int_equal(router_desired(&m.map, &conf, "wt1", &out), 0);
+	assert_state(&out,
+		     "addr 100.64.0.1/32 dev wt1\n"
+		     "addr fd7a:115c:a1e0::1/128 dev wt1\n"
+		     "route 100.64.0.2/32 dev wt1 table 52\n"
+		     "route 100.64.0.3/32 dev wt1 table 52\n"
+		     "route fd7a:115c:a1e0::/48 dev wt1 table 52\n"
+		     "route fd7a:115c:a1e0::2/128 dev wt1 table 52\n");
+	router_state_free(&out);
+}
+
 /* Of 3,000 routes one goes and one comes: two items, the removal first. */
 static void leaves_alone_what_stays(void **state)
 {
@@ -279,6 +306,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(is_what_the_stock_client_lays),
 		cmocka_unit_test(follows_the_options),
+		cmocka_unit_test(takes_only_addresses_where_told),
 		cmocka_unit_test(leaves_alone_what_stays),
 		cmocka_unit_test(leads_from_any_state_to_any_other),
 		cmocka_unit_test(says_whose_it_looks_like),

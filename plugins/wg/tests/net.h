@@ -71,6 +71,7 @@ void net_call(struct net_node *node, void (*fn)(struct net_node *node, void *arg
 struct net_map;
 struct net_map *net_map_new(void);
 void net_map_add(struct net_map *map, const struct warren_node *node);
+void net_map_addresses_only(struct net_map *map);	/* publish it with @gap */
 /*
  * Publishes it and frees @map; the policy is WARREN_POLICY_. @gap: as if a snapshot had been
  * missed, so that the consumer must compare instead of following the change list.

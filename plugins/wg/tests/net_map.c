@@ -8,6 +8,7 @@
 struct net_map {
 	struct warren_node **nodes;
 	uint32_t count;
+	bool addresses_only;
 };
 
 struct snapshot {
@@ -28,6 +29,11 @@ struct net_map *net_map_new(void)
 	return map;
 }
 
+void net_map_addresses_only(struct net_map *map)
+{
+	map->addresses_only = true;
+}
+
 static void *copy(const void *data, size_t size)
 {
 	void *made = malloc(size ? size : 1);
@@ -38,6 +44,7 @@ static void *copy(const void *data, size_t size)
 
 static void node_free(struct warren_node *node)
 {
+	free((void *)node->addresses);
 	free((void *)node->allowed_ips);
 	free((void *)node->endpoints);
 	free((void *)node->psk);
@@ -49,6 +56,7 @@ void net_map_add(struct net_map *map, const struct warren_node *node)
 {
 	struct warren_node *made = copy(node, sizeof(*node));
 
+	made->addresses = copy(node->addresses, node->n_addresses * sizeof(*node->addresses));
 	made->allowed_ips = copy(node->allowed_ips,
 				 node->n_allowed_ips * sizeof(*node->allowed_ips));
 	made->endpoints = copy(node->endpoints, node->n_endpoints * sizeof(*node->endpoints));
@@ -137,6 +145,7 @@ static void publish_run(struct net_node *node, void *arg)
 	s->map.n_peers = call->map->count;
 	s->map.builtin_policy = call->policy;
 	s->map.dns = &no_dns;
+	s->map.addresses_only = call->map->addresses_only;
 	s->map.changed = WARREN_NETMAP_ALL;
 	node->serial += call->gap ? 2 : 1;
 	s->map.serial = node->serial;

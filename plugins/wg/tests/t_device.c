@@ -159,6 +159,52 @@ static void test_preshared_keys(void **state)
 	assert_true(net_ping(p->a, 1, p->b, 2, LONG));
 }
 
+/* A peer with the network 10.0.0.64/26 behind it, which the node takes or not. */
+static void publish_network(struct net_pair *p, bool addresses_only)
+{
+	struct net_map *map = net_map_new();
+	struct warren_prefix allowed[2];
+	struct net_peer peer;
+
+	net_peer_init(&peer, p->b, 2, true);
+	allowed[0] = peer.allowed[0];
+	allowed[1] = (struct warren_prefix){ { 4, { 10, 0, 0, 64 } }, 26 };
+	peer.node.addresses = allowed;
+	peer.node.n_addresses = 1;
+	peer.node.allowed_ips = allowed;
+	peer.node.n_allowed_ips = 2;
+	net_map_add(map, &peer.node);
+	if (addresses_only)
+		net_map_addresses_only(map);
+	net_publish_take(p->a, map, WARREN_POLICY_ALLOWED_IPS, true);
+}
+
+static void test_networks_behind_peers_are_taken_or_not(void **state)
+{
+	struct net_pair *p = *state;
+	uint8_t packet[100], got[2048];
+
+	publish_network(p, true);
+	assert_true(net_ping(p->a, 1, p->b, 2, LONG));
+	net_packet(packet, sizeof(packet), 1, 77, 0);
+	net_send(p->a, packet, sizeof(packet));
+	assert_true(net_wait_metric(p->a, "drops", "no-peer", 1, LONG));
+	/* Nor is it a source. */
+	net_packet(packet, sizeof(packet), 77, 1, 0);
+	net_send(p->b, packet, sizeof(packet));
+	assert_true(net_wait_metric(p->a, "drops", "source", 1, LONG));
+	publish_network(p, false);
+	net_packet(packet, sizeof(packet), 1, 77, 0);
+	net_send(p->a, packet, sizeof(packet));
+	assert_int_equal(net_receive(p->b, got, sizeof(got), LONG), sizeof(packet));
+	net_packet(packet, sizeof(packet), 77, 1, 0);
+	net_send(p->b, packet, sizeof(packet));
+	assert_int_equal(net_receive(p->a, got, sizeof(got), LONG), sizeof(packet));
+	publish_network(p, true);
+	net_send(p->b, packet, sizeof(packet));
+	assert_true(net_wait_metric(p->a, "drops", "source", 2, LONG));
+}
+
 /*
  * ---- Datagrams of others ----
  */
@@ -454,6 +500,7 @@ int main(void)
 		NODES(test_too_many_waiting_drop_the_oldest),
 		NODES(test_restart_of_one_side),
 		NODES(test_destination_without_peer_is_counted),
+		NODES(test_networks_behind_peers_are_taken_or_not),
 		NODES(test_source_must_be_the_peers),
 		NODES(test_preshared_keys),
 		NODES(test_garbage_changes_nothing),

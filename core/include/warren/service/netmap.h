@@ -15,6 +15,8 @@
 #ifndef WARREN_SERVICE_NETMAP_H
 #define WARREN_SERVICE_NETMAP_H
 
+#include <string.h>
+
 #include <warren/plugin.h>
 
 struct warren_key32 {
@@ -259,6 +261,11 @@ struct warren_netmap {
 	/* Whole inner networks: led into the tunnel, whether or not a peer has the address. */
 	const struct warren_prefix *networks;
 	uint32_t n_networks;
+	/*
+	 * Of the peers' allowed IPs only their own addresses count, and no network behind them: see
+	 * warren_netmap_takes(). A change makes `previous` 0.
+	 */
+	bool addresses_only;
 
 	uint32_t builtin_policy;	/* WARREN_POLICY_ */
 	const struct warren_filter_rule *filter;
@@ -271,6 +278,23 @@ struct warren_netmap {
 	const char *const *health;	/* sentences of the server */
 	uint32_t n_health;
 };
+
+/* Whether the operator takes @allowed, one of the allowed IPs of peer @node. */
+static inline bool warren_netmap_takes(const struct warren_netmap *map,
+				       const struct warren_node *node,
+				       const struct warren_prefix *allowed)
+{
+	if (!map->addresses_only)
+		return true;
+	for (uint32_t i = 0; i < node->n_addresses; i++) {
+		const struct warren_prefix *own = &node->addresses[i];
+
+		if (own->bits == allowed->bits && own->addr.family == allowed->addr.family &&
+		    memcmp(own->addr.bytes, allowed->addr.bytes, sizeof(own->addr.bytes)) == 0)
+			return true;
+	}
+	return false;
+}
 
 enum warren_facet {			/* what a node tells its server about itself */
 	WARREN_FACET_ROUTES = 1, WARREN_FACET_SERVICES, WARREN_FACET_SSH_HOST_KEYS,
