@@ -283,6 +283,7 @@ static int begin(void **state)
 static int finish(void **state)
 {
 	(void)state;
+	parts_jobs(engine, ctx);
 	wcore_ctx_close(ctx);
 	wcore_engine_free(engine);
 	free(seen.chain);

@@ -60,3 +60,13 @@ void parts_settle(struct wcore_engine *engine)
 	for (int i = 0; i < 5; i++)
 		wcore_lane_turn(wcore_engine_main(engine), false);
 }
+
+void parts_jobs(struct wcore_engine *engine, struct warren_ctx *ctx)
+{
+	uint64_t until = wcore_clock_stopwatch() + 5000000;
+
+	while (ctx->jobs > 0 && wcore_clock_stopwatch() < until) {
+		wcore_lane_turn(wcore_engine_main(engine), false);
+		usleep(200);
+	}
+}

@@ -19,6 +19,8 @@ struct wcore_engine *parts_engine(int state_dir);
 struct warren_ctx *parts_ctx(struct wcore_engine *engine, struct wcore_lane *lane);
 /* Turns main until *@flag, 5 s at most. */
 bool parts_until(struct wcore_engine *engine, const volatile bool *flag);
+/* Turns main until the jobs of @ctx have ended, 5 s at most: before wcore_ctx_close(). */
+void parts_jobs(struct wcore_engine *engine, struct warren_ctx *ctx);
 /* Some turns: enough for errands that cause errands. */
 void parts_settle(struct wcore_engine *engine);
 

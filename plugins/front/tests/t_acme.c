@@ -73,6 +73,7 @@ static void down(void)
 	front_acme_free(front.acme);
 	front_routes_free(&front);
 	front_certs_free(&front);
+	parts_jobs(engine, ctx);
 	wcore_ctx_close(ctx);
 	wcore_engine_free(engine);
 }
