@@ -15,8 +15,6 @@
 #ifndef WARREN_SERVICE_NETMAP_H
 #define WARREN_SERVICE_NETMAP_H
 
-#include <string.h>
-
 #include <warren/plugin.h>
 
 struct warren_key32 {
@@ -279,22 +277,10 @@ struct warren_netmap {
 	uint32_t n_health;
 };
 
-/* Whether the operator takes @allowed, one of the allowed IPs of peer @node. */
-static inline bool warren_netmap_takes(const struct warren_netmap *map,
-				       const struct warren_node *node,
-				       const struct warren_prefix *allowed)
-{
-	if (!map->addresses_only)
-		return true;
-	for (uint32_t i = 0; i < node->n_addresses; i++) {
-		const struct warren_prefix *own = &node->addresses[i];
-
-		if (own->bits == allowed->bits && own->addr.family == allowed->addr.family &&
-		    memcmp(own->addr.bytes, allowed->addr.bytes, sizeof(own->addr.bytes)) == 0)
-			return true;
-	}
-	return false;
-}
+/* Whether the operator takes @allowed, one of the allowed IPs of peer @node. Any thread. */
+bool warren_netmap_takes(const struct warren_netmap *map, const struct warren_node *node,
+			 const struct warren_prefix *allowed)
+	__attribute__((visibility("default")));
 
 enum warren_facet {			/* what a node tells its server about itself */
 	WARREN_FACET_ROUTES = 1, WARREN_FACET_SERVICES, WARREN_FACET_SSH_HOST_KEYS,
