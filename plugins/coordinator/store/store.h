@@ -28,7 +28,7 @@ struct store_tx;
 
 enum {
 	STORE_SCHEMA = 1,		/* the schema that this program writes (user_version) */
-	STORE_WHY = 512,		/* bytes of a sentence */
+	STORE_WHY = 2048,		/* bytes of a sentence */
 };
 
 /*
@@ -99,6 +99,7 @@ void store_tx_pin(struct store_tx *tx, int64_t machine, int64_t user, bool pinne
 void store_tx_drop_user(struct store_tx *tx, int64_t id);
 void store_tx_drop_key(struct store_tx *tx, int64_t id);
 void store_tx_drop_node(struct store_tx *tx, int64_t id);
+void store_tx_drop_machine(struct store_tx *tx, int64_t id);
 /* Keeps an address from being given; @until 0 lets it go. */
 void store_tx_hold(struct store_tx *tx, const struct warren_addr *addr, int64_t until);
 
@@ -136,7 +137,8 @@ int store_backup(struct store *store, int fd, char why[STORE_WHY]);
 
 /*
  * The newest @max audit rows (0: all) with @since <= time, oldest first; the row is lent for the
- * call. A result other than 0 ends it and is returned.
+ * call. A result other than 0 ends it and is returned. -EILSEQ: a row was changed, or one before
+ * it was cut out, behind our back.
  */
 typedef int store_audit_fn(const struct store_audit *audit, void *arg);
 int store_audit_read(struct store *store, int64_t since, uint32_t max, store_audit_fn *fn,

@@ -22,7 +22,8 @@ enum {
 	TAILNET_KEY_SIZE = 32,		/* machine, node and disco keys: X25519 */
 	TAILNET_LABEL = 63,		/* bytes of a node's name, a DNS label */
 	TAILNET_HOSTNAME = 255,		/* bytes kept of what a client calls itself */
-	TAILNET_TEXT = 255,		/* bytes of a user's name, address or picture */
+	TAILNET_TEXT = 255,		/* bytes of a login, a name, an address, a note */
+	TAILNET_URL = 2048,		/* bytes of a picture, of issuer and subject */
 	TAILNET_HOSTINFO = 64 << 10,	/* bytes of a Hostinfo as JSON */
 	TAILNET_TAGS = 64,		/* tags of one node or key */
 	TAILNET_ROUTES = 1024,		/* announced or approved prefixes of one node */

@@ -31,7 +31,7 @@ struct store;
 struct tailnet;
 
 enum {
-	TAILNET_WHY = 512,		/* bytes of a sentence */
+	TAILNET_WHY = 2048,		/* bytes of a sentence */
 	TAILNET_CODE = 32,		/* "a1b2..." of a login that waits: 24 hex digits, NUL */
 	TAILNET_SECRET = 96,		/* text of a pre-auth key with its NUL */
 	TAILNET_FQDN = 256,
