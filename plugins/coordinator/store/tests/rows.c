@@ -80,7 +80,8 @@ static void add_keys(struct store_tx *tx)
 	for (int i = 1; i <= 2; i++) {
 		key = key_new();
 		need(key && set_text(&key->prefix, "wkey-auth-0123", 64));
-		need(set_text(&key->note, "for the \"lab\"", 64) && set_strings(&key->tags, &tag, 1));
+		need(set_text(&key->note, "for the \"lab\"", 64));
+		need(set_strings(&key->tags, &tag, 1));
 		key->id = i;
 		key->user = i == 1 ? 1 : 0;
 		key->hash[0] = (uint8_t)i;
@@ -193,9 +194,10 @@ static int see_node(void *self, const struct tailnet_node *n)
 	if (!self)
 		return 0;
 	hex_encode(hex, n->node_key, 32);
-	str_addf(self, "node %lld machine %lld %02x user %lld key %lld %lld %lld %s %s %s %s \"%s\" ",
-		 (long long)n->id, (long long)n->machine, n->machine_key[0], (long long)n->user,
-		 (long long)n->auth_key, (long long)n->created, (long long)n->expiry, hex,
+	str_addf(self, "node %lld machine %lld %02x user %lld key %lld %lld %lld %s %s %s %s "
+		 "\"%s\" ", (long long)n->id, (long long)n->machine, n->machine_key[0],
+		 (long long)n->user, (long long)n->auth_key, (long long)n->created,
+		 (long long)n->expiry, hex,
 		 addr_format(&n->v4, v4), addr_format(&n->v6, v6), n->name, n->hostname);
 	add_strings(self, n->tags);
 	add_prefixes(self, n->announced);

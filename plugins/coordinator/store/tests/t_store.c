@@ -123,7 +123,8 @@ static void everything_comes_back(void **state)
 	assert_non_null(strstr(before, "user 1 wells \"Wells\" wells@example.com http://p/ oidc "
 			       "https://i#1 [a b] admin pinned"));
 	assert_non_null(strstr(before, "key 1 user 1 "));
-	assert_non_null(strstr(before, "100.64.0.1 fd7a:115c:a1e0::1 laptop \"Laptop of W\xc3\xa9\""));
+	assert_non_null(strstr(before, "100.64.0.1 fd7a:115c:a1e0::1 laptop "
+			       "\"Laptop of W\xc3\xa9\""));
 	assert_non_null(strstr(before, "endpoints 192.0.2.1:41641/2 [2001:db8::1]:41641/1"));
 	assert_non_null(strstr(before, "hostinfo {\"OS\":\"linux\"} derp 900 capver 113 seen 77"));
 	assert_non_null(strstr(before, "held 100.64.0.9 1234"));
