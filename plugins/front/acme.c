@@ -20,6 +20,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "base/util.h"
+#include "reach.h"
 
 enum { NAMES_MAX = 64, FORMAT = 1, HOUR = 3600, DATE_TEXT = 32 };
 static const char index_name[] = "acme.json", account_name[] = "account.pem";
@@ -397,7 +398,8 @@ static void succeeded(struct front_acme *acme, struct wanted *wanted,
 {
 	struct warren_err err = ERR_INIT;
 	char until[DATE_TEXT];
-	const struct front_cert *mine;
+	const struct front_cert *mine = own_cert(acme, wanted->name);
+	bool first = !mine;
 
 	if (front_cert_set(acme->front, wanted->name, cert->chain_pem, cert->key_pem,
 			   cert->key_len, &err)) {
@@ -412,6 +414,8 @@ static void succeeded(struct front_acme *acme, struct wanted *wanted,
 	front_cert_drop(acme->front, "");	/* of another way, before */
 	pair_save(acme, wanted->name, cert);
 	index_save(acme);
+	if (first)
+		front_reach_again(acme->front->reach);
 	warren_log(acme->front->ctx, LOG_INFO, "the certificate of %s is there; it holds until %s",
 		   wanted->name, date(mine->not_after, until));
 }

@@ -162,7 +162,8 @@ static void begin(struct warren_ctx *ctx, void *arg)
 	(void)ctx;
 	for (int tls = 0; tls < 2; tls++) {
 		reach->tls = tls;
-		if (listener_of(reach, tls))
+		/* Without a certificate there is no TLS; the first one asks for this again. */
+		if (listener_of(reach, tls) && (!tls || !list_empty(&reach->front->certs)))
 			front_each_name(reach->front, want, reach);
 	}
 	list_for_each_safe(place, after, &reach->places, link) {

@@ -26,6 +26,7 @@ mount --make-rprivate /
 mount -t tmpfs tmpfs /run
 mkdir -p /run/ov/u /run/ov/w /run/netns /run/wireguard
 mount -t overlay overlay -o lowerdir=/etc,upperdir=/run/ov/u,workdir=/run/ov/w /etc
+printf %s "$LAB_HOSTS" >>/etc/hosts
 exec "$@"
 """
 
@@ -90,6 +91,7 @@ class Host:
         self.lab = lab
         self.name = name
         self.ns = f"{lab.prefix}-{name}"
+        self.names = {}         # name: address, for the private /etc/hosts of what starts here
         run("ip", "netns", "add", self.ns)
         self.ip("link", "set", "lo", "up")
 
@@ -111,6 +113,8 @@ class Host:
         full = list(argv)
         if private:
             full = ["unshare", "-m", "sh", "-ec", PRIVATE_ETC, "sh", *full]
+            lines = "".join(f"{address} {name}\n" for name, address in self.names.items())
+            kw["env"] = {**kw.get("env", os.environ), "LAB_HOSTS": lines}
         proc = Proc(self.argv(*full), log, **kw)
         self.lab.procs.append(proc)
         return proc
