@@ -119,7 +119,10 @@ static int parse_source(struct wcore_config *cfg, const struct wcore_conf_source
 	if (result < 0)
 		return result;
 	cfg->overlay[root->file] = overlay;
-	cfg->top = ytree_merge(cfg->top, root);
+	if (!overlay || conf_overrides_find(cfg, cfg->top, root))
+		cfg->top = ytree_merge(cfg->top, root);
+	else
+		cfg->top = NULL;
 	if (!cfg->top) {
 		err_add(err, NULL, "no memory for the configuration");
 		return -ENOMEM;

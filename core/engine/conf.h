@@ -91,6 +91,19 @@ int wcore_config_bind(struct wcore_config *cfg, const struct wcore_conf_schema *
 		      size_t count, uint32_t flags, wcore_secret_fn *load, void *arg,
 		      struct warren_err *err);
 
+/*
+ * A value that the overlay sets otherwise than a file of /etc, which it wins over; @file and @line
+ * are of the file. In file order of the overlay; known before bind too.
+ */
+struct wcore_config_override {
+	const char *path;		/* "control.shields-up" */
+	const char *file;
+	uint32_t line;
+};
+/* @cfg NULL: none. */
+const struct wcore_config_override *wcore_config_overrides(const struct wcore_config *cfg,
+							   size_t *count);
+
 /* Which files it was made from, as the monitor counts them; 0: none of them. Any thread. */
 void wcore_config_set_generation(struct wcore_config *cfg, uint64_t generation);
 uint64_t wcore_config_generation(const struct wcore_config *cfg);	/* @cfg NULL: 0 */

@@ -83,6 +83,8 @@ struct wcore_config {
 	struct ytree_node *top;
 	const char **files;
 	uint32_t n_files;
+	struct wcore_config_override *overrides;
+	size_t n_overrides;
 	bool overlay[YTREE_MAX_FILES];	/* the file is the overlay */
 	bool command;			/* arguments of a command, not files */
 	const char **names;		/* sections of the files, and where they begin */
@@ -107,6 +109,10 @@ struct conf_bind {
 	void *load_arg;
 	struct warren_err *err;
 };
+
+/* conf_override.c. Before @over, of the overlay, is laid on @base. False: no memory. */
+bool conf_overrides_find(struct wcore_config *cfg, const struct ytree_node *base,
+			 const struct ytree_node *over);
 
 /* conf_row.c. A mistake in a table is told in b->err as the plugin's fault. */
 struct conf_table *conf_table_compile(struct conf_bind *b, const struct warren_table *rows,

@@ -53,6 +53,39 @@ static const char *config_path(const struct wcore_env *env)
 	return priv ? wcore_priv_settings(priv)->config : "the configuration";
 }
 
+static void write_overrides(const struct wcore_env *env, struct warren_reply *reply)
+{
+	const struct wcore_config_override *list;
+	size_t n;
+
+	list = wcore_config_overrides(wcore_engine_config(env->engine), &n);
+	warren_reply_open(reply, "overrides", '[');
+	for (size_t i = 0; i < n; i++) {
+		warren_reply_open(reply, NULL, '{');
+		warren_reply_str(reply, "key", "%s", list[i].path);
+		warren_reply_str(reply, "file", "%s", list[i].file);
+		warren_reply_int(reply, "line", list[i].line);
+		warren_reply_close(reply);
+	}
+	warren_reply_close(reply);
+}
+
+/* Whoever reads the files must know that a command said otherwise. */
+static void tell_overrides(const struct wcore_env *env, const char *before,
+			   struct warren_reply *reply)
+{
+	const struct wcore_config_override *list;
+	AUTO(str_free) struct str keys = STR_INIT;
+	size_t n;
+
+	list = wcore_config_overrides(wcore_engine_config(env->engine), &n);
+	for (size_t i = 0; i < n; i++)
+		str_addf(&keys, "%s%s", i > 0 ? ", " : "", list[i].path);
+	if (n > 0)
+		warren_reply_text(reply, "%s%zu setting%s from the files: %s", before, n,
+				  n == 1 ? " differs" : "s differ", str_text(&keys));
+}
+
 static void write_daemon(const struct wcore_env *env, struct warren_reply *reply)
 {
 	const struct wcore_instance *p = wcore_engine_plugins(env->engine);
@@ -74,10 +107,12 @@ static void write_daemon(const struct wcore_env *env, struct warren_reply *reply
 	warren_reply_int(reply, "pid", getpid());
 	warren_reply_int(reply, "uptime", (int64_t)(up / 1000000));
 	warren_reply_bool(reply, "busy", wcore_engine_busy(env->engine));
+	write_overrides(env, reply);
 	warren_reply_close(reply);
 	warren_reply_text(reply, "warrend %s on %s, up %s, %u of %u plugins running%s",
 			  PACKAGE_VERSION, host, str_text(&words), running, all,
 			  wcore_engine_busy(env->engine) ? ", applying a configuration" : "");
+	tell_overrides(env, "", reply);
 	if (all == 0)
 		warren_reply_text(reply, "No plugin is configured: %s has no sections (an example: "
 				  "warren config example)", config_path(env));
@@ -166,6 +201,7 @@ int wcore_verb_status(struct warren_ctx *ctx, const struct warren_conf *args,
 		exit = p->plugin->desc.overview(p->ctx, args, reply);
 		if (!warren_reply_json(reply) && !warren_conf_bool(args, "all")) {
 			write_trouble(env, reply);
+			tell_overrides(env, "\n# ", reply);
 			warren_reply_end(reply, exit, NULL);
 			return 0;
 		}

@@ -83,23 +83,6 @@ static struct ytree_node *child(const struct ytree_node *map, const char *key)
 	return (struct ytree_node *)(map && map->kind == YTREE_MAP ? ytree_get(map, key) : NULL);
 }
 
-static bool same(const struct ytree_node *a, const struct ytree_node *b)
-{
-	const struct ytree_node *x, *y;
-
-	if (a->kind != b->kind)
-		return false;
-	if (a->kind == YTREE_SCALAR)
-		return strcmp(a->text, b->text) == 0;
-	if (a->kind != YTREE_LIST || a->count != b->count)
-		return false;
-	for (x = a->first, y = b->first; x && y; x = x->next, y = y->next) {
-		if (!same(x, y))
-			return false;
-	}
-	return true;
-}
-
 /*
  * Judges what is to be laid over @files. A value that the files have already is turned into a
  * removal, so that the overlay says only what differs.
@@ -126,7 +109,7 @@ static int judge(struct compose *c, struct ytree_node *map, const struct ytree_n
 			result = below ? below : result;
 		} else if (node->kind == YTREE_NULL || !base || base->kind == YTREE_NULL) {
 			continue;
-		} else if (same(node, base)) {
+		} else if (ytree_same(node, base)) {
 			node->kind = YTREE_NULL;
 			node->explicit_null = true;
 		} else if (!c->edit->override_) {

@@ -161,6 +161,23 @@ struct ytree_node *ytree_merge(struct ytree_node *base, struct ytree_node *over)
 	return base;
 }
 
+bool ytree_same(const struct ytree_node *a, const struct ytree_node *b)
+{
+	const struct ytree_node *x, *y;
+
+	if (a->kind != b->kind)
+		return false;
+	if (a->kind == YTREE_SCALAR)
+		return strcmp(a->text, b->text) == 0;
+	if (a->kind != YTREE_LIST || a->count != b->count)
+		return false;
+	for (x = a->first, y = b->first; x && y; x = x->next, y = y->next) {
+		if (!ytree_same(x, y))
+			return false;
+	}
+	return true;
+}
+
 const struct ytree_node *ytree_get(const struct ytree_node *map, const char *key)
 {
 	if (!map || map->kind != YTREE_MAP)

@@ -80,6 +80,9 @@ int ytree_parse_fd(struct ytree *tree, const char *name, int fd, uint32_t flags,
  */
 struct ytree_node *ytree_merge(struct ytree_node *base, struct ytree_node *over);
 
+/* The same scalar, or a list of the same; maps are never the same. */
+bool ytree_same(const struct ytree_node *a, const struct ytree_node *b);
+
 /* Value of @key in @map, or NULL. */
 const struct ytree_node *ytree_get(const struct ytree_node *map, const char *key);
 /*

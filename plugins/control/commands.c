@@ -78,7 +78,8 @@ const struct warren_command ctl_commands[CTL_COMMANDS] = {
 	  .args = WARREN_TABLE(set_args),
 	  .brief = "Change settings.",
 	  .help = "Only what is given changes. A key that a file in /etc sets is refused with its "
-		  "file and line.",
+		  "file and line; --override sets it all the same, and `warren status` says that "
+		  "it differs from the file.",
 	  .example = "warren set --advertise-routes 10.146.0.0/20" },
 	{ .path = "ip", .run = ctl_run_ip, .args = WARREN_TABLE(ip_args),
 	  .brief = "Print the addresses of this node or of a peer.",

@@ -53,6 +53,14 @@ def test_files_and_users(lab):
     assert f'"hostname": "two" # uid {OPERATOR}' in overlay(daemon)
     assert warren(daemon, "set", "--shields-up=false", "--override").returncode == 0
     assert '"shields-up": false # uid 0' in overlay(daemon)
+    differ = "\n# 1 setting differs from the files: control.shields-up\n"
+    assert warren(daemon, "status").stdout.endswith(differ)
+    assert daemon.status()["daemon"]["overrides"] == [
+        {"key": "control.shields-up", "file": str(daemon.config), "line": 3}]
+    # As the file says: nothing differs any more.
+    assert warren(daemon, "set", "--shields-up").returncode == 0
+    assert daemon.status()["daemon"]["overrides"] == []
+    assert "differs" not in warren(daemon, "status").stdout
 
 
 def test_refused_reload_changes_nothing(lab):

@@ -14,6 +14,7 @@
 #include <jansson.h>
 
 #include "base/str.h"
+#include "base/util.h"
 #include "schema.h"
 
 static const struct help_secret old_secrets[] = { { "/k", "one", 3 }, { "/l", "one", 3 }, { 0 } };
@@ -240,6 +241,47 @@ static void test_implied(void **state)
 	wcore_config_unref(cfg);
 }
 
+/* Only what a file says too, and otherwise, is overridden; the nearest file is named. */
+static void test_overrides(void **state)
+{
+	static const char main_text[] = "a: {same: 1, other: 2, list: [x, y], map: {k: v}}\n"
+					"b: {left: 5}\n";
+	static const char conf_text[] = "\na: {other: 3}\n";
+	static const char over_text[] = "a: {same: 1, other: 4, list: [x], map: {k: w, new: 1}}\n"
+					"b: {left: null, added: 1}\nc: {x: 1}\n";
+	const struct wcore_conf_source sources[] = {
+		{ .name = "main", .bytes = main_text, .len = sizeof(main_text) - 1 },
+		{ .name = "conf", .bytes = conf_text, .len = sizeof(conf_text) - 1 },
+		{ .name = "over", .bytes = over_text, .len = sizeof(over_text) - 1,
+		  .flags = WCORE_SOURCE_OVERLAY },
+	};
+	static const struct wcore_config_override wanted[] = {
+		{ "a.other", "conf", 2 }, { "a.list", "main", 1 }, { "a.map.k", "main", 1 },
+		{ "b.left", "main", 2 },
+	};
+	struct wcore_config *cfg = wcore_config_parse(sources, 3, NULL);
+	const struct wcore_config_override *list;
+	size_t n;
+
+	(void)state;
+	assert_non_null(cfg);
+	list = wcore_config_overrides(cfg, &n);
+	assert_int_equal(n, ARRAY_SIZE(wanted));
+	for (size_t i = 0; i < n; i++) {
+		assert_string_equal(list[i].path, wanted[i].path);
+		assert_string_equal(list[i].file, wanted[i].file);
+		assert_int_equal(list[i].line, wanted[i].line);
+	}
+	wcore_config_unref(cfg);
+	/* An overlay alone overrides nothing. */
+	cfg = wcore_config_parse(&sources[2], 1, NULL);
+	wcore_config_overrides(cfg, &n);
+	assert_int_equal(n, 0);
+	wcore_config_unref(cfg);
+	wcore_config_overrides(NULL, &n);
+	assert_int_equal(n, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -253,6 +295,7 @@ int main(void)
 		cmocka_unit_test(test_diff_json),
 		cmocka_unit_test(test_origin),
 		cmocka_unit_test(test_implied),
+		cmocka_unit_test(test_overrides),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
