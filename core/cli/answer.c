@@ -58,6 +58,19 @@ void cli_answer_clear(struct cli_answer *answer)
 	answer->progress = false;
 }
 
+/* Where standard output is the same terminal, what was written before comes before. */
+static void print_note(const char *text)
+{
+	fflush(stdout);
+	fprintf(stderr, "%s\n", text);
+}
+
+static void read_hint(struct cli_answer *answer, const char *text)
+{
+	free(answer->hint);
+	answer->hint = strdup(text);
+}
+
 static void read_end(struct cli_answer *answer, const json_t *end)
 {
 	const char *error = json_string_value(json_object_get(end, "error"));
@@ -117,6 +130,12 @@ void cli_answer_line(struct cli_answer *answer, const char *line, size_t len)
 		value = json_object_get(json, "text");
 		if (json_is_string(value))
 			print_text(answer, json_string_value(value));
+		value = json_object_get(json, "note");
+		if (json_is_string(value))
+			print_note(json_string_value(value));
+		value = json_object_get(json, "hint");
+		if (json_is_string(value))
+			read_hint(answer, json_string_value(value));
 		value = json_object_get(json, "data");
 		if (value)
 			print_data(answer, value);
@@ -139,7 +158,8 @@ void cli_answer_free(struct cli_answer *answer)
 	answer->n_opens = 0;
 	free(answer->config);
 	free(answer->plugin_dir);
-	answer->config = answer->plugin_dir = NULL;
+	free(answer->hint);
+	answer->config = answer->plugin_dir = answer->hint = NULL;
 	str_free(&answer->error);
 }
 

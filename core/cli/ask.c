@@ -1,11 +1,13 @@
 /*
  * The conversation with the daemon: one request, sent with its descriptors, and lines back until
  * the last one. The end of this process, by SIGINT for example, closes the connection, which
- * cancels the command.
+ * cancels the command. A command that goes on without us has given a hint, which is said then.
  */
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -100,14 +102,66 @@ static void take_lines(struct str *in, struct cli_answer *answer)
 	str_cut(in, in->len - at);
 }
 
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int sig)
+{
+	interrupted = sig;
+}
+
+/* SIGINT arrives while we wait and at no other time. False: whoever started us ignores it. */
+static bool watch_begin(sigset_t *waiting)
+{
+	const struct sigaction action = { .sa_handler = on_interrupt };
+	struct sigaction before;
+	sigset_t blocked;
+
+	sigemptyset(&blocked);
+	sigaddset(&blocked, SIGINT);
+	return sigaction(SIGINT, NULL, &before) == 0 && before.sa_handler == SIG_DFL &&
+	       sigprocmask(SIG_BLOCK, &blocked, waiting) == 0 &&
+	       sigaction(SIGINT, &action, NULL) == 0;
+}
+
+static void watch_end(const sigset_t *waiting)
+{
+	const struct sigaction usual = { .sa_handler = SIG_DFL };
+
+	sigaction(SIGINT, &usual, NULL);
+	sigprocmask(SIG_SETMASK, waiting, NULL);
+}
+
+/* With what the command wants to be said, or else as the shell expects it: by the signal. */
+static void end_interrupted(struct cli_answer *answer, const sigset_t *waiting)
+{
+	cli_answer_clear(answer);
+	if (answer->hint) {
+		answer->ended = true;
+		answer->exit = CLI_FAILED;
+		str_addf(&answer->error, "interrupted; %s", answer->hint);
+		return;
+	}
+	fflush(stdout);
+	watch_end(waiting);
+	raise(SIGINT);
+}
+
 static void read_answer(int fd, struct cli_answer *answer)
 {
 	AUTO(str_free) struct str in = STR_INIT;
 	char buf[65536];
+	sigset_t waiting;
+	bool watched = watch_begin(&waiting);
 
 	while (!answer->ended && !answer->local && answer->n_opens == 0) {
-		ssize_t n = recv(fd, buf, sizeof(buf), 0);
+		struct pollfd pfd = { .fd = fd, .events = POLLIN };
+		ssize_t n;
 
+		if (watched && ppoll(&pfd, 1, NULL, &waiting) == -1 && interrupted) {
+			end_interrupted(answer, &waiting);
+			break;
+		}
+		n = recv(fd, buf, sizeof(buf), 0);
 		if (n == -1 && errno == EINTR)
 			continue;
 		if (n <= 0)
@@ -121,6 +175,8 @@ static void read_answer(int fd, struct cli_answer *answer)
 		/* What is here already should be seen, also by the next program of a pipe. */
 		fflush(stdout);
 	}
+	if (watched)
+		watch_end(&waiting);
 	cli_answer_clear(answer);
 }
 

@@ -37,6 +37,7 @@ struct cli_answer {
 	struct cli_open opens[CLI_FDS];	/* files that are wanted before it can run */
 	size_t n_opens;
 	bool progress;			/* such a line is on the terminal */
+	char *hint;			/* what to say when interrupted; NULL: nothing */
 };
 
 /* Takes in one line of an answer: prints text and data, remembers the rest. */

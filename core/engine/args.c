@@ -129,6 +129,7 @@ static int read_operand(struct reader *r)
 		}
 		r->operand++;
 	}
+	r->args->surplus++;
 	return err_add(r->err, NULL, "there is no place for the operand \"%s\"", r->argv[r->at]);
 }
 

@@ -23,6 +23,7 @@ struct wcore_arg {
 struct wcore_args {
 	struct wcore_arg *v;
 	size_t count;
+	uint32_t surplus;		/* operands that no row takes: each is an error */
 	bool json, help;
 };
 

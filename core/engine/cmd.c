@@ -169,14 +169,16 @@ static void add_errors(struct str *out, const struct warren_err *err)
 }
 
 static void end_usage(struct warren_reply *reply, const struct wcore_cmd *cmd,
-		      const struct warren_err *err)
+		      const struct wcore_args *args, const struct warren_err *err)
 {
+	bool surplus = args->surplus > 0 && args->surplus == err->errors;
 	AUTO(str_free) struct str text = STR_INIT;
 
 	add_errors(&text, err);
 	str_add(&text, "\nUsage: ");
 	wcore_help_usage(cmd, &text);
-	warren_reply_end(reply, 2, str_text(&text));
+	warren_reply_end(reply, surplus && cmd->row.flags & WARREN_CMD_STOCK_EXIT ? 1 : 2,
+			 str_text(&text));
 }
 
 /* The word after the first @known ones that was probably meant; *@best keeps it. */
@@ -384,7 +386,7 @@ static void run_cmd(const struct wcore_env *env, const struct wcore_cmd *cmd,
 		if (ret == 0)
 			values = wcore_args_build(&args, cmd->row.path, &cmd->row.args, &err);
 		if (!values)
-			end_usage(reply, cmd, &err);
+			end_usage(reply, cmd, &args, &err);
 		else if (ask_for_fds(&args, reply))
 			wcore_config_unref(values);
 		else

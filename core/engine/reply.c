@@ -323,6 +323,46 @@ void warren_reply_text(struct warren_reply *reply, const char *fmt, ...)
 		str_cut(&reply->data, 0);
 }
 
+/* A line of its own kind, outside of text and data. */
+static void send_aside(struct warren_reply *reply, const char *key, const char *fmt, va_list ap)
+{
+	AUTO(str_free) struct str text = STR_INIT;
+	AUTO(str_free) struct str clean = STR_INIT;
+	AUTO(str_free) struct str line = STR_INIT;
+
+	if (is_silent(reply))
+		return;
+	str_vaddf(&text, fmt, ap);
+	add_clean(&clean, str_text(&text), text.len, false);
+	str_addf(&line, "{\"%s\":", key);
+	str_add_json(&line, str_text(&clean), clean.len);
+	str_addc(&line, '}');
+	if (text.failed || clean.failed || line.failed) {
+		set_broken(reply, NO_MEMORY);
+		return;
+	}
+	flush_columns(reply);
+	send_line(reply, str_text(&line), line.len);
+}
+
+void warren_reply_note(struct warren_reply *reply, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	send_aside(reply, "note", fmt, ap);
+	va_end(ap);
+}
+
+void warren_reply_hint(struct warren_reply *reply, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	send_aside(reply, "hint", fmt, ap);
+	va_end(ap);
+}
+
 /*
  * ---- Data ----
  */

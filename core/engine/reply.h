@@ -2,7 +2,8 @@
  * The answer to a command: what stands behind warren_reply_*().
  *
  * A reply turns the calls of a command into lines of the control protocol, each one JSON object:
- * {"data":...}, {"text":"..."}, {"progress":{...}}, and at last {"end":{"exit":N,"error":"..."}}.
+ * {"data":...}, {"text":"..."}, {"note":"..."}, {"hint":"..."}, {"progress":{...}}, and at last
+ * {"end":{"exit":N,"error":"..."}}.
  * It hands them to a sink: the control socket, or the client itself where the command runs there.
  * In text form no data is sent; in JSON form no text, unless a command has nothing else.
  *

@@ -44,48 +44,53 @@ static const struct warren_option ip_args[] = {
 	{ .key = "4", .type = WARREN_BOOL, .def = "false", .brief = "Only the IPv4 address." },
 	{ .key = "6", .type = WARREN_BOOL, .def = "false", .brief = "Only the IPv6 address." },
 	{ .key = "1", .type = WARREN_BOOL, .def = "false", .brief = "Only the first address." },
+	{ .key = "assert", .type = WARREN_ADDR,
+	  .brief = "Print nothing, and fail if the node does not have this address." },
 };
 
 static const struct warren_option whois_args[] = {
-	{ .key = "address", .type = WARREN_STRING, .flags = WARREN_POSITIONAL | WARREN_REQUIRED,
-	  .max = 255, .brief = "An address inside the network, with or without a port." },
+	{ .key = "address", .type = WARREN_STRING, .flags = WARREN_POSITIONAL, .max = 255,
+	  .brief = "An address inside the network, with or without a port." },
 };
 
+#define OPERATOR (WARREN_CMD_OPERATOR | WARREN_CMD_ALWAYS | WARREN_CMD_STOCK_EXIT)
+
 const struct warren_command ctl_commands[CTL_COMMANDS] = {
-	{ .path = "up", .flags = WARREN_CMD_OPERATOR | WARREN_CMD_ALWAYS, .run = ctl_run_up,
+	{ .path = "up", .flags = OPERATOR, .run = ctl_run_up,
 	  .args = WARREN_TABLE(up_args),
 	  .brief = "Join the network, and log in if that is needed.",
 	  .help = "Settings that are given are kept for later, beside the files in /etc; none has "
 		  "to be repeated. Shows the link where a user logs in and waits. Interrupt it at "
 		  "any time: the daemon goes on, and another `warren up` waits again.",
 	  .example = "warren up --login-server https://hq.example.com" },
-	{ .path = "login", .flags = WARREN_CMD_OPERATOR | WARREN_CMD_ALWAYS, .run = ctl_run_up,
+	{ .path = "login", .flags = OPERATOR, .run = ctl_run_up,
 	  .args = WARREN_TABLE(up_args),
 	  .brief = "Log in to the control server; the same as `warren up`.",
 	  .help = "Where this node is logged in already nothing happens, unless --force-reauth is "
 		  "given.",
 	  .example = "warren login --auth-key file:/etc/warren/join.key" },
-	{ .path = "down", .flags = WARREN_CMD_OPERATOR | WARREN_CMD_ALWAYS, .run = ctl_run_down,
+	{ .path = "down", .flags = OPERATOR, .run = ctl_run_down,
 	  .brief = "Leave the network and stay logged in.",
 	  .help = "Until `warren up`, also after a restart.",
 	  .example = "warren down" },
-	{ .path = "logout", .flags = WARREN_CMD_OPERATOR | WARREN_CMD_ALWAYS,
-	  .run = ctl_run_logout,
+	{ .path = "logout", .flags = OPERATOR, .run = ctl_run_logout,
 	  .brief = "Leave the network and forget the login.",
 	  .help = "The control server is told, so that the node's key is worth nothing any more.",
 	  .example = "warren logout" },
-	{ .path = "set", .flags = WARREN_CMD_OPERATOR | WARREN_CMD_ALWAYS, .run = ctl_run_set,
+	{ .path = "set", .flags = OPERATOR, .run = ctl_run_set,
 	  .args = WARREN_TABLE(set_args),
 	  .brief = "Change settings.",
 	  .help = "Only what is given changes. A key that a file in /etc sets is refused with its "
 		  "file and line; --override sets it all the same, and `warren status` says that "
 		  "it differs from the file.",
 	  .example = "warren set --advertise-routes 10.146.0.0/20" },
-	{ .path = "ip", .run = ctl_run_ip, .args = WARREN_TABLE(ip_args),
+	{ .path = "ip", .flags = WARREN_CMD_STOCK_EXIT, .run = ctl_run_ip,
+	  .args = WARREN_TABLE(ip_args),
 	  .brief = "Print the addresses of this node or of a peer.",
 	  .help = "-4, -6 and -1 exclude each other.",
 	  .example = "warren ip -4 gw-tokyo" },
-	{ .path = "whois", .run = ctl_run_whois, .args = WARREN_TABLE(whois_args),
+	{ .path = "whois", .flags = WARREN_CMD_STOCK_EXIT, .run = ctl_run_whois,
+	  .args = WARREN_TABLE(whois_args),
 	  .brief = "Say whose an address is.",
 	  .help = "The node, its user, and the capabilities that it has towards this node.",
 	  .example = "warren whois 100.64.0.2" },

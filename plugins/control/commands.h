@@ -17,11 +17,14 @@ typedef int ctl_run_fn(struct warren_ctx *ctx, const struct warren_conf *args,
 ctl_run_fn ctl_run_up, ctl_run_set, ctl_run_down, ctl_run_logout;	/* commands_up.c */
 ctl_run_fn ctl_run_ip, ctl_run_whois;					/* commands_who.c */
 
+struct str;
 /*
- * Writes the QR code of @text with half blocks, light on dark terminals and dark on light ones.
+ * Notes the QR code of @text with half blocks, light on dark terminals and dark on light ones.
  * Nothing where it cannot be made.
  */
-void ctl_qr_text(struct warren_reply *reply, const char *text);
+void ctl_qr_note(struct warren_reply *reply, const char *text);
+/* The same as a PNG of 128 by 128 pixels (more, if there are more modules), in base64. */
+bool ctl_qr_png(const char *text, struct str *out);
 
 /* The head of `warren status`: commands_status.c. */
 int ctl_overview(struct warren_ctx *ctx, const struct warren_conf *args,

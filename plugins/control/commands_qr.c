@@ -1,14 +1,20 @@
 /*
- * A QR code of half blocks. The light modules are the ones that are drawn, so that it is right on
- * dark terminals, as most are; four light modules around it are the quiet zone of ISO 18004.
+ * A QR code, as half blocks and as a picture. In text the light modules are the ones that are
+ * drawn, so that it is right on dark terminals, as most are; four light modules around it are the
+ * quiet zone of ISO 18004. The picture is the stock client's: one bit for a pixel, white and black.
  */
+#include <arpa/inet.h>
 #include <qrencode.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
 
+#include "base/base64.h"
 #include "base/str.h"
 #include "base/util.h"
 #include "commands.h"
 
-enum { QUIET = 4 };
+enum { QUIET = 4, SIDE = 128 };
 
 /* Outside of the code all is light. */
 static bool is_light(const QRcode *code, int x, int y)
@@ -18,9 +24,14 @@ static bool is_light(const QRcode *code, int x, int y)
 	return !(code->data[y * code->width + x] & 1);
 }
 
-void ctl_qr_text(struct warren_reply *reply, const char *text)
+static QRcode *encode(const char *text)
 {
-	QRcode *code = QRcode_encodeString8bit(text, 0, QR_ECLEVEL_M);
+	return QRcode_encodeString8bit(text, 0, QR_ECLEVEL_M);
+}
+
+void ctl_qr_note(struct warren_reply *reply, const char *text)
+{
+	QRcode *code = encode(text);
 
 	if (!code)
 		return;
@@ -34,7 +45,97 @@ void ctl_qr_text(struct warren_reply *reply, const char *text)
 			str_add(&line, upper && lower ? "\u2588" : upper ? "\u2580" :
 				lower ? "\u2584" : " ");
 		}
-		warren_reply_text(reply, "%s", str_text(&line));
+		warren_reply_note(reply, "%s", str_text(&line));
 	}
+	warren_reply_note(reply, "%s", "");
 	QRcode_free(code);
+}
+
+/*
+ * ---- PNG: RFC 2083 ----
+ */
+
+static void add_number(struct str *out, uint32_t number)
+{
+	number = htonl(number);
+	str_addn(out, (const char *)&number, sizeof(number));
+}
+
+static void add_chunk(struct str *out, const char type[4], const void *data, size_t len)
+{
+	uLong crc = crc32(crc32(0, (const Bytef *)type, 4), data, (uInt)len);
+
+	add_number(out, (uint32_t)len);
+	str_addn(out, type, 4);
+	str_addn(out, data, len);
+	add_number(out, (uint32_t)crc);
+}
+
+/* Rows of bits, each after a byte that says "no filter"; a dark module is 1. */
+static void add_rows(const QRcode *code, int side, int scale, struct str *rows)
+{
+	int margin = (side - scale * (code->width + 2 * QUIET)) / 2 + scale * QUIET;
+
+	for (int y = 0; y < side; y++) {
+		str_addc(rows, '\0');
+		for (int x = 0; x < side; x += 8) {
+			uint8_t byte = 0;
+
+			for (int i = 0; i < 8; i++) {
+				int across = x + i - margin, down = y - margin;
+				bool inside = across >= 0 && down >= 0;
+
+				byte = (uint8_t)(byte << 1);
+				byte |= inside && !is_light(code, across / scale, down / scale);
+			}
+			str_addc(rows, (char)byte);
+		}
+	}
+}
+
+static void add_picture(const QRcode *code, struct str *out)
+{
+	static const char palette[] = { '\xff', '\xff', '\xff', 0, 0, 0 };
+	static const char depth_and_kind[] = { 1, 3, 0, 0, 0 };	/* one bit, by palette */
+	int width = code->width + 2 * QUIET, scale = width < SIDE ? SIDE / width : 1;
+	int side = width < SIDE ? SIDE : (width + 7) / 8 * 8;
+	AUTO(str_free) struct str head = STR_INIT;
+	AUTO(str_free) struct str rows = STR_INIT;
+	AUTO(auto_free) Bytef *packed = NULL;
+	uLongf len;
+
+	add_rows(code, side, scale, &rows);
+	len = compressBound(rows.len);
+	packed = malloc(len);
+	if (!packed || rows.failed || compress(packed, &len, (Bytef *)rows.s, rows.len) != Z_OK) {
+		out->failed = true;
+		return;
+	}
+	add_number(&head, (uint32_t)side);
+	add_number(&head, (uint32_t)side);
+	str_addn(&head, depth_and_kind, sizeof(depth_and_kind));
+	str_addn(out, "\x89PNG\r\n\x1a\n", 8);
+	add_chunk(out, "IHDR", head.s, head.len);
+	add_chunk(out, "PLTE", palette, sizeof(palette));
+	add_chunk(out, "IDAT", packed, len);
+	add_chunk(out, "IEND", "", 0);
+	out->failed |= head.failed;
+}
+
+bool ctl_qr_png(const char *text, struct str *out)
+{
+	QRcode *code = encode(text);
+	AUTO(str_free) struct str png = STR_INIT;
+	AUTO(auto_free) char *encoded = NULL;
+
+	if (!code)
+		return false;
+	add_picture(code, &png);
+	QRcode_free(code);
+	encoded = png.failed ? NULL : malloc(BASE64_TEXT(png.len));
+	if (!encoded)
+		return false;
+	base64_encode(encoded, png.s, png.len);
+	str_add(out, encoded);
+	return !out->failed;
 }

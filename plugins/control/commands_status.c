@@ -612,7 +612,7 @@ struct warren_peer_status ctl_view_peer(const struct ctl_view *view, const struc
 int ctl_overview(struct warren_ctx *ctx, const struct warren_conf *args, struct warren_reply *reply)
 {
 	struct ctl_session *session = ctl_session_of(ctx);
-	const struct warren_netmap *map = ctl_session_map(session);
+	const struct warren_netmap *map = ctl_session_known(session);
 	struct ctl_view view = {
 		.map = map, .now = warren_now(), .realtime = warren_realtime(),
 		.peers = warren_conf_bool(args, "peers"), .self = warren_conf_bool(args, "self"),

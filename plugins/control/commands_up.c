@@ -22,9 +22,6 @@
 #include "session_impl.h"
 #include "status_view.h"
 
-/* A tab would make it a row of a table, which is held back until the table is whole. */
-#define INDENT "        "
-
 enum {
 	KEY_MAX = 512,			/* bytes of an auth key */
 	CHANGES = 10,			/* the settings, url, up */
@@ -40,7 +37,8 @@ struct up {
 	void *plugin_end;
 	uint64_t began, timeout;
 	bool force, qr, logs_in;	/* logs_in: up and login; else just settings */
-	bool asked, approval;		/* a link was shown; approval was asked for */
+	bool waited;			/* the network was not there at once */
+	bool told, approval;		/* a link was shown; that for approval */
 	bool pending;			/* a job or a change of settings holds this */
 	char url[512];			/* the link that was shown last */
 	char key[KEY_MAX];
@@ -100,41 +98,78 @@ static void up_cancel(struct warren_reply *reply, void *arg)
  * ---- Waiting for the network ----
  */
 
+/* The JSON is the stock client's (cmd/tailscale/cli/up.go, type upOutputJSON). */
 static void show_link(struct up *up, const struct ctl_session_info *info)
 {
+	AUTO(str_free) struct str png = STR_INIT;
+
 	snprintf(up->url, sizeof(up->url), "%s", info->auth_url);
-	up->asked = true;
+	up->told = true;
+	if (!warren_reply_json(up->reply)) {
+		warren_reply_note(up->reply, "\nTo authenticate, visit:\n\n\t%s\n",
+				  info->auth_url);
+		if (up->qr)
+			ctl_qr_note(up->reply, info->auth_url);
+		return;
+	}
 	warren_reply_open(up->reply, NULL, '{');
 	warren_reply_str(up->reply, "AuthURL", "%s", info->auth_url);
+	if (ctl_qr_png(info->auth_url, &png))
+		warren_reply_str(up->reply, "QR", "data:image/png;base64,%s", str_text(&png));
 	warren_reply_str(up->reply, "BackendState", "%s", ctl_state_name(info->state));
 	warren_reply_close(up->reply);
-	warren_reply_text(up->reply, "\nTo authenticate, visit:\n\n" INDENT "%s\n", info->auth_url);
-	if (up->qr && !warren_reply_json(up->reply))
-		ctl_qr_text(up->reply, info->auth_url);
+}
+
+static void show_state(struct up *up, enum ctl_state state)
+{
+	warren_reply_open(up->reply, NULL, '{');
+	warren_reply_str(up->reply, "BackendState", "%s", ctl_state_name(state));
+	warren_reply_close(up->reply);
 }
 
 static void ask_approval(struct up *up, const struct ctl_session_info *info)
 {
-	up->approval = true;
-	warren_reply_text(up->reply, "\nTo approve your machine, visit (as admin):\n\n"
-			  INDENT "%s/admin\n", info->url);
+	up->approval = up->told = true;
+	if (warren_reply_json(up->reply))
+		show_state(up, info->state);
+	else
+		warren_reply_note(up->reply, "\nTo approve your machine, visit (as admin):\n\n"
+				  "\t%s/admin\n", info->url);
 }
 
 static void running(struct up *up)
 {
 	const struct warren_netmap *map = ctl_session_map(ctl_session_of(up->plugin));
 
-	if (up->asked || up->approval)
-		warren_reply_text(up->reply, "Success.");
+	if (up->waited && warren_reply_json(up->reply))
+		show_state(up, CTL_RUNNING);
+	else if (up->told)
+		warren_reply_note(up->reply, "Success.");
 	if (ctl_routes_unused(map))
 		warren_reply_text(up->reply, CTL_ROUTES_UNUSED);
 	warren_obj_unref(map);
-	if (up->asked) {
-		warren_reply_open(up->reply, NULL, '{');
-		warren_reply_str(up->reply, "BackendState", "%s", ctl_state_name(CTL_RUNNING));
-		warren_reply_close(up->reply);
-	}
 	up_end(up, 0, NULL);
+}
+
+/* What a terminal shows below, with the seconds. */
+static const char *waits_for(const struct ctl_session_info *info)
+{
+	if (info->state == CTL_NEEDS_MACHINE_AUTH)
+		return "s, waiting for an administrator to approve this machine";
+	if (info->auth_url)
+		return "s, waiting for a user to log in";
+	return info->connected ? "s, waiting for the network map" : "s, waiting for the server";
+}
+
+static void keep_waiting(struct up *up, const struct ctl_session_info *info)
+{
+	if (!up->waited)
+		warren_reply_hint(up->reply, "the daemon goes on: `warren up` waits again, "
+				  "`warren status` says how far it is, `warren down` stops it");
+	up->waited = true;
+	warren_reply_progress(up->reply, (int64_t)((warren_now() - up->began) / SECOND),
+			      (int64_t)(up->timeout / SECOND), waits_for(info));
+	warren_timer_set(up->timer, SECOND);
 }
 
 /* Called inside the session: what ends the command is left to the loop. */
@@ -213,9 +248,7 @@ static void look(struct warren_ctx *ctx, void *arg)
 		up_end(up, 1, str_text(&why));
 		return;
 	}
-	warren_reply_progress(up->reply, (int64_t)((warren_now() - up->began) / SECOND),
-			      (int64_t)(up->timeout / SECOND), "s");
-	warren_timer_set(up->timer, SECOND);
+	keep_waiting(up, &info);
 }
 
 static void log_in(struct up *up)
@@ -494,7 +527,7 @@ int ctl_run_set(struct warren_ctx *ctx, const struct warren_conf *args, struct w
 		return -ENOMEM;
 	collect(up, args, false);
 	if (up->n_changes == 0)
-		warren_reply_text(reply, "Nothing to set: `warren help set` lists the settings.");
+		warren_reply_note(reply, "Nothing to set: `warren help set` lists the settings.");
 	apply(up);
 	return WARREN_PENDING;
 }
@@ -511,7 +544,7 @@ int ctl_run_down(struct warren_ctx *ctx, const struct warren_conf *args,
 		return 0;
 	ctl_session_info(ctl_session_of(plugin), &info);
 	if (!info.up) {
-		warren_reply_text(reply, "Warren was already stopped.");
+		warren_reply_note(reply, "Warren was already stopped.");
 		return 0;
 	}
 	up = up_new(ctx, reply, err);

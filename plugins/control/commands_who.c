@@ -67,11 +67,28 @@ static int print_addresses(const struct warren_node *node, const struct warren_c
 	return any ? 0 : warren_fail(err, NULL, "no Warren IPv%c address", six ? '6' : '4');
 }
 
+/* Of this node or of the named peer, as with the stock client. */
+static int assert_address(const struct warren_node *node, const struct warren_conf *args,
+			  struct warren_err *err)
+{
+	const struct warren_addr wanted = warren_conf_addr(args, "assert");
+	AUTO(str_free) struct str list = STR_INIT;
+	char text[ADDR_TEXT];
+
+	if (has_address(node, &wanted))
+		return 0;
+	for (uint32_t i = 0; i < node->n_addresses; i++)
+		str_addf(&list, "%s%s", i > 0 ? " " : "",
+			 addr_format(&node->addresses[i].addr, text));
+	return warren_fail(err, NULL, "assertion failed: IP \"%s\" not found among [%s]",
+			   addr_format(&wanted, text), str_text(&list));
+}
+
 int ctl_run_ip(struct warren_ctx *ctx, const struct warren_conf *args, struct warren_reply *reply,
 	       struct warren_err *err)
 {
 	struct ctl_session *session = ctl_session_of(ctx);
-	const struct warren_netmap *map = ctl_session_map(session);
+	const struct warren_netmap *map = ctl_session_known(session);
 	const char *name = warren_conf_str(args, "peer");
 	const struct warren_node *node;
 	struct ctl_session_info info;
@@ -88,8 +105,9 @@ int ctl_run_ip(struct warren_ctx *ctx, const struct warren_conf *args, struct wa
 	} else {
 		node = !name ? map->self :
 		       find(map, name, addr_parse(name, &addr) == 0 ? &addr : NULL);
-		result = node ? print_addresses(node, args, reply, err) :
-			 warren_fail(err, NULL, "no peer \"%s\" in the network", name);
+		result = !node ? warren_fail(err, NULL, "no peer \"%s\" in the network", name) :
+			 warren_conf_has(args, "assert") ? assert_address(node, args, err) :
+			 print_addresses(node, args, reply, err);
 	}
 	warren_obj_unref(map);
 	return result;
@@ -284,10 +302,12 @@ int ctl_run_whois(struct warren_ctx *ctx, const struct warren_conf *args,
 	const struct warren_node *node;
 	struct warren_addrport ap = { .port = 0 };
 
+	if (!text)
+		return warren_fail(err, NULL, "missing argument, expected one peer");
 	if (addr_parse(text, &ap.addr) != 0 && addrport_parse(text, &ap) != 0)
 		return warren_fail(err, NULL, "invalid 'addr' parameter: \"%s\" is no address",
 				   text);
-	map = ctl_session_map(ctl_session_of(ctx));
+	map = ctl_session_known(ctl_session_of(ctx));
 	node = find(map, NULL, &ap.addr);
 	if (node && warren_reply_json(reply))
 		write_json(map, node, reply);

@@ -259,6 +259,7 @@ void ctl_session_forget(struct ctl_session *s)
 	s->login.needed = true;
 	s->registered = s->answered = false;
 	ctl_map_clear(s->map);
+	ctl_known_drop(s);
 	ctl_map_save(s->map);
 	ctl_update_forget(s);
 	s->answers.last_url[0] = '\0';
@@ -441,6 +442,7 @@ int ctl_session_reload(struct ctl_session *s, const struct warren_conf *conf,
 		ctl_link_close(s, NULL);
 		s->registered = false;
 		s->login.needed = true;
+		ctl_known_keep(s);
 		ctl_map_clear(s->map);
 	} else if (shown && s->published) {
 		const struct warren_netmap *map = ctl_map_current(s->map);
@@ -474,6 +476,7 @@ static void session_end(void *arg)
 	ctl_update_forget(s);
 	ctl_facets_free(&s->facets);
 	ctl_map_free(s->map);
+	ctl_known_drop(s);
 	warren_obj_unref(s->published);
 	while (s->watches) {
 		struct ctl_watch *w = s->watches;

@@ -73,5 +73,7 @@ void ctl_session_unwatch(struct ctl_watch *watch);	/* NULL is allowed */
 
 /* A reference to the newest map, or NULL. */
 const struct warren_netmap *ctl_session_map(struct ctl_session *session);
+/* The same, but while the node is stopped what was known when it was: for people's questions. */
+const struct warren_netmap *ctl_session_known(struct ctl_session *session);
 
 #endif

@@ -134,6 +134,7 @@ struct ctl_session {
 	pthread_mutex_t lock;
 	const struct warren_netmap *published;	/* under lock */
 	uint64_t serial;
+	const struct warren_netmap *known;	/* the last one before `up: false`, or NULL */
 
 	struct warren_limit records, errors;	/* log limits of what the server can cause */
 	bool foreign_key;		/* that in force is not that of the login; seen once */
@@ -211,5 +212,8 @@ void ctl_answer_stop(struct ctl_session *session);
 /* ---- shields.c ---- */
 /* The map as consumers see it: with our own `shields-up`. 0 or -ENOMEM. */
 int ctl_shields_publish(struct ctl_session *session, const struct warren_netmap *map);
+/* The map is about to be emptied, and questions about it shall be answered all the same. */
+void ctl_known_keep(struct ctl_session *session);
+void ctl_known_drop(struct ctl_session *session);
 
 #endif

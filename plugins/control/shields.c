@@ -22,6 +22,23 @@ static void shielded_free(struct warren_obj *obj)
 	free(shielded);
 }
 
+void ctl_known_keep(struct ctl_session *s)
+{
+	ctl_known_drop(s);
+	s->known = ctl_session_map(s);
+}
+
+void ctl_known_drop(struct ctl_session *s)
+{
+	warren_obj_unref(s->known);
+	s->known = NULL;
+}
+
+const struct warren_netmap *ctl_session_known(struct ctl_session *s)
+{
+	return s->known ? warren_obj_ref(s->known) : ctl_session_map(s);
+}
+
 int ctl_shields_publish(struct ctl_session *s, const struct warren_netmap *map)
 {
 	const struct shielded *before = (const struct shielded *)s->published;
@@ -52,6 +69,7 @@ int ctl_shields_publish(struct ctl_session *s, const struct warren_netmap *map)
 		made->self = *map->self;
 		made->self.shields_up = warren_conf_bool(s->conf, "shields-up");
 		made->map.self = &made->self;
+		ctl_known_drop(s);
 	}
 	pthread_mutex_lock(&s->lock);
 	s->published = warren_obj_ref(made);

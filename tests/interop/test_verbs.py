@@ -1,6 +1,14 @@
 """Joining with the commands of the README: a daemon that is told nothing else."""
 
+import fcntl
+import json
+import os
+import pty
 import re
+import select
+import subprocess
+import termios
+import time
 
 import pytest
 
@@ -84,3 +92,91 @@ def test_networks_behind_peers_are_reached_when_told_so(tailnet):
     assert unused in box.cli("up", "--accept-routes=false").stdout
     wait_for("the network is routed no more", lambda: not routed())
     box.host.pings(tsnet.ip4)
+
+
+class Terminal:
+    """`warren up` on a terminal of its own."""
+
+    def __init__(self, box, *words):
+        self.fd, slave = pty.openpty()
+        self.text = ""
+        argv = box.host.argv(BINDIR / "warren", "--socket", box.socket, "up", *words)
+        self.popen = subprocess.Popen(
+            [str(a) for a in argv], stdin=slave, stdout=slave, stderr=slave,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+        os.close(slave)
+
+    def until(self, pattern, seconds=15):
+        end = time.monotonic() + seconds
+        while not re.search(pattern, self.text):
+            assert time.monotonic() < end, self.text
+            if select.select([self.fd], [], [], 0.2)[0]:
+                try:
+                    self.text += os.read(self.fd, 65536).decode()
+                except OSError:         # the other end is closed
+                    assert re.search(pattern, self.text), self.text
+        return re.search(pattern, self.text)
+
+    def press(self, key):
+        os.write(self.fd, key)
+
+    def end(self):
+        code = self.popen.wait(15)
+        self.until("(?s)$")
+        os.close(self.fd)
+        return code
+
+
+@pytest.mark.control("-require-auth")
+def test_an_interrupted_up_is_continued_by_the_next(tailnet):
+    box = bare(tailnet)
+    first = Terminal(box, "--login-server", tailnet.control.url)
+    link = first.until(r"http://\S+/auth/\w+")[0]
+    first.until("\u2588{20}")               # the QR code
+    first.until("waiting for a user to log in")
+    first.press(b"\x03")
+    first.until("interrupted; the daemon goes on: `warren up` waits again")
+    assert first.end() == 1
+    status = box.status()
+    assert (status["BackendState"], status["AuthURL"]) == ("NeedsLogin", link)
+    shown = box.cli("status", check=False)
+    assert (shown.returncode, shown.stdout) == (1, f"Logged out.\nLog in at: {link}\n")
+    # The same link again; what was said before holds, and the script's form has the picture.
+    second = Terminal(box)
+    assert second.until(r"http://\S+/auth/\w+")[0] == link
+    script = box.host.start(BINDIR / "warren", "--socket", box.socket, "up", "--json",
+                            private=False, log=box.dir / "up.json")
+    wait_for("the document", lambda: "BackendState" in script.output())
+    tailnet.control.ask("auth", URL=link)
+    second.until("Success")
+    assert second.end() == 0
+    assert script.popen.wait(15) == 0
+    asked, done = (json.loads(line) for line in script.output().splitlines())
+    assert list(asked) == ["AuthURL", "QR", "BackendState"]
+    assert asked["AuthURL"] == link and asked["BackendState"] == "NeedsLogin"
+    assert asked["QR"].startswith("data:image/png;base64,iVBOR")
+    assert done == {"BackendState": "Running"}
+    assert box.cli("up").stdout == ""
+
+
+@pytest.mark.control("-require-machine-auth")
+def test_up_waits_for_an_administrator(tailnet):
+    box = bare(tailnet)
+    up = Terminal(box, "--login-server", tailnet.control.url, "--auth-key", "tskey-auth-any")
+    up.until(rf"To approve your machine, visit \(as admin\):\s+{tailnet.control.url}/admin\r\n")
+    up.until("waiting for an administrator to approve this machine")
+    shown = box.cli("status", check=False)
+    assert shown.returncode == 1
+    assert shown.stdout == "Machine is not yet approved by tailnet admin.\n"
+    assert box.status()["BackendState"] == "NeedsMachineAuth"
+    assert box.cli("ip", "-4").stdout.startswith("100.")
+    up.press(b"\x03")
+    assert up.end() == 1
+    again = Terminal(box)
+    again.until("/admin\r\n")
+    tailnet.control.ask("patch", Key=tailnet.control.key("box"),
+                        Fields={"MachineAuthorized": True})
+    again.until("Success")
+    assert again.end() == 0
+    assert box.status()["BackendState"] == "Running"

@@ -89,6 +89,8 @@ static const struct warren_command commands[] = {
 	  .brief = "Copy a file.", .run = run_copy },
 	{ .path = "wipe", .flags = WARREN_CMD_OFFLINE | WARREN_CMD_ROOT, .brief = "Wipe all.",
 	  .run = run_fail },
+	{ .path = "stock", .flags = WARREN_CMD_OFFLINE | WARREN_CMD_STOCK_EXIT,
+	  .brief = "As the stock client.", .run = run_fail },
 	{ .path = "online", .brief = "Needs the daemon.", .run = run_fail },
 };
 static const struct warren_table table = WARREN_TABLE(commands);
@@ -283,6 +285,10 @@ static void test_descriptors(void **state)
 			    "{\"key\":\"from\",\"word\":2,\"skip\":0,\"write\":false}]}\nexit 0\n");
 	/* Wrong words are told before any file is opened. */
 	expect_in(run(f, "copy --to=out in too-much"), "exit 2");
+	/* Only where operands are all that is wrong. */
+	expect_in(run(f, "stock too-much and-more"), "exit 1");
+	expect_in(run(f, "stock too-much --frob"), "exit 2");
+	expect_in(run(f, "stock --frob"), "exit 2");
 	str_free(&f->out);
 	assert_return_code(pipe(ends), 0);
 	reply = wcore_reply_new(&sink, &f->out, 0, 0);

@@ -183,6 +183,25 @@ static void test_text_replaces_data(void **state)
 	expect(&seen, reply, "{\"data\":{\"text\":\"one\\ntwo\"}}\n" END);
 }
 
+/* Aside from what scripts read: in both forms, at once, and no text to derive data from. */
+static void test_notes_and_hints(void **state)
+{
+	struct seen seen = { 0 };
+	struct warren_reply *reply = reply_new(&seen, 0);
+
+	(void)state;
+	warren_reply_text(reply, "a\tb");
+	warren_reply_note(reply, "open\n\t%s\033[2J", "http://x");
+	warren_reply_hint(reply, "it goes on");
+	warren_reply_text(reply, "c");
+	expect(&seen, reply, "{\"text\":\"a  b\"}\n{\"note\":\"open\\n\\thttp://x?[2J\"}\n"
+	       "{\"hint\":\"it goes on\"}\n{\"text\":\"c\"}\n" END);
+	reply = reply_new(&seen, WCORE_REPLY_JSON);
+	warren_reply_note(reply, "wait");
+	warren_reply_int(reply, "n", 1);
+	expect(&seen, reply, "{\"note\":\"wait\"}\n{\"data\":{\"n\":1}}\n" END);
+}
+
 static void test_parts(void **state)
 {
 	struct seen seen = { 0 };
@@ -385,6 +404,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_data),
+		cmocka_unit_test(test_notes_and_hints),
 		cmocka_unit_test(test_stream_of_documents),
 		cmocka_unit_test(test_bytes_that_are_no_text),
 		cmocka_unit_test(test_colours),

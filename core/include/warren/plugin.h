@@ -345,6 +345,8 @@ enum {
 	 * with the core's own context, which never ends: see warren_running().
 	 */
 	WARREN_CMD_ALWAYS = 1u << 11,
+	/* An operand too many ends with exit status 1 instead of 2, as in the stock client. */
+	WARREN_CMD_STOCK_EXIT = 1u << 12,
 	WARREN_CMD_OFFLINE = 1u << 8,	/* `warren` may run it without a daemon: needs no context */
 };
 struct warren_command {
@@ -365,6 +367,14 @@ void warren_reply_int(struct warren_reply *reply, const char *key, int64_t value
 void warren_reply_bool(struct warren_reply *reply, const char *key, bool value);
 void warren_reply_null(struct warren_reply *reply, const char *key);	/* data: known to be none */
 void warren_reply_text(struct warren_reply *reply, const char *fmt, ...) WARREN_PRINTF(2, 3);
+/*
+ * For whoever waits, not for what reads the answer: the client prints it at once and on standard
+ * error, with --json too. Tabs make no table.
+ */
+void warren_reply_note(struct warren_reply *reply, const char *fmt, ...) WARREN_PRINTF(2, 3);
+/* What the client says, with exit status 1, when it is interrupted from now on. */
+void warren_reply_hint(struct warren_reply *reply, const char *fmt, ...) WARREN_PRINTF(2, 3);
+/* Shown on a terminal until something else is written; @total 0: not known. */
 void warren_reply_progress(struct warren_reply *reply, int64_t done, int64_t total,
 			   const char *unit);
 /* The client hung up: stop writing. Called at most once, not after the end. */
