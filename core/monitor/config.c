@@ -35,6 +35,7 @@ void mon_config_free(struct mon_config *config)
 	for (uint32_t i = 0; i < config->n_files; i++)
 		auto_close(&config->fds[i]);
 	ytree_free(config->tree);
+	free(config->overlay);
 	free(config);
 }
 
@@ -379,8 +380,16 @@ static void load_overlay(struct mon_config *config, const struct mon_config_from
 		text = str_text(from->overlay);
 		len = from->overlay->len;
 	}
-	if (text)
-		add_file(config, str_text(&shown), WPRIV_FILE_OVERLAY, text, len, err);
+	if (!text)
+		return;
+	config->overlay = malloc(len + 1);
+	if (!config->overlay) {
+		err_add(err, NULL, "out of memory");
+		return;
+	}
+	memcpy(config->overlay, text, len);
+	config->overlay_len = len;
+	add_file(config, str_text(&shown), WPRIV_FILE_OVERLAY, text, len, err);
 }
 
 struct mon_config *mon_config_load(const struct mon_config_from *from, uint64_t generation,
@@ -410,8 +419,27 @@ struct mon_config *mon_config_load(const struct mon_config_from *from, uint64_t 
 	return config;
 }
 
+static int owner_of(const struct mon_config *config, const struct ytree_node *node,
+		    const char *key, uid_t *uid, struct warren_err *err)
+{
+	uid_t who = 0;
+
+	if (from_overlay(config, node)) {
+		if (!uid)
+			return wpriv_refuse(err, -EPERM, "%s was set by a command: what root uses "
+					    "for it must stand in the files of /etc", key);
+		who = mon_overlay_uid(config->overlay, config->overlay_len, node->line);
+		if (who == MON_NO_UID)
+			return wpriv_refuse(err, -EPERM, "%s is set in the overlay, which does not "
+					    "say by whom: set it again", key);
+	}
+	if (uid)
+		*uid = who;
+	return 0;
+}
+
 const struct ytree_node *mon_config_scalar(const struct mon_config *config, const char *key,
-					   uint32_t index, struct warren_err *err)
+					   uint32_t index, uid_t *uid, struct warren_err *err)
 {
 	const struct ytree_node *node = ytree_at(config->root, key, index);
 
@@ -420,14 +448,7 @@ const struct ytree_node *mon_config_scalar(const struct mon_config *config, cons
 			     index);
 		return NULL;
 	}
-	if (from_overlay(config, node)) {
-		wpriv_refuse(err, -EPERM,
-			     "%s is set in the overlay: what root opens must stand in the "
-			     "files of /etc",
-			     key);
-		return NULL;
-	}
-	return node;
+	return owner_of(config, node, key, uid, err) ? NULL : node;
 }
 
 static bool parse_ids(const char *text, uid_t *uid, gid_t *gid)

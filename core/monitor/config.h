@@ -31,6 +31,8 @@ struct mon_config {
 	char plugin_dir[WPRIV_PATH];	/* empty: not given */
 	int log_level;			/* log.level, or -1 */
 	char log_format[16];		/* log.format, or empty */
+	char *overlay;			/* its text, or NULL; for who set what */
+	size_t overlay_len;
 };
 
 struct mon_config_from {
@@ -46,11 +48,12 @@ struct mon_config *mon_config_load(const struct mon_config_from *from, uint64_t 
 void mon_config_free(struct mon_config *config);
 
 /*
- * The scalar at @key, element @index, that an operator wrote in /etc; NULL with a sentence when
- * there is none, or when it stands in the overlay.
+ * The scalar at @key, element @index; NULL with a sentence when there is none. *@uid is whose it
+ * is: 0 if it stands in /etc, else who set it by a command, with whose rights it is to be used.
+ * @uid NULL: what stands in the overlay is refused.
  */
 const struct ytree_node *mon_config_scalar(const struct mon_config *config, const char *key,
-					   uint32_t index, struct warren_err *err);
+					   uint32_t index, uid_t *uid, struct warren_err *err);
 
 /* The uid of node.operator, where the files in /etc name one that exists. */
 bool mon_config_operator(const struct mon_config *config, uid_t *uid);

@@ -20,6 +20,7 @@
 #include "base/str.h"
 #include "base/util.h"
 #include "monitor/child.h"
+#include "monitor/job.h"
 #include "monitor/monitor.h"
 #include "monitor/notify.h"
 #include "monitor/op.h"
@@ -325,7 +326,7 @@ void mon_engine_died(struct mon *mon, int status)
 	engine->fd = -1;
 	list_for_each_safe(q, next, &engine->queue, node)
 		free_queued(mon, q);
-	mon_file_end_all(mon);
+	mon_job_end_all(mon);
 	if (mon->next) {
 		mon_log(LOG_ERR,
 			"the engine died while it tried the new configuration: the old one "

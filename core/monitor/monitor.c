@@ -23,6 +23,7 @@
 #include "base/str.h"
 #include "base/util.h"
 #include "monitor/engine.h"
+#include "monitor/job.h"
 #include "monitor/notify.h"
 #include "monitor/op.h"
 #include "monitor/undo.h"
@@ -300,7 +301,7 @@ static int timeout_of(struct mon *mon)
 
 	next = mon_sooner(next, mon_watch_tell(mon, now));
 	next = mon_sooner(next, mon_guard_repair(mon, now));
-	next = mon_sooner(next, mon_file_expire(mon, now));
+	next = mon_sooner(next, mon_job_expire(mon, now));
 	if (next == 0)
 		return -1;
 	if (next <= now)
@@ -326,7 +327,7 @@ static void turn(struct mon *mon)
 		mon_guard_read(mon);
 	for (size_t i = 0; i < MON_FILE_JOBS; i++) {
 		if (polls[POLL_JOBS + i].revents && mon->jobs[i].fd != -1)
-			mon_file_read(mon, &mon->jobs[i]);
+			mon_job_read(mon, &mon->jobs[i]);
 	}
 	if (polls[POLL_SIGNALS].revents)
 		read_signals(mon);

@@ -35,7 +35,7 @@ struct mon_options {
 };
 
 enum {
-	MON_FILE_JOBS = 8,		/* FILE operations at a time */
+	MON_FILE_JOBS = 8,		/* of these children at a time */
 	MON_QUEUE_MAX = 32,		/* messages that the engine has not taken */
 };
 
@@ -55,7 +55,7 @@ struct mon_engine {
 	void *buf;			/* WPRIV_MSG_MAX bytes to receive into */
 };
 
-/* A child that does a FILE operation as its folder's owner (op_file.c). */
+/* A child that does an operation with the rights of somebody else (job.h). */
 struct mon_job {
 	pid_t pid;			/* 0: free */
 	int fd;				/* its answer comes here */

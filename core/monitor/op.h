@@ -19,7 +19,6 @@
 #include "monitor/thing.h"
 
 struct mon;
-struct mon_job;
 struct mon_config;
 struct wpriv_msg;
 
@@ -81,12 +80,6 @@ void mon_watch_read(struct mon *mon);	/* inotify has something */
 /* Tells the engine what changed some time ago; returns when to come back (0: never). */
 uint64_t mon_watch_tell(struct mon *mon, uint64_t now);
 void mon_watch_end(struct mon *mon, struct mon_thing *thing);
-
-/* ---- FILE: children ---- */
-void mon_file_read(struct mon *mon, struct mon_job *job);	/* it answered or died */
-/* Kills those that take too long; returns when to come back (0: never). */
-uint64_t mon_file_expire(struct mon *mon, uint64_t now);
-void mon_file_end_all(struct mon *mon);
 
 /* ---- TUN: while no engine runs ---- */
 void mon_tun_hold(struct mon_thing *thing);	/* one queue stays, which nobody reads */

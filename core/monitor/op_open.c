@@ -1,5 +1,6 @@
 /*
- * OPEN: files and sockets that the operator named in /etc, opened as root.
+ * OPEN: files and sockets that the operator named in /etc, opened as root; and those that a command
+ * named, opened as whoever gave it.
  *
  * The path is the operator's, but folders on the way may belong to somebody else, who could turn
  * one into a link to /etc/shadow and have the engine read it. So a link is followed only where
@@ -18,6 +19,7 @@
 
 #include "base/str.h"
 #include "base/util.h"
+#include "monitor/job.h"
 #include "monitor/monitor.h"
 #include "monitor/op.h"
 #include "priv/check.h"
@@ -201,17 +203,89 @@ static bool is_credential(const char *key)
 	return dot && strcmp(dot, ".credential") == 0;
 }
 
+/*
+ * ---- What a command named: as whoever gave it, in a child ----
+ */
+
+static int connect_as(const char *path)
+{
+	AUTO(auto_close) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+
+	if (!str_copy(sun.sun_path, sizeof(sun.sun_path), path))
+		return -ENAMETOOLONG;
+	if (fd == -1 || connect(fd, (struct sockaddr *)&sun, sizeof(sun)) == -1)
+		return -errno;
+	return TAKE_FD(fd);
+}
+
+static int open_as(const char *path, const char *name, int flags)
+{
+	AUTO(auto_close) int dir = -1;
+	AUTO(auto_close) int fd = -1;
+	struct open_how how = {
+		.flags = (uint64_t)(flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK),
+		.mode = flags & O_CREAT ? 0600 : 0,
+		.resolve = RESOLVE_NO_MAGICLINKS,
+	};
+	struct stat st;
+
+	if (name[0]) {
+		dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		if (dir == -1)
+			return -errno;
+		how.resolve |= RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
+	}
+	fd = (int)syscall(SYS_openat2, name[0] ? dir : AT_FDCWD, name[0] ? name : path, &how,
+			  sizeof(how));
+	if (fd == -1 || fstat(fd, &st) == -1)
+		return -errno;
+	return S_ISREG(st.st_mode) ? TAKE_FD(fd) : -EINVAL;
+}
+
+static int run_as(const struct mon_work *work, struct mon_outcome *out)
+{
+	const struct warren_priv_open *item = work->item;
+	int flags = item->access == WARREN_WRITE ? O_WRONLY | O_CREAT : O_RDONLY;
+	int fd = work->path[0] != '/' ? -EINVAL :
+		 item->access == WARREN_CONNECT ? connect_as(work->path) :
+		 open_as(work->path, item->name, flags);
+
+	if (fd >= 0) {
+		out->fd = fd;
+		return 0;
+	}
+	str_addf(&out->why, "cannot open %s%s%s as uid %u, who set it: %s", work->path,
+		 item->name[0] ? "/" : "", item->name, (unsigned)work->uid,
+		 fd == -EINVAL ? "it is no plain file with an absolute path" : strerror(-fd));
+	return fd;
+}
+
+static int open_for(struct mon *mon, const struct mon_request *req, struct mon_reply *reply,
+		    const char *path, uid_t uid, struct warren_err *err)
+{
+	const struct mon_work work = {
+		.uid = uid, .own_groups = true, .dir = -1, .path = path, .item = req->items,
+		.run = run_as,
+	};
+
+	return mon_job_start(mon, req, reply, &work, err);
+}
+
 int mon_op_open(struct mon *mon, const struct mon_request *req, struct mon_reply *reply,
 		struct warren_err *err)
 {
 	const struct warren_priv_open *item = req->items;
-	const struct ytree_node *node = mon_config_scalar(req->config, item->key, item->index, err);
 	int flags = item->access == WARREN_WRITE ? O_WRONLY | O_CREAT : O_RDONLY;
+	const struct ytree_node *node;
+	uid_t uid;
 	int fd;
 
-	(void)mon;
+	node = mon_config_scalar(req->config, item->key, item->index, &uid, err);
 	if (!node)
 		return -ENOENT;
+	if (uid != 0)
+		return open_for(mon, req, reply, node->text, uid, err);
 	if (is_credential(item->key) && item->access == WARREN_READ && !item->name[0])
 		fd = open_credential(node->text, err);
 	else if (item->access == WARREN_CONNECT)

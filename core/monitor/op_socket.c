@@ -52,7 +52,8 @@ static int check_port(const struct mon_request *req, const struct warren_priv_so
 
 	if (item->bind.port == 0 || wpriv_limits_port(&req->config->limits, item->bind.port))
 		return 0;
-	node = item->key[0] ? mon_config_scalar(req->config, item->key, item->index, &none) : NULL;
+	node = item->key[0] ? mon_config_scalar(req->config, item->key, item->index,
+						   NULL, &none) : NULL;
 	if (node) {
 		if (text_has_port(node->text, item->bind.port))
 			return 0;
@@ -373,7 +374,8 @@ static int open_unix(struct mon *mon, const struct mon_request *req, struct mon_
 		     struct warren_err *err)
 {
 	const struct warren_priv_socket *item = req->items;
-	const struct ytree_node *node = mon_config_scalar(req->config, item->key, item->index, err);
+	const struct ytree_node *node = mon_config_scalar(req->config, item->key, item->index, NULL,
+							  err);
 	struct mon_thing *thing;
 	int fd;
 

@@ -42,7 +42,8 @@ int mon_op_watch(struct mon *mon, const struct mon_request *req, struct mon_repl
 		 struct warren_err *err)
 {
 	const struct warren_priv_watch *item = req->items;
-	const struct ytree_node *node = mon_config_scalar(req->config, item->key, item->index, err);
+	const struct ytree_node *node = mon_config_scalar(req->config, item->key, item->index, NULL,
+							  err);
 	union mon_what what = { .watch = { .wd = -1 } };
 	struct mon_thing *thing;
 	uint32_t n = 0;

@@ -1,8 +1,10 @@
 """The monitor's operations, limits and undo, with an engine that a test drives."""
 
+import errno
 import json
 import os
 import pathlib
+import pwd
 import signal
 import socket
 import stat
@@ -315,6 +317,66 @@ def test_open_follows_no_link_of_a_user(host, lab):
     os.mkfifo(bait)
     d.refused(w.EINVAL, "not a plain file", w.OPEN,
               struct.pack("=128sII256s", b"a", 0, w.READ, b""))
+
+
+def test_what_a_command_named_is_opened_as_whoever_gave_it(host, lab):
+    user, mail = 54321, pwd.getpwnam("mail")
+    lab.dir.chmod(0o711)
+    hidden = lab.secret("hidden", "for root only")
+    mine = lab.dir / "mine"
+    mine.mkdir(mode=0o700)
+    (mine / "ca").write_text("of the user")
+    (mine / "link").symlink_to(hidden)
+    os.mkfifo(mine / "fifo")
+    for path in (mine, mine / "ca", mine / "fifo"):
+        os.chown(path, user, user)
+    ours = lab.dir / "ours"             # for the group of another user
+    ours.write_text("of the group")
+    os.chown(ours, 0, mail.pw_gid)
+    ours.chmod(0o640)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(lab.dir / "sock"))
+    listener.listen(1)
+    (lab.dir / "sock").chmod(0o600)
+    values = {
+        "ca": (mine / "ca", user), "link": (mine / "link", user), "fifo": (mine / "fifo", user),
+        "roots": (hidden, user), "root": (hidden, 0), "group": (ours, mail.pw_uid),
+        "nobody": (ours, user), "sock": (lab.dir / "sock", user), "below": (mine, user),
+        "away": (lab.dir, user),
+    }
+    state = lab.dir / "kept"
+    (state / "monitor").mkdir(parents=True)
+    state.chmod(0o711)
+    (state / "monitor").chmod(0o700)
+    (state / "monitor" / "overlay.yaml").write_text(
+        "".join(f'"{key}": "{path}" # uid {uid}\n' for key, (path, uid) in values.items()) +
+        f'"unsaid": "{mine / "ca"}"\n')
+    d = w.Wired(host, state=state)
+
+    def item(key, access=w.READ, name=b""):
+        return struct.pack("=128sII256s", key.encode(), 0, access, name)
+
+    def content(*args):
+        return bytes.fromhex(d.do("read", fd=d.ok(w.OPEN, item(*args))["fds"][0]))
+    assert content("ca") == b"of the user"
+    assert content("group") == b"of the group"
+    assert content("root") == b"for root only\n"
+    assert content("below", w.READ, b"ca") == b"of the user"
+    who = f"as uid {user}, who set it"
+    for key in ("roots", "link", "nobody"):
+        d.refused(errno.EACCES, f"{values[key][0]} {who}: Permission denied", w.OPEN, item(key))
+    d.refused(errno.EACCES, f"{who}: Permission denied", w.OPEN, item("sock", w.CONNECT))
+    d.refused(w.EINVAL, "no plain file", w.OPEN, item("fifo"))
+    d.refused(errno.ELOOP, f"{who}: Too many", w.OPEN, item("below", w.READ, b"link"))
+    d.refused(w.ENOENT, "does not say by whom", w.OPEN, item("unsaid"))
+    d.refused(w.ENOENT, "must stand in the files of /etc", w.WATCH,
+              struct.pack("=128sII", b"ca", 0, 0))
+    # A folder: as the user, not as the owner.
+    d.ok(w.FILE, w.file("below", w.F_CREATE, "new", mode=0o640))
+    assert (mine / "new").stat().st_uid == user
+    d.refused(errno.EACCES, "new: Permission denied", w.FILE,
+              w.file("away", w.F_CREATE, "new", mode=0o640))
+    assert not (lab.dir / "new").exists()
 
 
 def test_watch_sees_change_and_replacement(host, lab):

@@ -485,8 +485,8 @@ static void test_system_section(void **state)
 	assert_false(wpriv_limits_interface(&config->limits, "warren0"));
 	assert_true(wpriv_limits_port(&config->limits, 5353));
 	assert_false(wpriv_limits_port(&config->limits, 5000));
-	assert_string_equal(mon_config_scalar(config, "wg.port", 0, NULL)->text, "5000");
-	assert_null(mon_config_scalar(config, "wg", 0, NULL));
+	assert_string_equal(mon_config_scalar(config, "wg.port", 0, NULL, NULL)->text, "5000");
+	assert_null(mon_config_scalar(config, "wg", 0, NULL, NULL));
 	mon_config_free(config);
 	files_close(&f);
 }
