@@ -154,8 +154,14 @@ bool set_prefixes(const struct tailnet_prefixes **field, const struct warren_pre
 		if (!list)
 			return false;
 		memcpy(list->at, at, count * sizeof(list->at[0]));
-		for (uint32_t i = 0; i < count; i++)
+		for (uint32_t i = 0; i < count; i++) {
+			struct warren_addr *addr = &list->at[i].addr;
+
 			prefix_mask(&list->at[i]);
+			/* Prefixes are keys of a hash: no byte without a meaning differs. */
+			memset(addr->bytes + addr_size(addr), 0,
+			       sizeof(addr->bytes) - addr_size(addr));
+		}
 		qsort(list->at, count, sizeof(list->at[0]), compare_prefix);
 		for (uint32_t i = 0; i < count; i++) {
 			if (!list->count ||

@@ -164,7 +164,10 @@ struct tailnet_changes {
 
 struct tailnet_listener;
 typedef void tailnet_changed_fn(void *arg, const struct tailnet_changes *changes);
-/* Called in the order of registration; looking gives what is new. NULL: no memory. */
+/*
+ * Called in the order of registration; looking gives what is new. It may start changes, but does
+ * not unlisten. NULL: no memory.
+ */
 struct tailnet_listener *tailnet_listen(struct tailnet *tn, tailnet_changed_fn *fn, void *arg);
 void tailnet_unlisten(struct tailnet *tn, struct tailnet_listener *listener);
 
@@ -291,8 +294,8 @@ enum tailnet_verb {
 					   reusable, ephemeral, preauthorized; gives secret */
 	TAILNET_KEY_REVOKE,		/* key */
 	TAILNET_KEY_DELETE,		/* key */
-	TAILNET_LOGIN_APPROVE,		/* code, user, +time: expiry of the node key; flag: pin the
-					   machine as well */
+	TAILNET_LOGIN_APPROVE,		/* code, user, +time: expiry of the node key, flag: pin the
+					   machine, preauthorized: device approval as well */
 	TAILNET_LOGIN_REJECT,		/* code */
 	TAILNET_VERBS
 };
