@@ -18,21 +18,30 @@
 #include "commands.h"
 #include "status_view.h"
 
+#define CTL_STOPPED_TEXT "Warren is stopped."
 #define NO_TIME "0001-01-01T00:00:00Z"
 enum {
 	ACTIVE_USEC = 120 * 1000000,	/* ipnstate: active means traffic in the last two minutes */
 	TIME_TEXT = 40,
 };
 
-/* @usec since 1970; 0: never. */
+/* RFC 3339 with as many digits as there are; @usec since 1970; 0: never. */
 static const char *time_text(int64_t usec, char out[TIME_TEXT])
 {
 	time_t seconds = usec / 1000000;
+	char fraction[16];
 	struct tm tm;
+	size_t len;
 
 	if (usec <= 0 || !gmtime_r(&seconds, &tm))
 		return NO_TIME;
-	strftime(out, TIME_TEXT, "%Y-%m-%dT%H:%M:%SZ", &tm);
+	snprintf(fraction, sizeof(fraction), ".%06u", (unsigned)(usec % 1000000));
+	len = strlen(fraction);
+	while (len > 0 && fraction[len - 1] == '0')
+		len--;
+	fraction[len > 1 ? len : 0] = '\0';
+	len = strftime(out, TIME_TEXT, "%Y-%m-%dT%H:%M:%S", &tm);
+	snprintf(out + len, TIME_TEXT - len, "%sZ", fraction);
 	return out;
 }
 
@@ -119,10 +128,15 @@ static bool is_direct(const struct warren_peer_status *p)
 	return p->path.kind == WARREN_PATH_UDP && p->path.address.addr.family != 0;
 }
 
+/* Before there is a map, what stands for this node has no id. */
+static bool is_self(const struct ctl_view *view, const struct warren_node *node)
+{
+	return node->id == 0 || (view->map && node == view->map->self);
+}
+
 static bool is_online(const struct ctl_view *view, const struct warren_node *node)
 {
-	return node == view->map->self ? view->info.state == CTL_RUNNING :
-	       node->online != WARREN_TRI_NO;
+	return is_self(view, node) ? view->info.connected : node->online != WARREN_TRI_NO;
 }
 
 /*
@@ -174,7 +188,11 @@ static void add_state(const struct ctl_view *view, const struct warren_node *nod
 			 (unsigned long long)p->rx_bytes);
 }
 
-static void write_row(const struct ctl_view *view, const struct warren_node *node,
+/* The last column is padded like the others, as the stock client does: scripts cut by position. */
+#define ROW "%s\t%s\t%s\t%s\t%-*s  "
+
+/* @reply NULL: only finds out how wide the last column is. */
+static void write_row(const struct ctl_view *view, const struct warren_node *node, int *width,
 		      struct warren_reply *reply)
 {
 	struct warren_peer_status p = ctl_view_peer(view, node);
@@ -185,20 +203,24 @@ static void write_row(const struct ctl_view *view, const struct warren_node *nod
 
 	if (view->active && node != view->map->self && !is_active(view, &p))
 		return;
+	add_state(view, node, &p, &state);
+	if ((int)state.len > *width)
+		*width = (int)state.len;
+	if (!reply)
+		return;
 	add_name(view, node, &name);
 	add_owner(view, node, &owner);
-	add_state(view, node, &p, &state);
 	if (node->n_addresses > 0)
 		addr_format(&node->addresses[0].addr, address);
-	warren_reply_text(reply, "%s\t%s\t%s\t%s\t%s", address, str_text(&name), str_text(&owner),
-			  node->os ? node->os : "", str_text(&state));
+	warren_reply_text(reply, ROW, address, str_text(&name), str_text(&owner),
+			  node->os ? node->os : "", *width, str_text(&state));
 }
 
 static int write_not_running(const struct ctl_view *view, struct warren_reply *reply)
 {
 	switch (view->info.state) {
 	case CTL_STOPPED:
-		warren_reply_text(reply, "Warren is stopped.");
+		warren_reply_text(reply, CTL_STOPPED_TEXT);
 		return 1;
 	case CTL_NEEDS_LOGIN:
 		warren_reply_text(reply, "Logged out.");
@@ -222,20 +244,46 @@ static int write_not_running(const struct ctl_view *view, struct warren_reply *r
 	return 1;
 }
 
+/* @fn(@reply, sentence) for each thing that is wrong; the server's in the stock client's words. */
+static void each_health(const struct ctl_view *view,
+			void (*fn)(struct warren_reply *reply, const char *sentence),
+			struct warren_reply *reply)
+{
+	const struct warren_netmap *map = view->map;
+
+	if (view->info.state == CTL_STOPPED)
+		fn(reply, CTL_STOPPED_TEXT);
+	for (uint32_t i = 0; map && i < map->n_health; i++) {
+		AUTO(str_free) struct str text = STR_INIT;
+
+		str_addf(&text, "Coordination server reports an issue: The coordination server is "
+			 "reporting a health issue: %s", map->health[i]);
+		fn(reply, str_text(&text));
+	}
+	if (view->info.error)
+		fn(reply, view->info.error);
+	if (ctl_routes_unused(map))
+		fn(reply, CTL_ROUTES_UNUSED);
+}
+
+static void health_line(struct warren_reply *reply, const char *sentence)
+{
+	warren_reply_text(reply, "#     - %s", sentence);
+}
+
+static void health_element(struct warren_reply *reply, const char *sentence)
+{
+	warren_reply_str(reply, NULL, "%s", sentence);
+}
+
 static void write_health(const struct ctl_view *view, struct warren_reply *reply)
 {
 	const struct warren_netmap *map = view->map;
-	bool unused = ctl_routes_unused(map);
 
-	if (map->n_health == 0 && !view->info.error && !unused)
+	if (map->n_health == 0 && !view->info.error && !ctl_routes_unused(map))
 		return;
 	warren_reply_text(reply, "\n# Health check:");
-	for (uint32_t i = 0; i < map->n_health; i++)
-		warren_reply_text(reply, "#     - %s", map->health[i]);
-	if (view->info.error)
-		warren_reply_text(reply, "#     - %s", view->info.error);
-	if (unused)
-		warren_reply_text(reply, "#     - " CTL_ROUTES_UNUSED);
+	each_health(view, health_line, reply);
 }
 
 static int by_name(const void *a, const void *b)
@@ -266,21 +314,29 @@ static const struct warren_node **sorted(const struct warren_netmap *map,
 	return peers;
 }
 
+static void write_rows(const struct ctl_view *view, const struct warren_node **peers, int *width,
+		       struct warren_reply *reply)
+{
+	if (view->self)
+		write_row(view, view->map->self, width, reply);
+	for (uint32_t i = 0; peers && i < view->map->n_peers; i++)
+		write_row(view, peers[i], width, reply);
+}
+
 int ctl_view_text(const struct ctl_view *view, struct warren_reply *reply)
 {
 	AUTO(auto_free) const struct warren_node **peers = NULL;
 	int exit = write_not_running(view, reply);
+	int width = view->header ? (int)strlen("Status") : 0;
 
 	if (exit)
 		return exit;
-	if (view->header)
-		warren_reply_text(reply, "IP\tHostname\tOwner\tOS\tStatus\n"
-				  "--\t--------\t-----\t--\t------");
-	if (view->self)
-		write_row(view, view->map->self, reply);
 	peers = view->peers ? sorted(view->map, by_name) : NULL;
-	for (uint32_t i = 0; peers && i < view->map->n_peers; i++)
-		write_row(view, peers[i], reply);
+	write_rows(view, peers, &width, NULL);
+	if (view->header)
+		warren_reply_text(reply, ROW "\n" ROW, "IP", "Hostname", "Owner", "OS", width,
+				  "Status", "--", "--------", "-----", "--", width, "------");
+	write_rows(view, peers, &width, reply);
 	write_health(view, reply);
 	return 0;
 }
@@ -390,7 +446,7 @@ void ctl_write_caps(const struct warren_cap *caps, uint32_t n, struct warren_rep
 static void write_endpoints(const struct ctl_view *view, const struct warren_node *node,
 			    const struct warren_peer_status *p, struct warren_reply *reply)
 {
-	bool self = node == view->map->self;
+	bool self = is_self(view, node);
 	char text[ADDRPORT_TEXT] = "";
 
 	if (self && node->n_endpoints > 0) {
@@ -430,7 +486,7 @@ static void write_node(const struct ctl_view *view, const struct warren_node *no
 		       struct warren_reply *reply)
 {
 	struct warren_peer_status p = ctl_view_peer(view, node);
-	bool self = node == view->map->self;
+	bool self = is_self(view, node), known = node->id != 0;
 	char key[WARREN_KEYTEXT_MAX];
 
 	warren_reply_str(reply, "ID", "%s", node->stable_id ? node->stable_id : "");
@@ -457,11 +513,14 @@ static void write_node(const struct ctl_view *view, const struct warren_node *no
 	warren_reply_bool(reply, "ExitNode", false);
 	warren_reply_bool(reply, "ExitNodeOption", !self && offers_exit(node));
 	warren_reply_bool(reply, "Active", !self && is_active(view, &p));
-	write_peerapi(node, reply);
+	if (self && view->info.state == CTL_STOPPED)
+		warren_reply_null(reply, "PeerAPIURL");
+	else
+		write_peerapi(node, reply);
 	warren_reply_int(reply, "TaildropTarget", 0);
 	warren_reply_str(reply, "NoFileSharingReason", "%s", "");
 	write_caps(node, self, reply);
-	warren_reply_bool(reply, "InNetworkMap", true);
+	warren_reply_bool(reply, "InNetworkMap", known);
 	warren_reply_bool(reply, "InMagicSock", !self && p.size != 0);
 	warren_reply_bool(reply, "InEngine", !self && p.size != 0);
 	if (node->expired)
@@ -472,25 +531,15 @@ static void write_node(const struct ctl_view *view, const struct warren_node *no
 }
 
 /* This node before it is in a network. */
-static void write_nobody(struct warren_reply *reply)
+static void write_nobody(const struct ctl_view *view, struct warren_reply *reply)
 {
-	static const uint8_t zero[32];
-	char key[WARREN_KEYTEXT_MAX], host[65] = "";
+	struct warren_node nobody = { .os = "linux" };
+	char host[65] = "";
 
 	if (gethostname(host, sizeof(host) - 1) == -1)
 		host[0] = '\0';
-	warren_reply_str(reply, "ID", "%s", "");
-	warren_reply_int(reply, "NodeID", 0);
-	warren_reply_str(reply, "PublicKey", "%s",
-			 warren_keytext_format(WARREN_KEYTEXT_NODE, zero, key));
-	warren_reply_str(reply, "HostName", "%s", host);
-	warren_reply_str(reply, "DNSName", "%s", "");
-	warren_reply_str(reply, "OS", "%s", "linux");
-	warren_reply_int(reply, "UserID", 0);
-	warren_reply_null(reply, "TailscaleIPs");
-	warren_reply_null(reply, "Addrs");
-	warren_reply_bool(reply, "Online", false);
-	warren_reply_bool(reply, "InNetworkMap", false);
+	nobody.hostname = host;
+	write_node(view, &nobody, reply);
 }
 
 static void write_tailnet(const struct ctl_view *view, struct warren_reply *reply)
@@ -516,6 +565,26 @@ static void write_tailnet(const struct ctl_view *view, struct warren_reply *repl
 	warren_reply_open(reply, "CertDomains", '[');
 	for (uint32_t i = 0; i < map->dns->n_cert_domains; i++)
 		warren_reply_str(reply, NULL, "%s", map->dns->cert_domains[i]);
+	warren_reply_close(reply);
+}
+
+static void write_records(const struct warren_netmap *map, struct warren_reply *reply)
+{
+	if (!map || map->dns->n_records == 0) {
+		warren_reply_null(reply, "ExtraRecords");
+		return;
+	}
+	warren_reply_open(reply, "ExtraRecords", '[');
+	for (uint32_t i = 0; i < map->dns->n_records; i++) {
+		const struct warren_dns_record *record = &map->dns->records[i];
+
+		warren_reply_open(reply, NULL, '{');
+		warren_reply_str(reply, "Name", "%s", record->name);
+		if (record->type)
+			warren_reply_str(reply, "Type", "%s", record->type);
+		warren_reply_str(reply, "Value", "%s", record->value);
+		warren_reply_close(reply);
+	}
 	warren_reply_close(reply);
 }
 
@@ -579,18 +648,13 @@ void ctl_view_json(const struct ctl_view *view, struct warren_reply *reply)
 	if (self)
 		write_node(view, self, reply);
 	else
-		write_nobody(reply);
+		write_nobody(view, reply);
 	warren_reply_close(reply);
 	warren_reply_open(reply, "Health", '[');
-	for (uint32_t i = 0; map && i < map->n_health; i++)
-		warren_reply_str(reply, NULL, "%s", map->health[i]);
-	if (view->info.error)
-		warren_reply_str(reply, NULL, "%s", view->info.error);
-	if (ctl_routes_unused(map))
-		warren_reply_str(reply, NULL, CTL_ROUTES_UNUSED);
+	each_health(view, health_element, reply);
 	warren_reply_close(reply);
 	write_tailnet(view, reply);
-	warren_reply_null(reply, "ExtraRecords");
+	write_records(map, reply);
 	write_people(view, reply);
 	warren_reply_null(reply, "ClientVersion");
 }
@@ -603,7 +667,7 @@ struct warren_peer_status ctl_view_peer(const struct ctl_view *view, const struc
 {
 	struct warren_peer_status status = { .size = sizeof(status) };
 
-	if (!view->dataplane || node == view->map->self ||
+	if (!view->dataplane || is_self(view, node) ||
 	    view->dataplane->peer(view->dataplane_self, node->key.bytes, &status) != 0)
 		return (struct warren_peer_status){ .size = 0 };
 	return status;
