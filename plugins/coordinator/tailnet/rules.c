@@ -218,7 +218,8 @@ int64_t rules_elect(int64_t now, const struct rules_candidate *candidates, uint3
 	const struct rules_candidate *c, *current = NULL;
 	int64_t best = 0, lowest = 0;
 
-	for (c = candidates; c < candidates + count; c++) {
+	for (uint32_t i = 0; i < count; i++) {
+		c = &candidates[i];
 		if (!c->online)
 			continue;
 		if (c->id == now)
