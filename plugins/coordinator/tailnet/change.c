@@ -391,7 +391,7 @@ static void log_text(struct tailnet *tn, int level, const char *fmt, ...)
 	va_end(ap);
 }
 
-static void finish(struct tailnet *tn, struct change *ch, int result, const char *why)
+static void finish(struct tailnet *tn, struct change *ch, int result)
 {
 	struct tailnet_request *request = ch->request;
 
@@ -406,9 +406,6 @@ static void finish(struct tailnet *tn, struct change *ch, int result, const char
 	if (request && result)
 		request_fail(request, result, "the coordinator cannot store this now (%s); try "
 			     "again later", strerror(-result));
-	if (result)
-		log_text(tn, LOG_ERR, "a change was not stored and is not in force: %s",
-			 why[0] ? why : strerror(-result));
 	change_free(ch);
 }
 
@@ -429,6 +426,7 @@ static void batch_done(void *arg)
 	struct batch *batch = arg;
 	struct tailnet *tn = batch->tn;
 	struct tailnet_request *request;
+	uint32_t failed = 0;
 
 	tn->flying = NULL;
 	tn->stats.flying = 0;
@@ -436,10 +434,15 @@ static void batch_done(void *arg)
 	tn->stats.transactions += batch->count;
 	for (uint32_t i = 0; i < batch->count; i++) {
 		request = batch->changes[i]->request;
-		finish(tn, batch->changes[i], batch->results[i], batch->why);
+		finish(tn, batch->changes[i], batch->results[i]);
+		failed += batch->results[i] != 0;
 		if (request)
 			request_answer(tn, request);
 	}
+	if (failed)
+		log_text(tn, LOG_ERR, "%u change%s not stored and not in force: %s", failed,
+			 failed == 1 ? " is" : "s are", batch->why[0] ? batch->why :
+			 "no memory for it");
 	free(batch);
 	tell_flush(tn);
 	request_run_waiting(tn);
