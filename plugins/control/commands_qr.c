@@ -71,10 +71,13 @@ static void add_chunk(struct str *out, const char type[4], const void *data, siz
 	add_number(out, (uint32_t)crc);
 }
 
-/* Rows of bits, each after a byte that says "no filter"; a dark module is 1. */
-static void add_rows(const QRcode *code, int side, int scale, struct str *rows)
+/*
+ * Rows of bits, each after a byte that says "no filter"; a dark module is 1. A pixel is the module
+ * that lies there when the code is stretched, as the stock client does it.
+ */
+static void add_rows(const QRcode *code, int side, struct str *rows)
 {
-	int margin = (side - scale * (code->width + 2 * QUIET)) / 2 + scale * QUIET;
+	int width = code->width + 2 * QUIET;
 
 	for (int y = 0; y < side; y++) {
 		str_addc(rows, '\0');
@@ -82,11 +85,10 @@ static void add_rows(const QRcode *code, int side, int scale, struct str *rows)
 			uint8_t byte = 0;
 
 			for (int i = 0; i < 8; i++) {
-				int across = x + i - margin, down = y - margin;
-				bool inside = across >= 0 && down >= 0;
+				int across = (x + i) * width / side - QUIET;
 
 				byte = (uint8_t)(byte << 1);
-				byte |= inside && !is_light(code, across / scale, down / scale);
+				byte |= !is_light(code, across, y * width / side - QUIET);
 			}
 			str_addc(rows, (char)byte);
 		}
@@ -97,14 +99,13 @@ static void add_picture(const QRcode *code, struct str *out)
 {
 	static const char palette[] = { '\xff', '\xff', '\xff', 0, 0, 0 };
 	static const char depth_and_kind[] = { 1, 3, 0, 0, 0 };	/* one bit, by palette */
-	int width = code->width + 2 * QUIET, scale = width < SIDE ? SIDE / width : 1;
-	int side = width < SIDE ? SIDE : (width + 7) / 8 * 8;
+	int width = code->width + 2 * QUIET, side = width < SIDE ? SIDE : width;
 	AUTO(str_free) struct str head = STR_INIT;
 	AUTO(str_free) struct str rows = STR_INIT;
 	AUTO(auto_free) Bytef *packed = NULL;
 	uLongf len;
 
-	add_rows(code, side, scale, &rows);
+	add_rows(code, side, &rows);
 	len = compressBound(rows.len);
 	packed = malloc(len);
 	if (!packed || rows.failed || compress(packed, &len, (Bytef *)rows.s, rows.len) != Z_OK) {

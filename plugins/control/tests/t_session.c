@@ -3,8 +3,6 @@
  * our own (coordinator.h): logging in in every way, the poll, what survives a restart, logging out.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <ftw.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,160 +16,15 @@
 #include <sodium.h>
 
 #include "../request.h"
-#include "../session.h"
-#include "../session_impl.h"
-#include "base/err.h"
 #include "base/hex.h"
 #include "base/util.h"
-#include "coordinator.h"
-#include "engine/conf.h"
-#include "engine/ctx.h"
 #include "engine/engine.h"
 #include "engine/loop.h"
-#include "engine/plugin_load.h"
-
-extern const struct warren_plugin warren_plugin_control, warren_plugin_identity;
+#include "node.h"
 
 #define OK_REPLY "{\"User\":{\"ID\":1},\"Login\":{\"LoginName\":\"alice@example.com\"}," \
 	"\"MachineAuthorized\":true,\"AuthURL\":\"\",\"Error\":\"\"}"
 #define LINK_REPLY(x) "{\"AuthURL\":\"http://ctl.example/register/" x "\"}"
-
-struct node {
-	char folder[64];
-	struct wcore_engine *engine;
-	struct warren_ctx *ctx;
-	struct ctl_session *session;
-	struct coord coord;
-	char map[4096];
-};
-
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
-{
-	(void)st;
-	(void)kind;
-	(void)at;
-	return remove(path);
-}
-
-static struct wcore_config *config_of(const char *control)
-{
-	AUTO(str_free) struct str text = STR_INIT;
-	struct warren_err err = ERR_INIT;
-	struct wcore_conf_source source = { .name = "test.yaml", .fd = -1 };
-	struct wcore_config *config;
-
-	str_addf(&text, "node: {hostname: gw1}\nidentity: {}\n"
-		 "control: {url: \"http://ctl.example\"%s}\n", control);
-	source.bytes = str_text(&text);
-	source.len = text.len;
-	config = wcore_config_parse(&source, 1, &err);
-	if (!config)
-		print_error("%s\n", err_first(&err));
-	assert_non_null(config);
-	err_free(&err);
-	return config;
-}
-
-static const struct wcore_plugin *const *plugins(void)
-{
-	static char path[] = "test";
-	static struct wcore_plugin identity, control;
-	static const struct wcore_plugin *const list[] = { &identity, &control, NULL };
-
-	identity.desc = warren_plugin_identity;
-	control.desc = warren_plugin_control;
-	identity.path = control.path = path;
-	return list;
-}
-
-static void node_start(struct node *node, const char *control)
-{
-	struct wcore_engine_options options = {
-		.extra = plugins(),
-		.extra_only = true,	/* `control` switches others on, which need a monitor */
-		.state_dir = open(node->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
-		.state_shown = node->folder,
-	};
-	const struct wcore_instance *p;
-	char *text = NULL;
-	int result;
-
-	node->engine = wcore_engine_new(&options, NULL);
-	assert_non_null(node->engine);
-	coord_init(&node->coord, node->engine);
-	result = wcore_engine_apply_wait(node->engine, config_of(control), &text);
-	if (result)
-		print_error("%s\n", text);
-	assert_int_equal(result, 0);
-	free(text);
-	for (p = wcore_engine_plugins(node->engine); p; p = p->next) {
-		if (!strcmp(p->name, "control"))
-			node->ctx = p->ctx;
-	}
-	assert_non_null(node->ctx);
-	node->session = ctl_session_of(node->ctx);
-}
-
-static void node_stop(struct node *node)
-{
-	char *text = NULL;
-
-	coord_drop(&node->coord);
-	wcore_engine_stop_wait(node->engine, &text);
-	free(text);
-	wcore_engine_free(node->engine);
-	node->engine = NULL;
-}
-
-static int setup(void **state)
-{
-	struct node *node = calloc(1, sizeof(*node));
-
-	assert_true(node && sodium_init() >= 0);
-	snprintf(node->folder, sizeof(node->folder), "/tmp/warren-control-test-XXXXXX");
-	assert_non_null(mkdtemp(node->folder));
-	*state = node;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct node *node = *state;
-
-	if (node->engine)
-		node_stop(node);
-	coord_fini(&node->coord);
-	nftw(node->folder, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-	free(node);
-	return 0;
-}
-
-/*
- * ---- Waiting ----
- */
-
-static void turn(struct node *node)
-{
-	wcore_lane_turn(wcore_engine_main(node->engine), false);
-	usleep(500);
-}
-
-#define WAIT(node, cond) do {								\
-	for (int wait_ = 0; !(cond) && wait_ < 10000; wait_++)				\
-		turn(node);								\
-	if (!(cond))									\
-		print_error("state %s, error \"%s\"\n",					\
-			    ctl_state_name((node)->session->state), (node)->session->error); \
-	assert_true(cond);								\
-} while (0)
-
-static enum ctl_state state_of(struct node *node)
-{
-	struct ctl_session_info info;
-
-	ctl_session_info(node->session, &info);
-	return info.state;
-}
 
 static uint32_t peers(struct node *node)
 {
@@ -199,14 +52,6 @@ static const char *text_at(const json_t *o, const char *key)
 	return text;
 }
 
-static void node_key(struct node *node, char out[WARREN_KEYTEXT_MAX])
-{
-	uint8_t key[32];
-
-	ctl_session_node_key(node->session, key);
-	warren_keytext_format(WARREN_KEYTEXT_NODE, key, out);
-}
-
 /* A full map for the key that the node has: itself and one peer; @more are further members. */
 static const char *full_map(struct node *node, const char *more)
 {
@@ -229,7 +74,7 @@ static void node_join(struct node *node)
 	node_start(node, "");
 	WAIT(node, node->coord.stream);
 	coord_send(&node->coord, full_map(node, ""));
-	WAIT(node, state_of(node) == CTL_RUNNING);
+	WAIT(node, node_state(node) == CTL_RUNNING);
 	WAIT(node, node->coord.n_updates == 1);
 }
 
@@ -237,7 +82,7 @@ static void reload(struct node *node, const char *control)
 {
 	char *text = NULL;
 
-	assert_int_equal(wcore_engine_apply_wait(node->engine, config_of(control), &text), 0);
+	assert_int_equal(wcore_engine_apply_wait(node->engine, node_config(control), &text), 0);
 	free(text);
 }
 
@@ -322,9 +167,9 @@ static void test_join(void **state)
 	assert_string_equal(json_string_value(json_array_get(json_object_get(body, "Endpoints"),
 							     0)), "192.0.2.1:9");
 
-	assert_int_equal(state_of(node), CTL_STARTING);
+	assert_int_equal(node_state(node), CTL_STARTING);
 	coord_send(&node->coord, full_map(node, ""));
-	WAIT(node, state_of(node) == CTL_RUNNING);
+	WAIT(node, node_state(node) == CTL_RUNNING);
 	assert_int_equal(peers(node), 1);
 }
 
@@ -341,7 +186,7 @@ static void test_machine_auth(void **state)
 	flag = strstr(node->map, "\"MachineAuthorized\":true");
 	memcpy(flag, "\"MachineAuthorized\":null", 24);
 	coord_send(&node->coord, node->map);
-	WAIT(node, state_of(node) == CTL_NEEDS_MACHINE_AUTH);
+	WAIT(node, node_state(node) == CTL_NEEDS_MACHINE_AUTH);
 }
 
 /* The user logs in: the second request waits for that, and the link may change meanwhile. */
@@ -428,7 +273,7 @@ static void test_http_status(void **state)
 	WAIT(node, node->coord.n_registers == 1);
 	since = warren_now();
 	for (int i = 0; i < 50; i++)
-		turn(node);
+		node_turn(node);
 	ctl_session_info(node->session, &info);
 	assert_string_equal(info.error, "register request: http 429: no such luck");
 	node->coord.register_status = 0;
@@ -488,7 +333,7 @@ static void test_rotation(void **state)
 	assert_string_equal(now, text_at(node->coord.streams[streams].json, "NodeKey"));
 	WAIT(node, node->coord.stream);
 	coord_send(&node->coord, full_map(node, ""));
-	WAIT(node, state_of(node) == CTL_RUNNING);
+	WAIT(node, node_state(node) == CTL_RUNNING);
 }
 
 /* An expired key: a login with a new one begins by itself. */
@@ -499,7 +344,7 @@ static void test_expiry(void **state)
 	node_join(node);
 	node->coord.reply = LINK_REPLY("again");
 	coord_send(&node->coord, full_map(node, ",\"KeyExpiry\":\"2020-01-01T00:00:00Z\""));
-	WAIT(node, state_of(node) == CTL_NEEDS_LOGIN);
+	WAIT(node, node_state(node) == CTL_NEEDS_LOGIN);
 	WAIT(node, node->coord.n_registers >= 2);
 	assert_string_not_equal(text_at(node->coord.registers[1].json, "NodeKey"),
 				text_at(node->coord.registers[0].json, "NodeKey"));
@@ -514,9 +359,9 @@ static void test_expiry_again(void **state)
 	coord_send(&node->coord, full_map(node, ",\"KeyExpiry\":\"2020-01-01T00:00:00Z\""));
 	WAIT(node, node->coord.n_streams == 2);
 	coord_send(&node->coord, full_map(node, ",\"KeyExpiry\":\"2020-01-01T00:00:00Z\""));
-	WAIT(node, state_of(node) == CTL_NEEDS_LOGIN);
+	WAIT(node, node_state(node) == CTL_NEEDS_LOGIN);
 	for (int i = 0; i < 300; i++)
-		turn(node);
+		node_turn(node);
 	assert_int_equal(node->coord.n_registers, 2);
 	/* But somebody may ask for it. */
 	assert_int_equal(ctl_session_login(node->session, NULL, true, NULL), 0);
@@ -535,11 +380,11 @@ static void test_away(void **state)
 	connects = node->coord.connects;
 	WAIT(node, node->coord.connects >= connects + 2);
 	assert_int_equal(peers(node), 1);
-	assert_int_equal(state_of(node), CTL_RUNNING);
+	assert_int_equal(node_state(node), CTL_RUNNING);
 	node_stop(node);
 	node_start(node, "");
 	assert_int_equal(peers(node), 1);
-	assert_int_equal(state_of(node), CTL_RUNNING);
+	assert_int_equal(node_state(node), CTL_RUNNING);
 	node->coord.away = false;
 	WAIT(node, node->coord.stream);
 }
@@ -580,7 +425,7 @@ static void test_logout(void **state)
 			    "1970-01-01T00:02:03Z");
 	assert_string_equal(text_at(node->coord.registers[1].json, "NodeKey"), old);
 	for (int i = 0; i < 100; i++)
-		turn(node);
+		node_turn(node);
 	ctl_session_info(node->session, &info);
 	assert_true(info.state == CTL_NEEDS_LOGIN && info.logged_out && !info.login);
 	assert_int_equal(peers(node), 0);
@@ -592,7 +437,7 @@ static void test_logout(void **state)
 	node_stop(node);
 	node_start(node, "");
 	for (int i = 0; i < 100; i++)
-		turn(node);
+		node_turn(node);
 	assert_int_equal(node->coord.n_registers, 2);
 	assert_int_equal(ctl_session_login(node->session, NULL, false, NULL), 0);
 	WAIT(node, node->coord.stream);
@@ -606,11 +451,11 @@ static void test_down_and_up(void **state)
 	node_join(node);
 	node_key(node, old);
 	reload(node, ", up: false");
-	assert_int_equal(state_of(node), CTL_STOPPED);
+	assert_int_equal(node_state(node), CTL_STOPPED);
 	assert_int_equal(peers(node), 0);
 	node->coord.map = full_map(node, "");
 	reload(node, "");
-	WAIT(node, state_of(node) == CTL_RUNNING);
+	WAIT(node, node_state(node) == CTL_RUNNING);
 	assert_int_equal(peers(node), 1);
 	node_key(node, now);
 	assert_string_equal(old, now);
@@ -731,18 +576,18 @@ static void test_watchdog(void **state)
 	now = warren_now();
 	wcore_clock_set_fake(now + 119000000, warren_realtime());
 	for (int i = 0; i < 20; i++)
-		turn(node);
+		node_turn(node);
 	assert_true(node->session->link.http);
 	coord_send(&node->coord, "{\"KeepAlive\":true}");
 	for (int i = 0; i < 20; i++)
-		turn(node);
+		node_turn(node);
 	wcore_clock_set_fake(now + 238000000, warren_realtime());
 	for (int i = 0; i < 20; i++)
-		turn(node);
+		node_turn(node);
 	assert_int_equal(node->coord.connects, connects);
 	wcore_clock_set_fake(now + 240000000, warren_realtime());
 	for (int i = 0; i < 20; i++)
-		turn(node);
+		node_turn(node);
 	assert_non_null(strstr(node->session->error, "no message for two minutes"));
 	assert_int_equal(peers(node), 1);
 	wcore_clock_set_fake(now + 300000000, warren_realtime());
@@ -776,7 +621,7 @@ static void test_watch(void **state)
 	assert_int_equal(calls, 0);
 }
 
-#define NODE_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define NODE_TEST(fn) cmocka_unit_test_setup_teardown(fn, node_setup, node_teardown)
 
 int main(void)
 {
