@@ -156,6 +156,9 @@ static void release_all(struct tailnet *tn, struct change *ch)
 				address_freed(&tn->v4, &addr);
 				address_freed(&tn->v6, &addr);
 			}
+			if (hold->on->key[0] == ON_NAME)
+				name_freed(tn, (const char *)hold->on->key + 1,
+					   hold->on->len - 1);
 			free(hold->on);
 		}
 		free(hold);

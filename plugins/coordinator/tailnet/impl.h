@@ -57,6 +57,10 @@ struct held {
 	struct warren_addr addr;
 	int64_t until;
 };
+struct series {				/* of names with one base and many numbers */
+	char base[TAILNET_LABEL + 1];
+	uint32_t hint;			/* no lower number is free */
+};
 struct route {
 	struct warren_prefix prefix;
 	int64_t primary;
@@ -93,7 +97,7 @@ struct tailnet {
 	struct vector users, nodes, keys;
 	struct place **places;		/* parallel to nodes */
 	struct hash by_node_key, by_name, by_addr, by_login, by_subject, by_hash, machines,
-		    machine_ids, routes, held;
+		    machine_ids, routes, held, series;
 	struct address_pool v4, v6;
 	int64_t last_user, last_machine, last_key, last_node;
 
@@ -271,6 +275,8 @@ void tick_soon(struct tailnet *tn);
 /* Addresses, a name; names and addresses are reserved by @ch. */
 int pick_addresses(struct tailnet *tn, struct change *ch, struct tailnet_node *node);
 int pick_name(struct tailnet *tn, struct change *ch, struct tailnet_node *node);
+void name_freed(struct tailnet *tn, const char *name, size_t len);
+void series_free(struct tailnet *tn);
 /* The node and all that hangs on it: addresses into quarantine, the machine if it was the last. */
 int drop_node(struct tailnet *tn, struct change *ch, const struct tailnet_node *node);
 

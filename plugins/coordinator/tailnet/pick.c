@@ -46,18 +46,91 @@ static bool name_taken(const struct tailnet *tn, const char *name, int64_t but)
 	return (node && node->id != but) || change_reserved(tn, ON_NAME, name, strlen(name));
 }
 
+/*
+ * Thousands of devices call themselves "localhost". Where a search was long, the next begins where
+ * it ended. Bases that numbers would shorten are searched from the start: they are not so many.
+ */
+enum { LONG_SEARCH = 16, BASE_MAX = TAILNET_LABEL - 8 };
+
+static void remember(struct tailnet *tn, struct series *series, const char *base, uint32_t n)
+{
+	if (series) {
+		series->hint = n;
+		return;
+	}
+	if (n < LONG_SEARCH || strlen(base) > BASE_MAX)
+		return;
+	series = calloc(1, sizeof(*series));
+	if (!series)
+		return;			/* the search is only longer */
+	str_copy(series->base, sizeof(series->base), base);
+	series->hint = n;
+	if (hash_put_str(&tn->series, series->base, series, NULL) != 0)
+		free(series);
+}
+
+static void lower(struct tailnet *tn, const char *base, uint32_t n)
+{
+	struct series *series = hash_get_str(&tn->series, base);
+
+	if (!series || series->hint <= n)
+		return;
+	series->hint = n;
+	if (n >= LONG_SEARCH)
+		return;
+	hash_del_str(&tn->series, series->base);
+	free(series);
+}
+
+void name_freed(struct tailnet *tn, const char *name, size_t len)
+{
+	char base[TAILNET_LABEL + 1];
+	uint32_t n = 0, scale = 1;
+	size_t digits = 0;
+
+	if (!tn->series.count || len > TAILNET_LABEL)
+		return;
+	memcpy(base, name, len);
+	base[len] = '\0';
+	lower(tn, base, 0);
+	while (digits < len && digits < 7 && base[len - 1 - digits] >= '0' &&
+	       base[len - 1 - digits] <= '9') {
+		n += scale * (uint32_t)(base[len - 1 - digits++] - '0');
+		scale *= 10;
+	}
+	if (!digits || digits + 1 >= len || base[len - 1 - digits] != '-')
+		return;
+	base[len - 1 - digits] = '\0';
+	lower(tn, base, n);
+}
+
+void series_free(struct tailnet *tn)
+{
+	struct series *series;
+
+	for (uint32_t pos = 0; (series = hash_next(&tn->series, &pos)); )
+		free(series);
+	hash_free(&tn->series);
+}
+
 int pick_name(struct tailnet *tn, struct change *ch, struct tailnet_node *node)
 {
 	char base[TAILNET_LABEL + 1], name[TAILNET_LABEL + 1];
-	uint32_t n = 0;
+	struct series *series;
+	uint32_t n;
 
 	rules_label(node->hostname, base);
 	/* The number that it has it keeps, though a lower one may be free by now. */
 	if (node->name[0] && rules_label_of(node->name, base))
 		return 0;
-	do {
-		rules_label_number(base, n++, name);
-	} while (name_taken(tn, name, node->id));
+	series = hash_get_str(&tn->series, base);
+	n = series ? series->hint : 0;
+	for (;; n++) {
+		rules_label_number(base, n, name);
+		if (!name_taken(tn, name, node->id))
+			break;
+	}
+	remember(tn, series, base, n);
 	if (!set_text(&node->name, name, TAILNET_LABEL))
 		return -ENOMEM;
 	return change_alone(tn, ch, ON_NAME, name, strlen(name));

@@ -239,6 +239,8 @@ static void index_node(struct tailnet *tn, const struct tailnet_node *old,
 
 	index_set(&tn->by_node_key, o->node_key, old ? TAILNET_KEY_SIZE : 0, old, n->node_key,
 		  TAILNET_KEY_SIZE, now);
+	if (old && !(now && strcmp(o->name, n->name) == 0))
+		name_freed(tn, o->name, strlen(o->name));
 	index_set(&tn->by_name, old ? o->name : "", old ? strlen(o->name) : 0, old,
 		  now ? n->name : "", now ? strlen(n->name) : 0, now);
 	index_set(&tn->by_addr, &o->v4, o->v4.family ? sizeof(o->v4) : 0, old, &n->v4,

@@ -111,7 +111,7 @@ static void init(struct tailnet *tn, const struct tailnet_env *env)
 	struct hash *const hashes[] = {
 		&tn->by_node_key, &tn->by_name, &tn->by_addr, &tn->by_login, &tn->by_subject,
 		&tn->by_hash, &tn->machines, &tn->machine_ids, &tn->routes, &tn->held,
-		&tn->reserved, &tn->pending,
+		&tn->reserved, &tn->pending, &tn->series,
 	};
 
 	tn->env = *env;
@@ -186,6 +186,7 @@ void tailnet_free(struct tailnet *tn)
 	pending_free_all(tn);
 	request_free_list(tn, &tn->answers);
 	route_free(tn);
+	series_free(tn);
 	tell_free(tn);
 	state_free(tn);
 	hash_free(&tn->reserved);

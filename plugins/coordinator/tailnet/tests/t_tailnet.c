@@ -459,6 +459,34 @@ static void names_follow_the_hostname_until_somebody_chooses(void **state)
 	assert_string_equal(world_node(&w, second)->name, "x-1");
 }
 
+static void many_devices_of_one_name(void **state)
+{
+	struct tailnet_act act = { .verb = TAILNET_NODE_DELETE };
+	char wanted[32];
+	int64_t ids[60];
+
+	(void)state;
+	world_key(&w, (struct tailnet_act){ .user = world_user(&w, "wells"), .reusable = true },
+		  secret);
+	for (uint8_t i = 0; i < 60; i++) {
+		ids[i] = world_join(&w, i + 1, i + 1, "localhost", secret);
+		snprintf(wanted, sizeof(wanted), i ? "localhost-%d" : "localhost", i);
+		assert_string_equal(world_node(&w, ids[i])->name, wanted);
+	}
+	/* What becomes free is taken first, wherever it is. */
+	static const uint8_t gone[] = { 40, 17, 5, 0 };
+	for (size_t i = 0; i < ARRAY_SIZE(gone); i++) {
+		act.node = ids[gone[i]];
+		snprintf(wanted, sizeof(wanted), "%s", world_node(&w, act.node)->name);
+		assert_int_equal(world_do(&w, act, NULL), 0);
+		ids[gone[i]] = world_join(&w, 200 + (uint8_t)i, 200 + (uint8_t)i, "localhost",
+					  secret);
+		assert_string_equal(world_node(&w, ids[gone[i]])->name, wanted);
+	}
+	assert_string_equal(world_node(&w, world_join(&w, 100, 100, "localhost", secret))->name,
+			    "localhost-60");
+}
+
 static void addresses_rest_before_somebody_else_gets_them(void **state)
 {
 	int64_t user = world_user(&w, "wells"), id;
@@ -662,6 +690,7 @@ int main(void)
 		TEST(tags_of_keys),
 		TEST(tags_of_logins),
 		TEST(names_follow_the_hostname_until_somebody_chooses),
+		TEST(many_devices_of_one_name),
 		TEST(addresses_rest_before_somebody_else_gets_them),
 		TEST(pinned_users_let_no_new_machine_in),
 		TEST(users_come_and_go),
