@@ -324,6 +324,7 @@ void warren_reply_text(struct warren_reply *reply, const char *fmt, ...)
 }
 
 /* A line of its own kind, outside of text and data. */
+__attribute__((format(printf, 3, 0)))
 static void send_aside(struct warren_reply *reply, const char *key, const char *fmt, va_list ap)
 {
 	AUTO(str_free) struct str text = STR_INIT;

@@ -75,6 +75,12 @@ void ctl_login_reset(struct ctl_session *s)
 	s->auth_url[0] = '\0';
 }
 
+void ctl_login_end(struct ctl_session *s)
+{
+	ctl_login_reset(s);
+	auth_key_wipe(s);
+}
+
 /*
  * ---- Asking ----
  */

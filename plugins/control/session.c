@@ -472,7 +472,7 @@ static void session_end(void *arg)
 {
 	struct ctl_session *s = arg;
 
-	ctl_login_reset(s);
+	ctl_login_end(s);
 	ctl_update_forget(s);
 	ctl_facets_free(&s->facets);
 	ctl_map_free(s->map);

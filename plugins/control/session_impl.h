@@ -186,6 +186,7 @@ void ctl_login_run(struct ctl_session *session);	/* connected and needed */
 void ctl_login_stop(struct ctl_session *session);	/* gives up what is under way */
 /* Also the wait: the next ctl_login_run() begins anew. */
 void ctl_login_reset(struct ctl_session *session);
+void ctl_login_end(struct ctl_session *session);	/* and the auth key that was given */
 void ctl_logout_end(struct ctl_session *session, int result, const char *why);
 
 /* ---- poll.c ---- */
