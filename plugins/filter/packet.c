@@ -92,6 +92,7 @@ static bool parse_v4(const uint8_t *data, size_t len, struct filter_packet *out)
 	out->source.low = source;
 	out->destination.low = destination;
 	out->body = (uint32_t)(total - header);
+	out->offset = (uint32_t)header;
 	if (!check_fragment(out, 8 * (fragment & FRAGMENT_OFFSET), fragment & MORE_FRAGMENTS,
 			    out->body))
 		return false;
@@ -141,6 +142,7 @@ static bool parse_v6(const uint8_t *data, size_t len, struct filter_packet *out)
 		if (kind != HOP_BY_HOP && kind != ROUTING && kind != FRAGMENT &&
 		    kind != DESTINATION_OPTIONS) {
 			out->body = (uint32_t)buf_left(&body);
+			out->offset = (uint32_t)(body.at - data);
 			return parse_body(&body, out);
 		}
 		if (!parse_extension(&body, out))

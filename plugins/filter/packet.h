@@ -26,7 +26,7 @@ struct filter_packet {
 	bool bad_fragment;		/* tiny, or could overlap a header */
 	uint8_t tcp_flags, icmp_type, icmp_code;
 	uint16_t source_port, port;	/* TCP, UDP, SCTP; else 0 */
-	uint32_t body;			/* bytes after the IP headers */
+	uint32_t body, offset;		/* bytes after the IP headers; where they begin */
 	struct filter_addr source, destination;
 };
 

@@ -25,6 +25,7 @@
 #include "flow.h"
 #include "relevant.h"
 #include "table.h"
+#include "talk.h"
 
 static int filter_test(struct warren_ctx *ctx, const struct warren_conf *args,
 		       struct warren_reply *reply, struct warren_err *err);
@@ -81,13 +82,17 @@ static const struct warren_metric metrics[] = {
 	  .label = "reason", .brief = "Packets from peers that the policy dropped." },
 	{ .name = "outbound_dropped_packets", .kind = WARREN_COUNTER, .unit = "packets",
 	  .label = "reason", .brief = "Packets to peers that the policy dropped." },
+	{ .name = "answers_sent", .kind = WARREN_COUNTER, .unit = "packets", .label = "kind",
+	  .brief = "What peers were told: refusals of their connections, and pongs." },
+	{ .name = "refused_by_peers", .kind = WARREN_COUNTER, .unit = "packets", .label = "reason",
+	  .brief = "Refusals of connections that this node began." },
 	{ .name = "rules", .kind = WARREN_GAUGE, .unit = "1", .brief = "Rules in force." },
 	{ .name = "table_bytes", .kind = WARREN_GAUGE, .unit = "bytes",
 	  .brief = "Memory of the compiled policy." },
 };
 
 static const struct warren_port needs[] = {
-	{ .name = "dataplane", .major = 0, .minor = 1, .brief = "The verdict slot." },
+	{ .name = "dataplane", .major = 0, .minor = 2, .brief = "The verdict slot." },
 	{ .name = "netmap", .major = 0, .minor = 1, .brief = "The rules." },
 };
 
@@ -109,6 +114,7 @@ struct filter {
 	struct filter_flows *flows;	/* FILTER_FLOW_TABLES */
 	struct warren_stat *drops[2][FILTER_REASONS];	/* by direction */
 	struct warren_stat *rules, *bytes;
+	struct filter_talk talk;
 	struct gate shut;		/* without a table */
 	const struct gate *gate;	/* in the slot; NULL: none yet */
 	const struct warren_netmap *wanted;	/* to be compiled, with a reference */
@@ -143,11 +149,19 @@ static void filter_packets(void *self, uint32_t direction, struct warren_packet 
 		if (gate->table)
 			reason = filter_table_decide(gate->table, direction, pkt[i].data,
 						     pkt[i].len, now);
-		if (reason == FILTER_ACCEPTED)
+		if (reason == FILTER_ACCEPTED) {
+			if (direction == WARREN_PKT_IN && gate->table &&
+			    filter_talk_takes(&gate->filter->talk, gate->table, pkt[i].data,
+					      pkt[i].len, now))
+				pkt[i].verdict = WARREN_PKT_TAKEN;
 			continue;
+		}
 		pkt[i].verdict = WARREN_PKT_DROP;
 		pkt[i].reason = (uint8_t)reason;
 		drops[reason]++;
+		if (direction == WARREN_PKT_IN && gate->table)
+			filter_talk_refuse(&gate->filter->talk, gate->table, pkt[i].data,
+					   pkt[i].len, reason, now);
 	}
 	for (int reason = 1; reason < FILTER_REASONS; reason++) {
 		if (drops[reason])
@@ -436,6 +450,10 @@ static int filter_start(struct warren_ctx *ctx, const struct warren_conf *conf,
 	if (result)
 		return result;
 	f->dataplane = dataplane;
+	result = filter_talk_start(&f->talk, ctx, f->dataplane, f->dataplane_self);
+	if (result)
+		return warren_fail(err, NULL, "cannot listen to what peers refuse: %s",
+				   strerror(-result));
 	result = warren_offer(ctx, "filter", &ops, f);
 	if (result)
 		return result;
@@ -484,6 +502,7 @@ static void filter_status(struct warren_ctx *ctx, struct warren_reply *reply)
 		warren_reply_text(reply, "rules in force: %u", filter_table_rules(table));
 	else
 		warren_reply_text(reply, "%s", state_text(f));
+	filter_talk_status(&f->talk, reply);
 }
 
 WARREN_PLUGIN(filter, "filter",

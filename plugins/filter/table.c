@@ -25,6 +25,7 @@ const char *filter_reason_name(enum filter_reason reason)
 		[FILTER_LINK_LOCAL] = "link_local_unicast",
 		[FILTER_NOT_LOCAL] = "not_local",
 		[FILTER_ACL] = "acl",
+		[FILTER_FROM_HOST] = "tsmp",
 		[FILTER_ERROR] = "error",
 	};
 
@@ -132,12 +133,18 @@ static bool is_icmp_answer(const struct filter_packet *packet)
 	return false;
 }
 
+static bool is_first_of_tcp(const struct filter_packet *packet)
+{
+	return packet->protocol == FILTER_TCP &&
+	       (packet->tcp_flags & (FILTER_SYN | FILTER_ACK)) == FILTER_SYN;
+}
+
 /* What passes without a rule: answers to what this node began. */
 static bool is_answer(struct filter_flows *flows, const struct filter_packet *packet, uint64_t now)
 {
 	switch (packet->protocol) {
 	case FILTER_TCP:
-		return (packet->tcp_flags & (FILTER_SYN | FILTER_ACK)) != FILTER_SYN;
+		return !is_first_of_tcp(packet);
 	case FILTER_UDP:
 	case FILTER_SCTP:
 		return filter_flows_answers(flows, packet, now);
@@ -166,6 +173,8 @@ static void remember(const struct filter_table *table, const struct filter_packe
 {
 	bool jailed;
 
+	if (is_first_of_tcp(packet))
+		filter_flows_sent(&table->flows[FILTER_FLOWS_TCP], packet, now);
 	if (packet->protocol != FILTER_UDP && packet->protocol != FILTER_SCTP)
 		return;
 	jailed = is_jailed(table, packet, &packet->destination);
@@ -198,8 +207,31 @@ enum filter_reason filter_table_decide(const struct filter_table *table, uint32_
 		return reason;
 	if (direction == WARREN_PKT_IN)
 		return decide_in(table, &packet, now);
+	if (packet.protocol == FILTER_TSMP)
+		return FILTER_FROM_HOST;
 	remember(table, &packet, now);
 	return FILTER_ACCEPTED;
+}
+
+bool filter_table_shields(const struct filter_table *table, const struct filter_packet *packet)
+{
+	return table->state == FILTER_SHIELDS_UP || is_jailed(table, packet, &packet->source);
+}
+
+bool filter_table_began(const struct filter_table *table, const struct filter_packet *packet,
+			uint64_t now)
+{
+	const struct filter_packet answer = {
+		.version = packet->version,
+		.protocol = packet->protocol,
+		.source = packet->destination,
+		.destination = packet->source,
+		.source_port = packet->port,
+		.port = packet->source_port,
+	};
+
+	return packet->protocol == FILTER_TCP &&
+	       filter_flows_answers(&table->flows[FILTER_FLOWS_TCP], &answer, now);
 }
 
 uint32_t filter_table_rules(const struct filter_table *table)

@@ -28,6 +28,7 @@ enum filter_reason {			/* warren_packet.reason; labels of the metrics */
 	FILTER_LINK_LOCAL,
 	FILTER_NOT_LOCAL,		/* the destination is not ours to serve */
 	FILTER_ACL,			/* no rule allows it */
+	FILTER_FROM_HOST,		/* TSMP, which only this plugin may send */
 	FILTER_ERROR,			/* there is no table */
 	FILTER_REASONS,
 };
@@ -42,6 +43,7 @@ enum filter_state {
 enum {					/* the flow tables that a filter table needs, in a row */
 	FILTER_FLOWS_OPEN = 0,
 	FILTER_FLOWS_JAILED,		/* of jailed peers */
+	FILTER_FLOWS_TCP,		/* connections; only so that a refusal of one is believed */
 	FILTER_FLOW_TABLES,
 	FILTER_ENTRIES = 1 << 18,	/* destinations of all rules */
 };
@@ -64,5 +66,10 @@ enum filter_reason filter_table_decide(const struct filter_table *table, uint32_
 /* Do the rules alone let in a first packet from a peer? Any thread. */
 enum filter_reason filter_table_allows(const struct filter_table *table,
 				       const struct filter_packet *packet);
+/* Does nothing that the sender of @packet begins get in, whatever the rules say? Any thread. */
+bool filter_table_shields(const struct filter_table *table, const struct filter_packet *packet);
+/* Did this node begin the TCP connection of @packet, as it left, lately? Any worker. */
+bool filter_table_began(const struct filter_table *table, const struct filter_packet *packet,
+			uint64_t now);
 
 #endif

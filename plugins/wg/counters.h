@@ -44,6 +44,7 @@
 	X(HS_FLOOD, "drops", "handshake-flood")		/* of one peer, or too many new ones */ \
 	X(HS_STALE, "drops", "handshake-stale")		/* answers nothing that waits */ \
 	X(HS_MEMORY, "drops", "memory") \
+	X(REPLY_FULL, "drops", "reply-full")		/* ring of replies of hooks: newest */ \
 	X(EVENT_FULL, "drops", "event-full")		/* ring of news to the lane: newest */ \
 	X(RX_PACKETS, "rx_packets", NULL) \
 	X(TX_PACKETS, "tx_packets", NULL) \

@@ -1,10 +1,7 @@
 /*
- * The lane's half of the data plane: what the workers report is handled here, the timers of peers
- * run here, and everything the workers read is made and retired here.
- *
- * No callback may take long, whatever the network sends: rings are drained in slices of SLICE, and
- * what is left is taken up in the next turn of the loop. Handshakes are the expensive part (about
- * 190 us each), so they come last.
+ * The lane's half of the data plane: the timers of peers run here, and everything the workers read
+ * is made and retired here. What they report is handled in news.c. No callback may take long,
+ * whatever the network sends: work is done in slices of WG_SLICE.
  */
 #include "device.h"
 
@@ -23,14 +20,11 @@
 
 #include "handshake.h"
 #include "netmap.h"
+#include "news.h"
 #include "service.h"
 #include "worker.h"
 
 enum {
-	SLICE = 3000, /* microseconds of one callback */
-	EVENTS_PER_TURN = 512,
-	FOREIGN_PER_TURN = 64,
-	RELAY_PER_TURN = 128,
 	HOUSEKEEPING = 10, /* seconds */
 	WANT_PATH_INTERVAL = 1, /* seconds */
 	RATE_ENTRIES = 4096,
@@ -252,7 +246,7 @@ static void timer_fired(struct warren_ctx *ctx, void *arg)
 
 	(void)ctx;
 	dev->timer_at = WG_NEVER;
-	while (now - start < SLICE && (live = wg_schedule_first(&dev->schedule)) &&
+	while (now - start < WG_SLICE && (live = wg_schedule_first(&dev->schedule)) &&
 	       live->deadline <= now) {
 		/* Later first: a look that changes nothing must not come again at once. */
 		wg_schedule_set(&dev->schedule, live, now + WG_SECOND);
@@ -270,7 +264,7 @@ static void slice_fired(struct warren_ctx *ctx, void *arg)
 	struct wg_peer *peer;
 
 	(void)ctx;
-	while (now - start < SLICE) {
+	while (now - start < WG_SLICE) {
 		peer = wg_peers_next(&dev->peers, &dev->slice_at);
 		if (!peer)
 			return;
@@ -288,142 +282,6 @@ void wg_device_wake_keepalive(struct wg_device *dev)
 {
 	dev->slice_at = 0;
 	warren_timer_set(dev->slice, 0);
-}
-
-/*
- * ---- News of the workers ----
- */
-
-static void handle_ask(struct wg_device *dev, struct wg_peer *peer, const struct wg_event *event,
-		       uint64_t now)
-{
-	atomic_fetch_and_explicit(&peer->asked, ~event->ask, memory_order_acq_rel);
-	switch (event->ask) {
-	case WG_ASK_HANDSHAKE:
-		if (!peer->unusable)
-			wg_handshake_want(peer, now);
-		break;
-	case WG_ASK_REKEY:
-		if (peer->live && wg_timers_rekey_on_receive(&peer->live->timers))
-			wg_handshake_want(peer, now);
-		break;
-	case WG_ASK_LOOK:
-		wg_device_look(dev, peer, now);
-		break;
-	case WG_ASK_MOVED:
-		wg_handshake_moved(peer, &event->origin);
-		break;
-	case WG_ASK_PATH:
-		wg_device_want_path(peer, now);
-		break;
-	case WG_ASK_SOURCE:
-		wg_peer_forget_source(peer);
-		break;
-	default:
-		break;
-	}
-}
-
-static bool drain_events(struct wg_device *dev, uint64_t now)
-{
-	struct wg_event *slot;
-
-	for (uint32_t i = 0; i < EVENTS_PER_TURN; i++) {
-		struct wg_event event;
-		struct wg_peer *peer;
-
-		slot = wg_ring_take(dev->events);
-		if (!slot)
-			return false;
-		event = *slot;
-		wg_ring_release(dev->events, slot);
-		peer = wg_peers_get(&dev->peers, event.number, event.serial);
-		if (!peer)
-			continue;
-		if (event.kind == WG_EVENT_CONFIRMED)
-			wg_handshake_confirmed(peer, event.index, now);
-		else
-			handle_ask(dev, peer, &event, now);
-	}
-	return true;
-}
-
-static bool drain_foreign(struct wg_device *dev)
-{
-	struct wg_foreign_slot *slot;
-
-	for (uint32_t i = 0; i < FOREIGN_PER_TURN; i++) {
-		slot = wg_ring_take(dev->foreign);
-		if (!slot)
-			return false;
-		if (dev->taker[slot->class_].ctx)
-			dev->taker[slot->class_].fn(dev->taker[slot->class_].arg, &slot->from,
-						    slot->vni, slot->data, slot->len);
-		wg_ring_release(dev->foreign, slot);
-	}
-	return true;
-}
-
-static bool drain_relay(struct wg_device *dev)
-{
-	struct wg_bulk *bulk = atomic_load_explicit(&dev->bulk, memory_order_relaxed);
-	struct wg_relay_slot *slot;
-
-	for (uint32_t i = 0; i < RELAY_PER_TURN; i++) {
-		slot = wg_ring_take(bulk->relay_out);
-		if (!slot)
-			return false;
-		if (dev->writer.ctx && dev->writer.events.relay_out)
-			dev->writer.events.relay_out(dev->writer.arg, slot->region, slot->peer,
-						     slot->data, slot->len);
-		wg_ring_release(bulk->relay_out, slot);
-	}
-	return true;
-}
-
-static bool drain_handshakes(struct wg_device *dev, uint64_t start)
-{
-	uint64_t now = warren_now();
-
-	while (now - start < SLICE) {
-		uint32_t queued = wg_ring_queued(dev->handshakes);
-		struct wg_handshake_slot *slot = wg_ring_take(dev->handshakes);
-
-		if (!slot)
-			return false;
-		wg_handshake_receive(dev, slot, queued, now);
-		wg_ring_release(dev->handshakes, slot);
-		now = warren_now();
-	}
-	return true;
-}
-
-static void lane_run(struct warren_ctx *ctx, int fd, uint32_t what, void *arg)
-{
-	struct wg_device *dev = arg;
-	uint64_t start = warren_now(), count;
-	int failed = atomic_load_explicit(&dev->failed, memory_order_acquire);
-	bool more = false;
-
-	(void)what;
-	if (read(fd, &count, sizeof(count)) == -1 && errno != EAGAIN)
-		warren_log(ctx, LOG_ERR, "cannot read the event counter: %s", strerror(errno));
-	atomic_store_explicit(&dev->lane_woken, false, memory_order_seq_cst);
-	if (failed) {
-		warren_io_want(dev->lane_io, 0);
-		warren_fatal(ctx,
-			     "the interface %s is gone (%s); somebody removed it. The tunnel cannot"
-			     " work without it: restart the daemon",
-			     dev->ifname, strerror(failed));
-		return;
-	}
-	more |= drain_events(dev, start);
-	more |= drain_relay(dev);
-	more |= drain_foreign(dev);
-	more |= drain_handshakes(dev, start);
-	wg_counts_flush(&dev->counts, &dev->stats);
-	if (more)
-		wg_device_wake_lane(dev);
 }
 
 /*
@@ -630,11 +488,13 @@ static int make_tables(struct wg_device *dev, struct warren_err *err)
 	dev->events = wg_ring_new(WG_EVENT_SLOTS, sizeof(struct wg_event));
 	dev->foreign = wg_ring_new(WG_FOREIGN_SLOTS,
 				   sizeof(struct wg_foreign_slot) + WG_FOREIGN_MAX);
+	dev->replies = wg_ring_new(WG_REPLY_SLOTS, sizeof(struct wg_reply_slot));
 	atomic_store(&dev->chain, wg_hooks_chain(&dev->hooks));
 	if (!dev->sessions || !dev->lives || !dev->ratelimit || !dev->handshakes || !dev->events ||
-	    !dev->foreign || !atomic_load(&dev->chain) || wg_peers_init(&dev->peers) < 0 ||
-	    wg_netmap_init(dev) < 0 || wg_device_set_mtu(dev, dev->options.mtu) < 0 ||
-	    load_identity(dev) < 0 || wg_stats_open(&dev->stats, dev->ctx) < 0)
+	    !dev->foreign || !dev->replies || !atomic_load(&dev->chain) ||
+	    wg_peers_init(&dev->peers) < 0 || wg_netmap_init(dev) < 0 ||
+	    wg_device_set_mtu(dev, dev->options.mtu) < 0 || load_identity(dev) < 0 ||
+	    wg_stats_open(&dev->stats, dev->ctx) < 0)
 		return warren_fail(err, NULL, "out of memory for the tables of the data plane");
 	return 0;
 }
@@ -645,7 +505,7 @@ static int make_loop(struct wg_device *dev, struct warren_err *err)
 
 	dev->lane_fd = fd;
 	if (fd != -1)
-		dev->lane_io = warren_io_new_take(dev->ctx, fd, lane_run, dev);
+		dev->lane_io = warren_io_new_take(dev->ctx, fd, wg_news_run, dev);
 	dev->timer = warren_timer_new(dev->ctx, timer_fired, dev);
 	dev->housekeeping = warren_timer_new(dev->ctx, housekeeping, dev);
 	dev->slice = warren_timer_new(dev->ctx, slice_fired, dev);
@@ -741,6 +601,7 @@ void wg_device_free(struct wg_device *dev)
 	wg_ring_free(dev->handshakes);
 	wg_ring_free(dev->events);
 	wg_ring_free(dev->foreign);
+	wg_ring_free(dev->replies);
 	bulk_free(atomic_load(&dev->bulk));
 	wg_index_free(dev->index);
 	wg_allowedips_free(atomic_load(&dev->allowed));

@@ -74,7 +74,14 @@ struct wg_inject_slot {			/* to the worker */
 	uint8_t data[];			/* OUT, IN: room is left in front, WG_INJECT_ROOM */
 };
 
+struct wg_reply_slot {			/* from hooks to the worker: small inner packets */
+	uint32_t len;
+	uint8_t data[WARREN_REPLY_MAX];
+};
+
 enum {
+	WG_SLICE = 3000,		/* microseconds of one callback of the lane */
+	WG_REPLY_SLOTS = 64,
 	WG_HANDSHAKE_SLOTS = 1024,
 	WG_EVENT_SLOTS = 1024,
 	WG_FOREIGN_SLOTS = 128,
@@ -151,7 +158,7 @@ struct wg_device {
 	_Atomic bool has_writer;
 	_Atomic uint32_t foreign_taken;	/* 1 << class */
 	_Atomic(struct wg_bulk *) bulk;
-	struct wg_ring *handshakes, *events, *foreign;
+	struct wg_ring *handshakes, *events, *foreign, *replies;
 	_Atomic(struct wg_peer *) todo;	/* stack of peers with orders */
 	_Atomic bool lane_woken;
 	int lane_fd;			/* eventfd: workers have news */

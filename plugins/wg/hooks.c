@@ -240,3 +240,13 @@ uint32_t wg_chain_after(const struct wg_chain *chain, uint32_t direction, uint64
 	}
 	return 0;
 }
+
+uint32_t wg_chain_after_filter(const struct wg_chain *chain, uint32_t direction)
+{
+	uint32_t i = 0;
+
+	while (chain && i < chain->count[direction] &&
+	       chain->step[direction][i].kind != WG_STEP_FILTER)
+		i++;
+	return i + 1;
+}

@@ -50,5 +50,7 @@ uint64_t wg_hooks_last_of(const struct wg_hooks *hooks, const struct wg_chain *c
 			  const struct warren_ctx *ctx, uint32_t direction);
 /* Worker. Index of the step after the hook @identity; 0 if it is gone. */
 uint32_t wg_chain_after(const struct wg_chain *chain, uint32_t direction, uint64_t identity);
+/* Worker. Index of the step after the verdict slot, which is always there. */
+uint32_t wg_chain_after_filter(const struct wg_chain *chain, uint32_t direction);
 
 #endif

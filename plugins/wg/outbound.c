@@ -343,6 +343,24 @@ void wg_outbound_inject(struct wg_worker *w, uint32_t step, const uint8_t *data,
 	wg_outbound_flush(w);
 }
 
+uint32_t wg_outbound_replies(struct wg_worker *w)
+{
+	const struct wg_chain *chain = atomic_load_explicit(&w->dev->chain, memory_order_acquire);
+	uint32_t taken = 0;
+
+	while (taken < WG_BATCH && !w->blocked) {
+		struct wg_reply_slot *slot = wg_ring_take(w->dev->replies);
+
+		if (!slot)
+			break;
+		wg_outbound_inject(w, wg_chain_after_filter(chain, WARREN_PKT_OUT), slot->data,
+				   slot->len);
+		wg_ring_release(w->dev->replies, slot);
+		taken++;
+	}
+	return taken;
+}
+
 /*
  * ---- Orders ----
  */

@@ -352,6 +352,53 @@ static int service_packet_inject(void *self, struct warren_ctx *ctx, uint32_t di
 	return 0;
 }
 
+static int service_packet_reply(void *self, const uint8_t *data, size_t len)
+{
+	struct wg_device *dev = self;
+	struct wg_reply_slot *slot;
+
+	if (!len || len > WARREN_REPLY_MAX || wg_inner_len(data, len) < 0)
+		return -EMSGSIZE;
+	slot = wg_ring_claim(dev->replies);
+	if (!slot) {
+		warren_stat_add(dev->stats.stat[WG_C_REPLY_FULL], 1);
+		return -EAGAIN;
+	}
+	slot->len = (uint32_t)len;
+	memcpy(slot->data, data, len);
+	wg_ring_commit(dev->replies, slot);
+	/* A hook's worker is awake and comes by the ring before it sleeps: no system call then. */
+	wg_worker_wake(dev->worker);
+	return 0;
+}
+
+static int service_hand_over(void *self, uint32_t class_, const uint8_t *data, size_t len)
+{
+	struct wg_device *dev = self;
+	struct wg_foreign_slot *slot;
+
+	if (class_ >= WARREN_FOREIGN_CLASSES ||
+	    !(atomic_load_explicit(&dev->foreign_taken, memory_order_relaxed) & 1u << class_)) {
+		warren_stat_add(dev->stats.stat[WG_C_IN_FOREIGN], 1);
+		return -ENOENT;
+	}
+	if (len > WG_FOREIGN_MAX)
+		return -EMSGSIZE;
+	slot = wg_ring_claim(dev->foreign);
+	if (!slot) {
+		warren_stat_add(dev->stats.stat[WG_C_IN_FOREIGN_FULL], 1);
+		return -EAGAIN;
+	}
+	memset(&slot->from, 0, sizeof(slot->from));
+	slot->class_ = class_;
+	slot->vni = 0;
+	slot->len = (uint32_t)len;
+	memcpy(slot->data, data, len);
+	wg_ring_commit(dev->foreign, slot);
+	wg_device_wake_lane(dev);
+	return 0;
+}
+
 void wg_service_forget(struct wg_device *dev)
 {
 	for (int i = 0; i < WARREN_FOREIGN_CLASSES; i++)
@@ -435,4 +482,6 @@ const struct warren_dataplane_ops wg_service_ops = {
 	.packet_inject = service_packet_inject,
 	.peers = service_peers,
 	.peer = service_peer,
+	.packet_reply = service_packet_reply,
+	.hand_over = service_hand_over,
 };

@@ -171,7 +171,8 @@ static bool has_orders(const struct wg_worker *w)
 {
 	const struct wg_bulk *bulk = atomic_load_explicit(&w->dev->bulk, memory_order_acquire);
 
-	return (!w->blocked && atomic_load_explicit(&w->dev->todo, memory_order_acquire)) ||
+	return (!w->blocked && (atomic_load_explicit(&w->dev->todo, memory_order_acquire) ||
+				wg_ring_queued(w->dev->replies))) ||
 	       wg_ring_queued(bulk->inject) || warren_worker_stopping(w->self);
 }
 
@@ -243,6 +244,8 @@ static bool turn(struct wg_worker *w, struct pollfd *pfd)
 		    wg_inbound_socket(w, sockets->fd[i]))
 			busy = true;
 	}
+	if (wg_outbound_replies(w))
+		busy = true;
 	if (pfd[POLL_TUN].revents & (POLLERR | POLLNVAL))
 		tun_failed(w, EBADFD);
 	else if (pfd[POLL_TUN].revents & POLLIN && !w->blocked && wg_outbound_tun(w))

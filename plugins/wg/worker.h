@@ -94,6 +94,8 @@ void wg_inbound_deliver(struct wg_worker *w, uint32_t step, uint32_t n);
 uint32_t wg_outbound_tun(struct wg_worker *w);
 /* Does what the lane ordered for peers. */
 uint32_t wg_outbound_orders(struct wg_worker *w);
+/* Sends what hooks answered. Packets taken. */
+uint32_t wg_outbound_replies(struct wg_worker *w);
 /* A packet from a ring, as if read from the TUN, from step @step on. */
 void wg_outbound_inject(struct wg_worker *w, uint32_t step, const uint8_t *data, size_t len);
 /* Sends what is queued. false: blocked. */

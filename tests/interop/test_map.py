@@ -124,6 +124,35 @@ def test_denial_by_the_stock_peer(tailnet):
     stock.pings(warren.ip4)
 
 
+def test_refusals_are_told_both_ways(tailnet):
+    """Who refuses a connection tells the other node inside the tunnel, and that tells its user.
+
+    (The stock client logs it; the connection attempt itself goes on until its own timeout.)
+    """
+    warren, stock, tsnet = Warren(tailnet), Tailscaled(tailnet), Tsnet(tailnet)
+    stock.pings(warren.ip4)
+    # A ping of this protocol is answered whatever the rules say.
+    raw(tailnet, PacketFilter=[allow(tsnet.ip4, warren.ip4, PORT)])
+    wait_for("the rules are in force", lambda: warren.status()["filter"]["rules"] == 1)
+    tsnet.pings(warren.ip4, "TSMP")
+    tsnet.pings(warren.ip6, "TSMP")
+    # We refuse.
+    assert not kernel_reaches(stock.host, warren.ip4, PORT)
+    wait_for("the peer was told", lambda: re.search(
+        rf"open-conn-track: flow TCP .* > {re.escape(warren.ip4)}:{PORT} rejected due to acl",
+        stock.proc.output()))
+    # They refuse.
+    tailnet.control.ask("raw", Key=tailnet.control.key("stock"), Response={
+        "PacketFilter": [allow(warren.ip4, stock.ip4, PORT)]})
+    wait_for("the rules are in force there",
+             lambda: warren.host.ping(stock.ip6, wait=1, check=False).returncode != 0)
+    assert not kernel_reaches(warren.host, stock.ip4, PORT + 1)
+    last = wait_for("we were told", lambda: warren.status()["filter"].get("last_refusal"))
+    assert (last["peer"], last["port"], last["reason"]) == (stock.ip4, PORT + 1, "acl")
+    assert re.search(rf"filter: {re.escape(stock.ip4)} refuses tcp/{PORT + 1}: .*policy",
+                     warren.log()), warren.log()
+
+
 def test_no_rules_is_no_packet(tailnet):
     warren, stock = Warren(tailnet), Tailscaled(tailnet)
     stock.pings(warren.ip4)

@@ -7,8 +7,9 @@
  * offline around poll(); warren_retire() frees an object when all workers have passed. Nobody
  * waits.
  *
- * What a hook may call: warren_stat_add/set, warren_now, and functions over its own tables that
- * neither lock, allocate nor enter the loop. Nothing else.
+ * What a hook may call: warren_stat_add/set, warren_now, packet_reply and hand_over of the data
+ * plane, and functions over its own tables that neither lock, allocate nor enter the loop. Nothing
+ * else.
  */
 #ifndef WARREN_PACKET_H
 #define WARREN_PACKET_H

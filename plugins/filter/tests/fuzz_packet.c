@@ -7,6 +7,7 @@
 
 #include "plugins/filter/flow.h"
 #include "plugins/filter/table.h"
+#include "plugins/filter/tsmp.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -30,10 +31,40 @@ static struct filter_table *policy(void)
 	return filter_table_new(&map, flows, &result);
 }
 
+/* What is answered is a packet, back to where @data came from. */
+static void check_answer(const struct filter_packet *packet, const uint8_t *out, size_t len)
+{
+	struct filter_packet answer;
+
+	if (len > FILTER_TSMP_MAX || !filter_packet_parse(out, len, &answer) ||
+	    answer.protocol != FILTER_TSMP || answer.version != packet->version ||
+	    answer.destination.low != packet->source.low ||
+	    answer.source.low != packet->destination.low)
+		abort();
+}
+
+static void tsmp(const uint8_t *data, size_t size)
+{
+	struct filter_packet packet;
+	struct filter_tsmp message;
+	uint8_t out[FILTER_TSMP_MAX];
+	size_t len;
+
+	if (!filter_packet_parse(data, size, &packet))
+		return;
+	filter_tsmp_read(&packet, data, size, &message);
+	if (message.kind == FILTER_TSMP_PING)
+		check_answer(&packet, out, filter_tsmp_pong(&packet, &message, out));
+	len = filter_tsmp_refuse(&packet, FILTER_ACL, false, out);
+	if (len)
+		check_answer(&packet, out, len);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct filter_table *table;
 
+	tsmp(data, size);
 	if (!table)
 		table = policy();
 	if (!table)

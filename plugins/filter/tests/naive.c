@@ -387,6 +387,8 @@ bool naive_accepts(struct naive *naive, bool out, const uint8_t *data, size_t le
 		return true;
 	if (!out)
 		return accepts_in(naive, &f);
+	if (f.protocol == 99)
+		return false;
 	if (f.protocol == 17 || f.protocol == 132)
 		flow_left(is_jailed(naive->map, &f.to) ? &naive->jailed_flows : &naive->flows, &f);
 	return true;

@@ -122,7 +122,7 @@ static const struct {
 			   .icmp_type = 128 }, FILTER_ACL, 0 },
 	{ "ICMPv6 echo of a peer", { PEER6, .protocol = 58, .icmp_type = 128 }, 0, 0 },
 	{ "ICMPv4 in IPv6 is any protocol", { PEER6, .protocol = 1 }, FILTER_ACL, 0 },
-	{ "TSMP", { OTHER, .protocol = 99 }, 0, 0 },
+	{ "TSMP", { OTHER, .protocol = 99 }, 0, FILTER_FROM_HOST },
 	/* What is dropped in both directions. */
 	{ "multicast", { .source = "10.0.0.5", .destination = "224.0.0.251", .protocol = 17 },
 	  FILTER_MULTICAST, FILTER_MULTICAST },

@@ -230,6 +230,7 @@ static void probe_foreign(struct net_node *node, uint32_t class_, uint32_t vni, 
 FOREIGN_FN(foreign_stun, WARREN_FOREIGN_STUN)
 FOREIGN_FN(foreign_disco, WARREN_FOREIGN_DISCO)
 FOREIGN_FN(foreign_geneve, WARREN_FOREIGN_GENEVE_DISCO)
+FOREIGN_FN(foreign_tsmp, WARREN_FOREIGN_TSMP)
 
 /*
  * ---- Nodes ----
@@ -651,7 +652,8 @@ int net_attach_paths(struct net_node *node)
 
 static void foreign_run(struct net_node *node, void *arg)
 {
-	static warren_foreign_fn *const fns[] = { foreign_stun, foreign_disco, foreign_geneve };
+	static warren_foreign_fn *const fns[] = { foreign_stun, foreign_disco, foreign_geneve,
+						 foreign_tsmp };
 	struct probe_call *call = arg;
 
 	call->result = node->ops->foreign(node->dev, node->probe, call->class_,

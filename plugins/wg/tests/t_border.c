@@ -443,6 +443,87 @@ static void test_hooks_and_injection(void **state)
 	assert_true(net_ping(p->a, 1, p->b, 2, LONG));
 }
 
+/* A hook that answers each packet from a peer with the same, turned round, and hands it over. */
+struct answerer {
+	const struct warren_dataplane_ops *ops;
+	void *self;
+	_Atomic uint32_t answered, full, handed;
+};
+
+static void answer_fn(void *self, uint32_t direction, struct warren_packet *pkt, uint32_t n,
+		      uint64_t now)
+{
+	struct answerer *a = self;
+	uint8_t back[WARREN_REPLY_MAX];
+
+	(void)direction;
+	(void)now;
+	for (uint32_t i = 0; i < n; i++) {
+		memcpy(back, pkt[i].data, pkt[i].len);
+		memcpy(back + 12, pkt[i].data + 16, 4);
+		memcpy(back + 16, pkt[i].data + 12, 4);
+		for (uint32_t k = 0; k < 1000 && a->full == 0; k++) {
+			if (!a->ops->packet_reply(a->self, back, pkt[i].len))
+				atomic_fetch_add(&a->answered, 1);
+			else
+				atomic_fetch_add(&a->full, 1);
+		}
+		if (!a->ops->hand_over(a->self, WARREN_FOREIGN_TSMP, pkt[i].data, pkt[i].len))
+			atomic_fetch_add(&a->handed, 1);
+		pkt[i].verdict = WARREN_PKT_TAKEN;
+	}
+}
+
+static void answer_all(struct net_node *node, void *arg)
+{
+	struct answerer *a = arg;
+	const struct warren_hook hook = { .name = "answerer",
+					  .directions = 1u << WARREN_PKT_IN,
+					  .fn = answer_fn,
+					  .self = a };
+	uint8_t packet[WARREN_REPLY_MAX + 1];
+
+	a->ops = node->ops;
+	a->self = node->dev;
+	REQUIRE(node->ops->hook_add(node->dev, node->probe, &hook, NULL) == 0);
+	net_packet(packet, sizeof(packet), 2, 1, 0);
+	REQUIRE(node->ops->packet_reply(node->dev, packet, sizeof(packet)) == -EMSGSIZE);
+	REQUIRE(node->ops->packet_reply(node->dev, packet, 50) == -EMSGSIZE);
+	REQUIRE(node->ops->hand_over(node->dev, WARREN_FOREIGN_TSMP, packet, 50) == -ENOENT);
+	REQUIRE(node->ops->hand_over(node->dev, WARREN_FOREIGN_CLASSES, packet, 50) == -ENOENT);
+	REQUIRE(node->ops->hand_over(node->dev, 1000, packet, 50) == -ENOENT);
+}
+
+static void test_hooks_answer_peers(void **state)
+{
+	struct net_pair *p = *state;
+	struct answerer answerer = { .answered = 0 };
+	uint8_t packet[100], got[2048];
+	uint32_t arrived = 0;
+
+	net_call(p->b, answer_all, &answerer);
+	assert_int_equal(net_take_foreign(p->b, WARREN_FOREIGN_TSMP, true), 0);
+	net_packet(packet, sizeof(packet), 1, 2, 7);
+	net_send(p->a, packet, sizeof(packet));
+	while (net_receive(p->a, got, sizeof(got), arrived ? 200 : LONG) == sizeof(packet)) {
+		assert_int_equal(got[15], 2);
+		assert_int_equal(got[19], 1);
+		arrived++;
+	}
+	/* One packet filled the ring of 64 and found it full: all that was in it arrives. */
+	assert_int_equal(answerer.answered, 64);
+	assert_int_equal(arrived, 64);
+	assert_int_equal(answerer.full, 1);
+	assert_int_equal(net_metric(p->b, "drops", "reply-full"), 1);
+	for (int ms = 0; ms < LONG && !atomic_load(&p->b->n_foreign); ms++)
+		net_pause(1);
+assert_int_equal(answerer.handed, 1);
+	assert_int_equal(p->b->foreign[0].class_, WARREN_FOREIGN_TSMP);
+	assert_int_equal(p->b->foreign[0].len, sizeof(packet));
+	assert_memory_equal(p->b->foreign[0].data, packet, sizeof(packet));
+	net_restart_probe(p->b); /* its hook points to our stack */
+}
+
 /*
  * ---- Maps ----
  */
@@ -624,6 +705,7 @@ int main(void)
 		NODES(test_an_empty_slot_drops_everything),
 		NODES(test_verdicts_swapped_under_load),
 		NODES(test_hooks_and_injection),
+		NODES(test_hooks_answer_peers),
 		NODES(test_changes_and_snapshots_lead_to_the_same),
 		NODES(test_peers_come_and_go_without_disturbing_others),
 		NODES(test_a_removed_peer_is_gone_at_once),

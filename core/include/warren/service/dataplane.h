@@ -1,11 +1,11 @@
 /*
- * warren/service/dataplane.h - service "dataplane" 0.1: the border of the WireGuard data plane
+ * warren/service/dataplane.h - service "dataplane" 0.2: the border of the WireGuard data plane
  *
  * `wg` offers it. Functions: provider's lane unless marked. Callbacks run on the lane of the ctx
  * that registered them, and end with that ctx. Every ring between workers and lane has a fixed size
- * and a stated drop rule: relay data drops the oldest, foreign packets and handshakes the newest;
- * each drop is counted. Peers are named by their WireGuard public key; `number` is a small integer
- * that is stable while the peer exists.
+ * and a stated drop rule: relay data drops the oldest, foreign packets, replies and handshakes the
+ * newest; each drop is counted. Peers are named by their WireGuard public key; `number` is a small
+ * integer that is stable while the peer exists.
  * Sources: design.md 4; dataplane.md 2 (lazy peers, foreign packets, Geneve), 7.
  */
 #ifndef WARREN_SERVICE_DATAPLANE_H
@@ -48,12 +48,15 @@ enum { WARREN_SESSION_NONE = 0, WARREN_SESSION_HANDSHAKE, WARREN_SESSION_ESTABLI
  */
 
 enum { WARREN_FOREIGN_STUN = 0, WARREN_FOREIGN_DISCO, WARREN_FOREIGN_GENEVE_DISCO,
+       WARREN_FOREIGN_TSMP,		/* handed over by a hook: whole inner packets */
        WARREN_FOREIGN_CLASSES };
 /* In a VNI of Geneve-encapsulated disco, either way: the header's control bit. */
 #define WARREN_VNI_CONTROL (UINT32_C(1) << 31)
 /* @data lives for the call. @vni: GENEVE_DISCO, with WARREN_VNI_CONTROL. */
 typedef void warren_foreign_fn(void *arg, const struct warren_addrport *from, uint32_t vni,
 			       const uint8_t *data, size_t len);
+
+enum { WARREN_REPLY_MAX = 252 };		/* bytes of a packet_reply() */
 
 /*
  * ---- Verdicts: the policy slot ----
@@ -139,6 +142,20 @@ struct warren_dataplane_ops {
 	/* Calls @fn for each peer that exists in the data plane, or for one. */
 	void (*peers)(void *self, void (*fn)(const struct warren_peer_status *, void *), void *arg);
 	int (*peer)(void *self, const uint8_t peer[32], struct warren_peer_status *status);
+
+	/*
+	 * Any thread, packet hooks and the verdict too (0.2): sends an inner packet of at most
+	 * WARREN_REPLY_MAX bytes to the peer that has its destination; copied. The verdict slot is
+	 * not asked, hooks behind it see the packet. -EAGAIN: the ring is full, counted; -EMSGSIZE.
+	 * Whoever answers packets of peers limits the rate himself.
+	 */
+	int (*packet_reply)(void *self, const uint8_t *data, size_t len);
+	/*
+	 * Any thread, packet hooks and the verdict too (0.2): gives the taker of @class_ a copy of
+	 * an inner packet, on the lane; `from` is all zero. -ENOENT: nobody takes it; -EAGAIN,
+	 * -EMSGSIZE. Both are counted. The caller limits the rate.
+	 */
+	int (*hand_over)(void *self, uint32_t class_, const uint8_t *data, size_t len);
 };
 
 #endif
