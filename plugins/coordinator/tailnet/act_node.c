@@ -19,9 +19,8 @@ static struct tailnet_node *edit(struct tailnet *tn, struct tailnet_request *req
 	struct tailnet_node *now;
 
 	*before = tailnet_node(tn, id);
-	*rc = change_alone(tn, ch, ON_NODE, &id, sizeof(id));
-	if (!*rc && !*before)
-		*rc = request_fail(request, -ENOENT, "there is no such node");
+	*rc = *before ? hold_node(tn, ch, *before) :
+			request_fail(request, -ENOENT, "there is no such node");
 	if (*rc)
 		return NULL;
 	request->node = id;

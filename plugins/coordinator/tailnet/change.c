@@ -3,7 +3,9 @@
  *
  * A reservation is an entry in one hash: of a thing that exists (a node that is being changed) or
  * of one that will (a name). Alone, or shared with others that only need it to stay as it is. A
- * request that meets one waits, in order, until a commit is over; then it is decided anew.
+ * request that meets one waits, in order, until a commit is over; then it is decided anew. What it
+ * had reserved by then stays so meanwhile, or a later request could overtake it there; all of that
+ * is given back before the waiting ones are decided again, so nobody waits for each other.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -412,11 +414,22 @@ static void finish(struct tailnet *tn, struct change *ch, int result)
 	change_free(ch);
 }
 
+static void unblock(struct tailnet *tn)
+{
+	struct change *ch;
+
+	while ((ch = list_first(&tn->blocked, struct change, in))) {
+		list_del(&ch->in);
+		change_free(ch);
+	}
+}
+
 void request_run_waiting(struct tailnet *tn)
 {
 	struct list again = LIST_INIT(again);
 	struct tailnet_request *request;
 
+	unblock(tn);
 	list_splice_tail(&again, &tn->waiting);
 	while ((request = list_first(&again, struct tailnet_request, in))) {
 		list_del(&request->in);
@@ -504,6 +517,7 @@ void change_free_all(struct tailnet *tn)
 {
 	struct change *ch;
 
+	unblock(tn);
 	while ((ch = list_first(&tn->queue, struct change, in))) {
 		list_del(&ch->in);
 		if (ch->request)
@@ -548,14 +562,17 @@ void request_run(struct tailnet *tn, struct tailnet_request *request)
 		change_kick(tn);
 		return;
 	}
+	if (rc == -EBUSY) {
+		request->state = REQUEST_WAITS;
+		list_add_tail(&tn->waiting, &request->in);
+		list_add_tail(&tn->blocked, &ch->in);
+		return;
+	}
 	if (rc == 0 && ch->then)
 		ch->then(tn, request);
 	if (ch)
 		change_free(ch);
-	if (rc == -EBUSY) {
-		request->state = REQUEST_WAITS;
-		list_add_tail(&tn->waiting, &request->in);
-	} else if (rc != WARREN_PENDING) {
+	if (rc != WARREN_PENDING) {
 		if (rc && !request->error)
 			request_fail(request, rc, "%s", rc == -ESHUTDOWN ?
 				     "the coordinator is stopping" : strerror(-rc));

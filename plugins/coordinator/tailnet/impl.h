@@ -103,6 +103,7 @@ struct tailnet {
 
 	struct hash reserved;
 	struct list waiting;		/* requests that met a reservation, in order */
+	struct list blocked;		/* what those had reserved before they met it */
 	struct list queue;		/* changes that the next commit takes */
 	struct list answers;		/* requests that are done */
 	struct batch *flying;		/* NULL: the writer is idle */
@@ -277,6 +278,8 @@ int pick_addresses(struct tailnet *tn, struct change *ch, struct tailnet_node *n
 int pick_name(struct tailnet *tn, struct change *ch, struct tailnet_node *node);
 void name_freed(struct tailnet *tn, const char *name, size_t len);
 void series_free(struct tailnet *tn);
+/* Reserves the node for a change; the key that it came with stays until then: rows refer to it. */
+int hold_node(struct tailnet *tn, struct change *ch, const struct tailnet_node *node);
 /* The node and all that hangs on it: addresses into quarantine, the machine if it was the last. */
 int drop_node(struct tailnet *tn, struct change *ch, const struct tailnet_node *node);
 

@@ -212,7 +212,7 @@ int login_apply(struct tailnet *tn, struct tailnet_request *request, struct chan
 	if (!tagged && !login->user)
 		return request_fail(request, -EINVAL, "this key belongs to no user, so it cannot "
 				    "make a node without tags");
-	rc = before ? change_alone(tn, ch, ON_NODE, &before->id, sizeof(before->id)) : 0;
+	rc = before ? hold_node(tn, ch, before) : 0;
 	if (!rc)
 		rc = settle_machine(tn, request, ch, login, &machine_id);
 	if (rc)

@@ -136,6 +136,15 @@ int pick_name(struct tailnet *tn, struct change *ch, struct tailnet_node *node)
 	return change_alone(tn, ch, ON_NAME, name, strlen(name));
 }
 
+int hold_node(struct tailnet *tn, struct change *ch, const struct tailnet_node *node)
+{
+	int rc = change_alone(tn, ch, ON_NODE, &node->id, sizeof(node->id));
+
+	if (!rc && node->auth_key)
+		rc = change_shared(tn, ch, ON_KEY, &node->auth_key, sizeof(node->auth_key));
+	return rc;
+}
+
 int drop_node(struct tailnet *tn, struct change *ch, const struct tailnet_node *node)
 {
 	const struct machine *machine = state_machine_by_id(tn, node->machine);
@@ -158,12 +167,10 @@ int decide_facts(struct tailnet *tn, struct tailnet_request *request, struct cha
 {
 	const struct tailnet_node *node = tailnet_node(tn, request->facts.node);
 	struct tailnet_node *now;
-	int rc = change_alone(tn, ch, ON_NODE, &request->facts.node, sizeof(node->id));
+	int rc = node ? hold_node(tn, ch, node) : -ENOENT;
 
 	if (rc)
 		return rc;
-	if (!node)
-		return -ENOENT;
 	now = node_copy(node);
 	if (!now)
 		return -ENOMEM;
@@ -192,7 +199,7 @@ int decide_approvals(struct tailnet *tn, struct tailnet_request *request, struct
 		if (!route_approve(tn, now))
 			rc = -ENOMEM;
 		if (!rc && !prefix_lists_equal(now->approved, node->approved)) {
-			rc = change_alone(tn, ch, ON_NODE, &node->id, sizeof(node->id));
+			rc = hold_node(tn, ch, node);
 			if (!rc)
 				change_put_node(ch, now);
 		}

@@ -68,7 +68,7 @@ static int log_out(struct tailnet *tn, struct tailnet_request *request, struct c
 			audit_node(ch, tn, &who, "node.logout", node, NULL);
 		return rc;
 	}
-	rc = change_alone(tn, ch, ON_NODE, &node->id, sizeof(node->id));
+	rc = hold_node(tn, ch, node);
 	if (rc)
 		return rc;
 	now = node_copy(node);

@@ -118,6 +118,7 @@ static void init(struct tailnet *tn, const struct tailnet_env *env)
 	for (size_t i = 0; i < ARRAY_SIZE(hashes); i++)
 		hash_init(hashes[i]);
 	list_init(&tn->waiting);
+	list_init(&tn->blocked);
 	list_init(&tn->queue);
 	list_init(&tn->answers);
 	list_init(&tn->pending_order);
