@@ -33,7 +33,7 @@ struct hold {				/* a change's part in a reservation */
 };
 
 enum effect_kind { PUT_NODE = 1, DROP_NODE, PUT_USER, DROP_USER, PUT_KEY, DROP_KEY, PUT_MACHINE,
-		   DROP_MACHINE, PIN, UNPIN, HOLD };
+		   DROP_MACHINE, PIN, UNPIN, HOLD, SOFT };
 struct effect {
 	struct effect *next;
 	enum effect_kind kind;
@@ -201,7 +201,7 @@ static void record_unref(const struct effect *e)
 		tailnet_key_unref(e->record);
 		break;
 	case DROP_NODE: case DROP_USER: case DROP_KEY: case PUT_MACHINE: case DROP_MACHINE:
-	case PIN: case UNPIN: case HOLD:
+	case PIN: case UNPIN: case HOLD: case SOFT:
 		break;
 	}
 }
@@ -373,7 +373,18 @@ static void apply(struct tailnet *tn, const struct effect *e)
 	case HOLD:
 		state_hold(tn, &e->addr, e->value);
 		break;
+	case SOFT:			/* was in force before */
+		break;
 	}
+}
+
+/* What was in force before it was on the disk has to be written once more. */
+static void take_back(struct tailnet *tn, const struct effect *e)
+{
+	struct place *place = e->kind == SOFT ? state_place(tn, e->id) : NULL;
+
+	if (place)
+		soft_mark(tn, place);
 }
 
 /* The job: nothing of the tailnet, but the store and the transactions. */
@@ -407,6 +418,8 @@ static void finish(struct tailnet *tn, struct change *ch, int result)
 			ch->then(tn, request);
 	} else {
 		tn->stats.failed++;
+		for (const struct effect *e = ch->effects; e; e = e->next)
+			take_back(tn, e);
 	}
 	if (request && result)
 		request_fail(request, result, "the coordinator cannot store this now (%s); try "
@@ -509,6 +522,24 @@ void change_background(struct tailnet *tn, struct store_tx *tx)
 	}
 	store_tx_free(ch->tx);
 	ch->tx = tx;
+	list_add_tail(&tn->queue, &ch->in);
+	change_kick(tn);
+}
+
+void change_soft(struct tailnet *tn)
+{
+	struct change *ch = change_new(tn, NULL);
+
+	for (uint32_t i = 0; ch && i < tn->nodes.count; i++) {
+		if (!tn->places[i]->dirty)
+			continue;
+		tn->places[i]->dirty = false;
+		effect(ch, SOFT, NULL, tn->places[i]->node->id);
+		store_tx_soft(change_tx(ch), tn->places[i]->node);
+	}
+	if (!ch)
+		return;
+	tn->n_dirty = 0;
 	list_add_tail(&tn->queue, &ch->in);
 	change_kick(tn);
 }

@@ -118,7 +118,7 @@ struct tailnet {
 
 	uint64_t scan_at, soft_at, wake_at, retry_at;	/* mono; 0: not wanted */
 	uint32_t n_dirty;
-	bool draining, touched_routes;
+	bool has_rules, draining, touched_routes;
 	void (*drained)(void *arg);
 	void *drained_arg;
 	struct tailnet_stats stats;
@@ -235,6 +235,8 @@ void change_then(struct change *ch, void (*fn)(struct tailnet *tn,
 void change_kick(struct tailnet *tn);
 /* A change without a request, made of @tx, which is taken. */
 void change_background(struct tailnet *tn, struct store_tx *tx);
+/* One of all soft facts that are not on the disk. */
+void change_soft(struct tailnet *tn);
 void change_free_all(struct tailnet *tn);
 /*
  * What the deciders return: 0 the change is to be committed (an empty one: nothing to do, done),

@@ -21,25 +21,11 @@ void soft_mark(struct tailnet *tn, struct place *place)
 	}
 }
 
-/*
- * One transaction for all. Should it fail, the facts come again with the next change of the node;
- * what is lost is what a crash would lose.
- */
 void soft_flush(struct tailnet *tn)
 {
-	struct store_tx *tx = tn->n_dirty ? store_tx_new() : NULL;
-
 	tn->soft_at = 0;
-	if (!tx)
-		return;
-	for (uint32_t i = 0; i < tn->nodes.count; i++) {
-		if (!tn->places[i]->dirty)
-			continue;
-		tn->places[i]->dirty = false;
-		store_tx_soft(tx, tn->places[i]->node);
-	}
-	tn->n_dirty = 0;
-	change_background(tn, tx);
+	if (tn->n_dirty)
+		change_soft(tn);
 }
 
 static bool is_zero(const uint8_t key[TAILNET_KEY_SIZE])

@@ -204,8 +204,12 @@ struct store *tailnet_store(struct tailnet *tn)
 void tailnet_set_rules(struct tailnet *tn, const struct tailnet_rules *rules)
 {
 	struct tailnet_request *request;
+	bool first = !tn->has_rules;
 
 	tn->rules = *rules;
+	tn->has_rules = true;
+	if (first)
+		return;
 	request = request_new(tn, REQUEST_APPROVALS);
 	if (request)
 		request_run(tn, request);

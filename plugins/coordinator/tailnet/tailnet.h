@@ -89,7 +89,11 @@ struct tailnet *tailnet_open(const struct tailnet_env *env, const struct tailnet
 /* As of the next decision; addresses that were given stay. Checked before. */
 int tailnet_configure(struct tailnet *tn, const struct tailnet_config *config,
 		      char why[TAILNET_WHY]);
-/* A new policy: approves what it newly approves by itself; never takes back. Copied. */
+/*
+ * A policy. One that replaces another approves at once what it approves by itself, and never takes
+ * back. The first one after the start does so only for what is announced anew: what an operator
+ * took back stays taken back over a restart. Copied.
+ */
 void tailnet_set_rules(struct tailnet *tn, const struct tailnet_rules *rules);
 /*
  * Ends: what waits is answered -ESHUTDOWN, what is being committed is finished, soft facts are

@@ -269,6 +269,28 @@ static bool own_disk(void)
 	       mount("tmpfs", w.dir, "tmpfs", 0, "size=2m") == 0;
 }
 
+static void soft_facts_are_written_when_there_is_room_again(void **state)
+{
+	struct tailnet_update update = { .home_derp = 7 };
+	int64_t id;
+
+	(void)state;
+	signal(SIGXFSZ, SIG_IGN);
+	world_key(&w, (struct tailnet_act){ .user = world_user(&w, "wells") }, secret);
+	id = world_join(&w, 1, 11, "a", secret);
+	world_pass(&w, 6000000);
+	limit_disk(2000);
+	str_cut(&w.log, 0);
+	assert_int_equal(tailnet_update(w.tn, id, &update, NULL, NULL), 0);
+	world_pass(&w, 16000000);
+	assert_non_null(strstr(str_text(&w.log), "1 change is not stored"));
+	assert_int_equal(world_node(&w, id)->soft.home_derp, 7);
+	limit_disk(RLIM_INFINITY);
+	world_pass(&w, 6000000);
+	reopen();
+	assert_int_equal(world_node(&w, id)->soft.home_derp, 7);
+}
+
 /* In a child with a file system of its own; the result is its exit status. */
 static void fill_a_disk(void)
 {
@@ -481,6 +503,7 @@ int main(void)
 		TEST(a_storm_shares_commits),
 		TEST(one_machine_at_once_is_one_node),
 		TEST(a_full_disk_is_answered_and_nothing_moves),
+		TEST(soft_facts_are_written_when_there_is_room_again),
 		TEST(a_disk_without_room_can_be_given_some),
 		TEST(a_busy_pool_only_delays),
 		TEST(stopping_finishes_what_flies),
