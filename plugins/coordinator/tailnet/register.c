@@ -46,11 +46,13 @@ struct tailnet_request *tailnet_register(struct tailnet *tn,
 	return request;
 }
 
-static int answer_current(struct tailnet_request *request, const struct tailnet_node *node,
-			  enum tailnet_registered_as as)
+/* The node as it is; only what the client says about itself is taken over. @node is gone then. */
+static int answer_current(struct tailnet *tn, struct tailnet_request *request,
+			  const struct tailnet_node *node)
 {
-	request->as = as;
+	request->as = TAILNET_REGISTERED;
 	request->node = node->id;
+	soft_registered(tn, node->id, &request->reg);
 	return 0;
 }
 
@@ -116,10 +118,8 @@ static int by_key(struct tailnet *tn, struct tailnet_request *request, struct ch
 
 	keytext_hash(reg->auth_key, hash);
 	key = hash_get(&tn->by_hash, hash, sizeof(hash));
-	if (node && rules_returns(node, key, now_wall(tn))) {
-		soft_registered(tn, node->id, reg);
-		return answer_current(request, node, TAILNET_REGISTERED);
-	}
+	if (node && rules_returns(node, key, now_wall(tn)))
+		return answer_current(tn, request, node);
 	if (key) {
 		rc = key->reusable ? change_shared(tn, ch, ON_KEY, &key->id, sizeof(key->id)) :
 				     change_alone(tn, ch, ON_KEY, &key->id, sizeof(key->id));
@@ -171,10 +171,11 @@ int decide_register(struct tailnet *tn, struct tailnet_request *request, struct 
 	case STEP_LOG_OUT:
 		return log_out(tn, request, ch, node);
 	case STEP_EXPIRED:
-		return answer_current(request, node, TAILNET_KEY_EXPIRED);
+		request->as = TAILNET_KEY_EXPIRED;
+		request->node = node->id;
+		return 0;
 	case STEP_CURRENT:
-		soft_registered(tn, node->id, reg);
-		return answer_current(request, node, TAILNET_REGISTERED);
+		return answer_current(tn, request, node);
 	case STEP_NO_EXTENSION:
 		return request_fail(request, -EACCES, "extending key is not allowed");
 	case STEP_FOLLOW:

@@ -183,8 +183,11 @@ static void a_restart_touches_nothing(void **state)
 	expiry = world_node(&w, id)->expiry;
 	assert_int_equal(expiry, w.wall + 1000000000);
 	world_pass(&w, 5000000);
+	reg.capver = 120;
 	world_register(&w, &reg, &r);
 	assert_int_equal(r.as, TAILNET_REGISTERED);
+	assert_int_equal(r.node, id);
+	assert_int_equal(world_node(&w, id)->soft.capver, 120);
 	assert_int_equal(world_node(&w, id)->expiry, expiry);
 	reg.has_expiry = true;
 	reg.expiry = w.wall + 5;
