@@ -130,6 +130,10 @@ static void parse_filter(const struct wcore_net_dump *dump, struct buf_reader *r
 			filter.rp_filter = (int32_t)attr_u32(&payload);
 			have = true;
 		}
+		if (type == NETCONFA_FORWARDING) {
+			filter.forwarding = (int32_t)attr_u32(&payload);
+			have = true;
+		}
 	}
 	if (have)
 		dump->filter(&filter, dump->arg);
@@ -317,4 +321,25 @@ int warren_net_filters(warren_net_filter_fn *fn, void *arg, struct warren_err *e
 	int result = dump_run(&dump, RTM_GETNETCONF, padded, sizeof(padded));
 
 	return result < 0 ? dump_failed(err, result, "reverse-path filters") : 0;
+}
+
+static void all_interfaces(const struct warren_net_filter *filter, void *arg)
+{
+	bool *on = arg;
+
+	if (filter->ifindex == NETCONFA_IFINDEX_ALL)
+		*on = filter->forwarding != 0;
+}
+
+int warren_net_forwarding(uint8_t family, bool *on, struct warren_err *err)
+{
+	const uint8_t body[4] = { family == 4 ? AF_INET : AF_INET6 };
+	struct wcore_net_dump dump = { .filter = all_interfaces, .arg = on };
+	int result;
+
+	*on = false;
+	result = dump_run(&dump, RTM_GETNETCONF, body, sizeof(body));
+	if (result >= 0 || family_absent(body[0], result))
+		return 0;
+	return dump_failed(err, result, "forwarding");
 }

@@ -19,6 +19,7 @@
 #include "base/str.h"
 #include "base/util.h"
 #include "commands.h"
+#include "options.h"
 #include "session_impl.h"
 #include "status_view.h"
 
@@ -39,6 +40,7 @@ struct up {
 	bool force, qr, logs_in;	/* logs_in: up and login; else just settings */
 	bool waited;			/* the network was not there at once */
 	bool told, approval;		/* a link was shown; that for approval */
+	bool offers;			/* networks, by this command */
 	bool pending;			/* a job or a change of settings holds this */
 	char url[512];			/* the link that was shown last */
 	char key[KEY_MAX];
@@ -279,14 +281,27 @@ static void log_in(struct up *up)
  * ---- Settings ----
  */
 
+static void warn_forwarding(struct up *up, const struct ctl_session *session)
+{
+	char why[CTL_FORWARDING_TEXT];
+
+	if (ctl_forwarding_problem(session->conf, why))
+		warren_reply_note(up->reply, "Warning: %s", why);
+}
+
 static void settings_done(struct warren_ctx *ctx, int result, const char *text, void *arg)
 {
 	struct up *up = arg;
 
 	up->pending = false;
 	/* The name of this node is no key of our section, whose changes the session sees. */
-	if (result >= 0 && warren_running(ctx, "control"))
-		ctl_update_soon(ctl_session_of(warren_running(ctx, "control")));
+	if (result >= 0 && warren_running(ctx, "control")) {
+		struct ctl_session *session = ctl_session_of(warren_running(ctx, "control"));
+
+		ctl_update_soon(session);
+		if (up->reply && up->offers)
+			warn_forwarding(up, session);
+	}
 	if (!up->reply)
 		up_free(up);
 	else if (result < 0)
@@ -382,6 +397,8 @@ static void collect(struct up *up, const struct warren_conf *args, bool reset)
 			change(up, s->key, warren_conf_bool(args, s->flag) ? "true" : "false");
 		}
 	}
+	up->offers = warren_conf_has(args, "advertise-routes") ||
+		     warren_conf_has(args, "advertise-exit-node");
 	if (warren_conf_bool(args, "override"))
 		up->flags |= WARREN_OVERLAY_OVERRIDE;
 }

@@ -221,6 +221,22 @@ static json_t *facet_list(const struct ctl_facets *list, enum warren_facet facet
 	return all;
 }
 
+uint32_t ctl_facets_routes(const struct ctl_facets *list, struct warren_prefix *out, uint32_t room)
+{
+	json_t *all = facet_list(list, WARREN_FACET_ROUTES), *route;
+	uint32_t n = 0;
+	size_t i;
+
+	json_array_foreach(all, i, route) {
+		const char *text = json_string_value(route);
+
+		if (n < room && text && prefix_parse(text, &out[n]) == 0)
+			n++;
+	}
+	json_decref(all);
+	return n;
+}
+
 static const json_t *facet_object(const struct ctl_facets *list, enum warren_facet facet)
 {
 	for (const struct ctl_facet *f = list->first; f; f = f->next) {

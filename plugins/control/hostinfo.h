@@ -44,6 +44,9 @@ struct ctl_self {			/* what a description is made from */
 /* Appends the object Hostinfo. False: no memory. */
 bool ctl_hostinfo(const struct ctl_self *self, struct str *out);
 
+/* What other plugins offer to lead to (facet `routes`); returns how many of @room. */
+uint32_t ctl_facets_routes(const struct ctl_facets *facets, struct warren_prefix *out,
+			   uint32_t room);
 /* Appends the facet `endpoints`, members without braces. @out NULL: only asks. False: no owner. */
 bool ctl_facets_endpoints(const struct ctl_facets *facets, struct str *out);
 /*

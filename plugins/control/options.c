@@ -4,9 +4,11 @@
 #include "options.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <warren/net.h>
+#include <warren/netstate.h>
 
 #include "base/addr.h"
 #include "base/util.h"
@@ -120,7 +122,8 @@ const struct warren_option ctl_options[CTL_OPTIONS] = {
 		.flags = WARREN_MANY,
 		.brief = "Networks behind this node that it offers to lead to.",
 		.help = "An administrator of the network approves them. 0.0.0.0/0 and ::/0 offer "
-			"to be an exit node. Forwarding is the host's: net.ipv4.ip_forward, "
+			"to be an exit node. What it approves beyond this list is not served. "
+			"Forwarding is the host's: net.ipv4.ip_forward, "
 			"net.ipv6.conf.all.forwarding.",
 		.check = check_route,
 		.example = "[10.146.0.0/20]",
@@ -130,8 +133,9 @@ const struct warren_option ctl_options[CTL_OPTIONS] = {
 		.type = WARREN_BOOL,
 		.def = "false",
 		.brief = "Offer a way to all of the internet.",
-		.help = "The same as 0.0.0.0/0 and ::/0 in `advertise-routes`. Forwarding and "
-			"address translation are the host's.",
+		.help = "The same as 0.0.0.0/0 and ::/0 in `advertise-routes`. Private, shared and "
+			"reserved networks are not led to, unless that list has them. Forwarding "
+			"and address translation are the host's.",
 	},
 	{
 		.key = "shields-up",
@@ -184,4 +188,25 @@ uint32_t ctl_conf_routes(const struct warren_conf *conf, struct warren_prefix *o
 	for (uint32_t i = 0; i < wanted; i++)
 		add_route(out, &n, room, &all[i]);
 	return n;
+}
+
+bool ctl_forwarding_problem(const struct warren_conf *conf, char why[CTL_FORWARDING_TEXT])
+{
+	struct warren_prefix routes[CTL_ROUTES_MAX];
+	uint32_t n = ctl_conf_routes(conf, routes, CTL_ROUTES_MAX);
+	bool offered[2] = { false, false }, on[2] = { true, true };
+
+	for (uint32_t i = 0; i < n; i++)
+		offered[routes[i].addr.family == 6] = true;
+	for (int six = 0; six < 2; six++) {
+		/* What cannot be read is not blamed. */
+		if (offered[six] && warren_net_forwarding(six ? 6 : 4, &on[six], NULL))
+			on[six] = true;
+	}
+	if (on[0] && on[1])
+		return false;
+	snprintf(why, CTL_FORWARDING_TEXT, "IP forwarding is disabled, the networks that this node "
+		 "offers cannot be reached: set %s%s%s to 1", on[0] ? "" : "net.ipv4.ip_forward",
+		 on[0] || on[1] ? "" : " and ", on[1] ? "" : "net.ipv6.conf.all.forwarding");
+	return true;
 }

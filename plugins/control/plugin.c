@@ -57,6 +57,7 @@ static bool check_login(struct warren_ctx *ctx, struct warren_check_result *resu
 static bool check_clock(struct warren_ctx *ctx, struct warren_check_result *result);
 static bool check_expiry(struct warren_ctx *ctx, struct warren_check_result *result);
 static bool check_plugins(struct warren_ctx *ctx, struct warren_check_result *result);
+static bool check_forwarding(struct warren_ctx *ctx, struct warren_check_result *result);
 
 static const struct warren_check checks[] = {
 	{
@@ -76,6 +77,12 @@ static const struct warren_check checks[] = {
 		.brief = "Data plane, filter and routes are there.",
 		.help = "`control:` switches them on with their defaults where they are installed.",
 		.run = check_plugins,
+	},
+	{
+		.id = "control.forwarding", .severity = WARREN_WARN,
+		.brief = "The kernel forwards to the networks that this node offers.",
+		.help = "Without it peers that are led here reach this host and nothing behind it.",
+		.run = check_forwarding,
 	},
 	{
 		.id = "control.key-expiry", .severity = WARREN_WARN,
@@ -257,6 +264,16 @@ static bool check_plugins(struct warren_ctx *ctx, struct warren_check_result *re
 		good = false;
 	}
 	return good;
+}
+
+static bool check_forwarding(struct warren_ctx *ctx, struct warren_check_result *result)
+{
+	char why[CTL_FORWARDING_TEXT];
+
+	if (!ctl_forwarding_problem(((struct ctl_session *)warren_self(ctx))->conf, why))
+		return true;
+	warren_finding(result, "%s", why);
+	return false;
 }
 
 static bool check_expiry(struct warren_ctx *ctx, struct warren_check_result *result)

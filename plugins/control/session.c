@@ -342,7 +342,12 @@ static void session_check(struct warren_ctx *ctx, void *arg)
 
 static void facets_changed(void *arg)
 {
-	ctl_update_soon(arg);
+	struct ctl_session *s = arg;
+
+	if (ctl_shields_offers(s))
+		warren_log(s->ctx, LOG_ERR, "out of memory: what this node leads to stays as it "
+			   "was");
+	ctl_update_soon(s);
 }
 
 int ctl_session_facet(struct ctl_session *s, struct warren_ctx *owner, enum warren_facet facet,
@@ -433,7 +438,9 @@ int ctl_session_reload(struct ctl_session *s, const struct warren_conf *conf,
 		!warren_conf_equal(s->conf, conf, "proxy") ||
 		!warren_conf_equal(s->conf, conf, "ca-file");
 	shown = !warren_conf_equal(s->conf, conf, "shields-up") ||
-		!warren_conf_equal(s->conf, conf, "accept-routes");
+		!warren_conf_equal(s->conf, conf, "accept-routes") ||
+		!warren_conf_equal(s->conf, conf, "advertise-routes") ||
+		!warren_conf_equal(s->conf, conf, "advertise-exit-node");
 	options_take(s, conf, fd);
 	options_server(s);
 	if (moved)
@@ -444,11 +451,8 @@ int ctl_session_reload(struct ctl_session *s, const struct warren_conf *conf,
 		s->login.needed = true;
 		ctl_known_keep(s);
 		ctl_map_clear(s->map);
-	} else if (shown && s->published) {
-		const struct warren_netmap *map = ctl_map_current(s->map);
-
-		result = map ? ctl_shields_publish(s, map) : 0;
-		warren_obj_unref(map);
+	} else if (shown) {
+		result = ctl_shields_again(s);
 	}
 	ctl_update_soon(s);
 	ctl_session_run(s);

@@ -213,6 +213,9 @@ void ctl_answer_stop(struct ctl_session *session);
 /* ---- shields.c ---- */
 /* The map as consumers see it: with our own `shields-up`. 0 or -ENOMEM. */
 int ctl_shields_publish(struct ctl_session *session, const struct warren_netmap *map);
+/* The same map, since our own word has changed; or only if what we lead to has. */
+int ctl_shields_again(struct ctl_session *session);
+int ctl_shields_offers(struct ctl_session *session);
 /* The map is about to be emptied, and questions about it shall be answered all the same. */
 void ctl_known_keep(struct ctl_session *session);
 void ctl_known_drop(struct ctl_session *session);

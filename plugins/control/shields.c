@@ -1,16 +1,20 @@
 /*
- * The map as consumers get it: what the server sent, with our own word on `shields-up` and
- * `accept-routes`. The filter takes the first from the self node, where a server may or may not
- * repeat what we said of ourselves; the operator's word must hold whatever the server says.
+ * The map as consumers get it: what the server sent, with our own word on `shields-up`,
+ * `accept-routes` and what this node leads to. The filter takes the first and the last from the
+ * self node, where a server may or may not repeat what we said of ourselves; the operator's word
+ * must hold whatever the server says: it approves of what we offer and adds nothing.
  */
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/addr.h"
+#include "options.h"
 #include "session_impl.h"
 
 struct shielded {
 	struct warren_netmap map;
 	struct warren_node self;
+	struct warren_prefix *served;	/* its allowed IPs */
 	const struct warren_netmap *inner;
 };
 
@@ -19,7 +23,44 @@ static void shielded_free(struct warren_obj *obj)
 	struct shielded *shielded = (struct shielded *)obj;
 
 	warren_obj_unref(shielded->inner);
+	free(shielded->served);
 	free(shielded);
+}
+
+static bool has(const struct warren_prefix *list, uint32_t n, const struct warren_prefix *prefix)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		if (prefix_equal(&list[i], prefix))
+			return true;
+	}
+	return false;
+}
+
+/* What the server lets us serve of what we offer, and our own addresses. */
+static int fill_self(struct ctl_session *s, struct shielded *made, const struct warren_node *self)
+{
+	static const struct warren_prefix v4 = { { .family = 4 }, 0 }, v6 = { { .family = 6 }, 0 };
+	struct warren_prefix offers[CTL_ROUTES_MAX];
+	uint32_t n = ctl_conf_routes(s->conf, offers, CTL_ROUTES_MAX);
+
+	n += ctl_facets_routes(&s->facets, offers + n, CTL_ROUTES_MAX - n);
+	made->served = calloc(self->n_allowed_ips + 1, sizeof(*made->served));
+	if (!made->served)
+		return -ENOMEM;
+	made->self = *self;
+	made->self.allowed_ips = made->served;
+	made->self.n_allowed_ips = 0;
+	for (uint32_t i = 0; i < self->n_allowed_ips; i++) {
+		const struct warren_prefix *prefix = &self->allowed_ips[i];
+
+		if (has(self->addresses, self->n_addresses, prefix) || has(offers, n, prefix))
+			made->served[made->self.n_allowed_ips++] = *prefix;
+	}
+	made->self.exit_v4 = self->exit_v4 && has(offers, n, &v4);
+	made->self.exit_v6 = self->exit_v6 && has(offers, n, &v6);
+	made->self.shields_up = warren_conf_bool(s->conf, "shields-up");
+	made->map.self = &made->self;
+	return 0;
 }
 
 void ctl_known_keep(struct ctl_session *s)
@@ -65,17 +106,45 @@ int ctl_shields_publish(struct ctl_session *s, const struct warren_netmap *map)
 		made->map.previous = 0;
 		made->map.changed = WARREN_NETMAP_ALL;
 	}
-	if (map->self) {
-		made->self = *map->self;
-		made->self.shields_up = warren_conf_bool(s->conf, "shields-up");
-		made->map.self = &made->self;
-		ctl_known_drop(s);
+	if (map->self && fill_self(s, made, map->self)) {
+		warren_obj_unref(made);
+		return -ENOMEM;
 	}
+	if (map->self)
+		ctl_known_drop(s);
 	pthread_mutex_lock(&s->lock);
 	s->published = warren_obj_ref(made);
 	pthread_mutex_unlock(&s->lock);
 	warren_obj_unref(before);
 	return warren_publish_take(s->ctx, "netmap", made);
+}
+
+int ctl_shields_again(struct ctl_session *s)
+{
+	const struct warren_netmap *map = s->published ? ctl_map_current(s->map) : NULL;
+	int result = map ? ctl_shields_publish(s, map) : 0;
+
+	warren_obj_unref(map);
+	return result;
+}
+
+int ctl_shields_offers(struct ctl_session *s)
+{
+	const struct shielded *now = (const struct shielded *)s->published;
+	struct shielded next = { .served = NULL };
+	bool same;
+	int result;
+
+	if (!now || !now->map.self)
+		return 0;
+	result = fill_self(s, &next, now->inner->self);
+	if (result)
+		return result;
+	same = next.self.exit_v4 == now->self.exit_v4 && next.self.exit_v6 == now->self.exit_v6 &&
+	       prefixes_equal(next.served, next.self.n_allowed_ips, now->served,
+			      now->self.n_allowed_ips);
+	free(next.served);
+	return same ? 0 : ctl_shields_again(s);
 }
 
 const struct warren_netmap *ctl_session_map(struct ctl_session *s)

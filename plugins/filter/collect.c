@@ -249,10 +249,58 @@ static void peers_collect(struct filter_builder *b)
 	}
 }
 
+/*
+ * What is no internet, in order: whoever goes there through this node reaches neither the host and
+ * its neighbours, which have such addresses, nor the tailnet (control-protocol.md 8.1).
+ */
+static const struct warren_prefix not_internet[] = {
+	{ { 4, { 0 } }, 8 },		{ { 4, { 10 } }, 8 },
+	{ { 4, { 100, 64 } }, 10 },	{ { 4, { 127 } }, 8 },
+	{ { 4, { 169, 254 } }, 16 },	{ { 4, { 172, 16 } }, 12 },
+	{ { 4, { 192, 168 } }, 16 },	{ { 4, { 224 } }, 3 },
+	{ { 6, { 0 } }, 8 },		{ { 6, { 0xfc } }, 7 },
+	{ { 6, { 0xfe, 0x80 } }, 10 },	{ { 6, { 0xff } }, 8 },
+};
+
+/* The address before (@by -1) or after (@by 1). */
+static struct filter_addr neighbour(struct filter_addr addr, int by)
+{
+	addr.low += (uint64_t)(int64_t)by;
+	if (by > 0 && addr.low == 0)
+		addr.high++;
+	else if (by < 0 && addr.low == UINT64_MAX)
+		addr.high--;
+	return addr;
+}
+
+/* All between the prefixes above, of which the last one ends the family. */
+static void internet_add(struct filter_builder *b, uint8_t family)
+{
+	struct filter_addr next = no_address;
+
+	for (size_t i = 0; i < ARRAY_SIZE(not_internet); i++) {
+		const struct warren_prefix *prefix = &not_internet[i];
+		struct filter_addr first = number_of(&prefix->addr), mask;
+
+		if (prefix->addr.family != family)
+			continue;
+		mask = host_mask(family, prefix->bits);
+		if (filter_addr_compare(&next, &first) < 0)
+			range_add(b, &b->local[family == 6], next, neighbour(first, -1), 0);
+		next = (struct filter_addr){ first.high | mask.high, first.low | mask.low };
+		next = neighbour(next, 1);
+	}
+}
+
 /* Own addresses and what this node serves for others: control-protocol.md 8.1. */
 static void local_collect(struct filter_builder *b)
 {
 	const struct warren_node *self = b->map->self;
+
+	if (self && self->exit_v4)
+		internet_add(b, 4);
+	if (self && self->exit_v6)
+		internet_add(b, 6);
 
 	for (uint32_t i = 0; self && i < self->n_addresses; i++)
 		prefix_add(b, b->local, &self->addresses[i], 0);

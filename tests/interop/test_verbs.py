@@ -180,3 +180,35 @@ def test_up_waits_for_an_administrator(tailnet):
     again.until("Success")
     assert again.end() == 0
     assert box.status()["BackendState"] == "Running"
+
+
+def test_what_is_offered_and_approved_is_led_to(tailnet):
+    """And nothing else, whatever the server approves of."""
+    stock, box = Tailscaled(tailnet, up=("--auth-key=tskey-auth-any", "--accept-routes")), \
+        bare(tailnet)
+    up = box.cli("up", "--login-server", tailnet.control.url, "--auth-key", "tskey-auth-any",
+                 "--advertise-routes", "198.51.100.0/24", "--advertise-exit-node")
+    assert "Warning: IP forwarding is disabled" in up.stderr
+    assert "control.forwarding" in box.cli("doctor", "control", check=False).stdout
+    for name in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
+        box.host.sysctl(name, 1)
+    assert "Warning" not in box.cli("set", "--advertise-exit-node").stderr
+    wait_for("the server is told", lambda: sorted(
+        tailnet.control.node("box")["Hostinfo"].get("RoutableIPs") or []) ==
+        ["0.0.0.0/0", "198.51.100.0/24", "::/0"])
+    for address in ("198.51.100.9", "10.91.0.9", "1.1.1.1", "10.200.0.1"):
+        box.host.ip("addr", "add", f"{address}/32", "dev", "lo")
+    tailnet.control.ask("routes", Key=tailnet.control.key("box"), Routes=[
+        "198.51.100.0/24", "10.91.0.0/24", "0.0.0.0/0", "::/0"])
+    stock.pings("198.51.100.9")
+    # The server would lead it here; this node did not offer that.
+    wait_for("the peer has both routes", lambda: "10.91.0.0/24" in
+             stock.host.ip("route", "show", "table", "52").stdout)
+    assert stock.host.ping("10.91.0.9", wait=1, check=False).returncode != 0
+    assert stock.host.ping("1.1.1.1", wait=1, check=False).returncode != 0
+    stock.cli("set", f"--exit-node={box.cli('ip', '-4').stdout.strip()}")
+    stock.pings("1.1.1.1")
+    assert stock.host.ping("10.200.0.1", wait=1, check=False).returncode != 0
+    box.cli("set", "--advertise-routes=", "--advertise-exit-node=false")
+    assert stock.host.ping("198.51.100.9", wait=1, check=False).returncode != 0
+    assert stock.host.ping("1.1.1.1", wait=1, check=False).returncode != 0

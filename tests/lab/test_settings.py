@@ -1,5 +1,7 @@
 """Settings that commands change: who may, what files win over, what is kept over a restart."""
 
+import os
+
 from lab import BINDIR, Daemon, run
 
 OPERATOR, STRANGER = 12345, 54321
@@ -71,3 +73,21 @@ def test_refused_reload_changes_nothing(lab):
     assert done.returncode == 1 and "10.0.0.0/24" in done.stderr
     assert overlay(daemon) == before
     assert daemon.json("config", "show")["config"].get("node") in ({}, None)
+
+
+def test_the_key_is_read_as_whoever_asks(lab):
+    """--auth-key file:PATH is opened by the client; the daemon's rights are not lent to anybody."""
+    daemon = start(lab, f'node: {{operator: "{OPERATOR}"}}\n')
+    roots = lab.secret("roots.key", "k-of-root")
+    own = lab.dir / "own.key"
+    own.write_text("k-of-operator\n")
+    os.chown(own, OPERATOR, OPERATOR)
+    own.chmod(0o600)
+    done = warren(daemon, "up", *SERVER, "--timeout", "1s", f"--auth-key=file:{roots}",
+                  uid=OPERATOR)
+    assert done.returncode == 1 and f"cannot open {roots}: Permission denied" in done.stderr
+    assert not (daemon.state_dir / "monitor" / "overlay.yaml").exists()
+    done = warren(daemon, "up", *SERVER, "--timeout", "1s", f"--auth-key=file:{own}", uid=OPERATOR)
+    assert done.returncode == 1 and "timeout" in done.stderr
+    assert f'"url": "http://127.0.0.1:1" # uid {OPERATOR}' in overlay(daemon)
+    assert "k-of" not in overlay(daemon)

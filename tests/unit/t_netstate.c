@@ -9,6 +9,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -226,6 +227,17 @@ static void reads_this_host(void **state)
 	seen.routes = 0;
 	assert_int_equal(warren_net_routes(4123456789, see_route, &seen, &err), 0);
 	assert_int_equal(seen.routes, 0);
+	for (uint8_t family = 4; family <= 6; family += 2) {
+		const char *path = family == 4 ? "/proc/sys/net/ipv4/ip_forward" :
+				   "/proc/sys/net/ipv6/conf/all/forwarding";
+		FILE *f = fopen(path, "r");
+		bool on = true;
+
+		assert_int_equal(warren_net_forwarding(family, &on, &err), 0);
+		assert_int_equal(on, f && fgetc(f) != '0');
+		if (f)
+			fclose(f);
+	}
 	assert_int_equal(warren_net_filters(see_filter, &seen, &err), 0);
 	assert_true(seen.filters >= 2);
 	err_free(&err);

@@ -42,6 +42,7 @@ struct warren_net_filter {
 	uint32_t size;
 	int32_t ifindex;		/* -1: "all", -2: "default" */
 	int32_t rp_filter;
+	int32_t forwarding;		/* NETCONFA_FORWARDING, 0 off */
 };
 
 typedef void warren_net_route_fn(const struct warren_net_route *route, void *arg);
@@ -52,6 +53,8 @@ typedef void warren_net_filter_fn(const struct warren_net_filter *filter, void *
 int warren_net_routes(uint32_t table, warren_net_route_fn *fn, void *arg, struct warren_err *err);
 int warren_net_rules(warren_net_rule_fn *fn, void *arg, struct warren_err *err);
 int warren_net_filters(warren_net_filter_fn *fn, void *arg, struct warren_err *err);
+/* Whether the kernel forwards packets of @family (4, 6) at all; false where there is none. */
+int warren_net_forwarding(uint8_t family, bool *on, struct warren_err *err);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

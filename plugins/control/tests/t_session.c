@@ -16,11 +16,14 @@
 #include <sodium.h>
 
 #include "../request.h"
+#include "base/addr.h"
 #include "base/hex.h"
 #include "base/util.h"
+#include "engine/ctx.h"
 #include "engine/engine.h"
 #include "engine/loop.h"
 #include "node.h"
+#include "tests/unit/parts.h"
 
 #define OK_REPLY "{\"User\":{\"ID\":1},\"Login\":{\"LoginName\":\"alice@example.com\"}," \
 	"\"MachineAuthorized\":true,\"AuthURL\":\"\",\"Error\":\"\"}"
@@ -512,6 +515,61 @@ static void test_accept_routes(void **state)
 	warren_obj_unref(map);
 }
 
+static bool serves(struct node *node, const char *text, uint32_t of)
+{
+	const struct warren_netmap *map = ctl_session_map(node->session);
+	struct warren_prefix wanted;
+	bool found = false;
+
+	assert_int_equal(prefix_parse(text, &wanted), 0);
+	assert_int_equal(map->self->n_allowed_ips, of);
+	for (uint32_t i = 0; i < of; i++)
+		found |= prefix_equal(&map->self->allowed_ips[i], &wanted);
+	warren_obj_unref(map);
+	return found;
+}
+
+static bool is_exit(struct node *node)
+{
+	const struct warren_netmap *map = ctl_session_map(node->session);
+	bool is = map->self->exit_v4 && map->self->exit_v6;
+
+	assert_int_equal(map->self->exit_v4, map->self->exit_v6);
+	warren_obj_unref(map);
+	return is;
+}
+
+/* The server approves of what is offered; what is not, it cannot make this node lead to. */
+static void test_only_offers_are_served(void **state)
+{
+	struct node *node = *state;
+	struct warren_ctx *other;
+
+	node->coord.reply = OK_REPLY;
+	node_start(node, "");
+	WAIT(node, node->coord.stream);
+	coord_send(&node->coord, full_map(node, ",\"AllowedIPs\":[\"100.64.0.7/32\","
+		   "\"10.33.0.0/16\",\"10.34.0.0/16\",\"0.0.0.0/0\",\"::/0\"]"));
+	WAIT(node, node_state(node) == CTL_RUNNING);
+	assert_true(serves(node, "100.64.0.7", 1));
+	assert_false(is_exit(node));
+	reload(node, ", advertise-routes: [10.33.0.0/16, 10.35.0.0/16]");
+	assert_true(serves(node, "10.33.0.0/16", 2));
+	assert_false(is_exit(node));
+	reload(node, ", advertise-exit-node: true");
+	assert_true(serves(node, "100.64.0.7", 1));
+	assert_true(is_exit(node));
+	/* Another plugin's offers count while it runs. */
+	other = parts_ctx(node->engine, wcore_engine_main(node->engine));
+	assert_int_equal(ctl_session_facet(node->session, other, WARREN_FACET_ROUTES,
+					   "[\"10.34.0.0/16\"]"), 0);
+	assert_true(serves(node, "10.34.0.0/16", 2));
+	wcore_ctx_close(other);
+	assert_true(serves(node, "100.64.0.7", 1));
+	reload(node, "");
+	assert_false(is_exit(node));
+}
+
 /* Both default routes are told once, whether or not they are listed too. */
 static void test_exit_node_offer(void **state)
 {
@@ -646,6 +704,7 @@ int main(void)
 		NODE_TEST(test_shields),
 		NODE_TEST(test_accept_routes),
 		NODE_TEST(test_exit_node_offer),
+		NODE_TEST(test_only_offers_are_served),
 		NODE_TEST(test_pings),
 		NODE_TEST(test_watchdog),
 		NODE_TEST(test_watch),

@@ -321,11 +321,25 @@ static bool flow_known(const struct naive_flows *flows, const struct fields *f)
 	return false;
 }
 
+/* Of the words of the standards: private, shared, loopback, link-local, multicast, reserved. */
+static bool is_internet(const struct warren_addr *addr)
+{
+	const uint8_t *b = addr->bytes;
+
+	if (addr->family == 6)
+		return b[0] != 0 && (b[0] & 0xfe) != 0xfc && b[0] != 0xff &&
+		       !(b[0] == 0xfe && (b[1] & 0xc0) == 0x80);
+	return b[0] != 0 && b[0] != 10 && b[0] != 127 && b[0] < 224 &&
+	       !(b[0] == 100 && (b[1] & 0xc0) == 64) && !(b[0] == 169 && b[1] == 254) &&
+	       !(b[0] == 172 && (b[1] & 0xf0) == 16) && !(b[0] == 192 && b[1] == 168);
+}
+
 static bool accepts_in(struct naive *naive, const struct fields *f)
 {
 	const struct warren_node *self = naive->map->self;
 	bool icmp = (f->family == 4 && f->protocol == 1) || (f->family == 6 && f->protocol == 58);
-	bool jailed = is_jailed(naive->map, &f->from), local = false;
+	bool jailed = is_jailed(naive->map, &f->from);
+	bool local = (f->family == 4 ? self->exit_v4 : self->exit_v6) && is_internet(&f->to);
 
 	for (uint32_t i = 0; i < self->n_addresses; i++)
 		local = local || addr_in_prefix(&f->to, &self->addresses[i]);

@@ -374,12 +374,50 @@ static void refuses_a_policy_that_is_too_large(void **state)
 	free(srcs);
 }
 
+/* A way to the internet is none to what is private, and to none but the family that has it. */
+static void leads_to_the_internet_and_no_further(void **state)
+{
+	static const struct { const char *to; bool good; } ends[] = {
+		{ "1.1.1.1", true }, { "9.255.255.255", true }, { "11.0.0.0", true },
+		{ "223.255.255.255", true }, { "0.1.2.3", false }, { "10.200.0.1", false },
+		{ "100.64.0.9", false }, { "100.63.255.255", true }, { "100.128.0.0", true },
+		{ "127.0.0.1", false }, { "172.31.0.1", false }, { "172.32.0.0", true },
+		{ "192.168.7.1", false }, { "192.169.0.0", true }, { "240.0.0.1", false },
+		{ "255.255.255.255", false }, { "2001:db8::1", false },
+	};
+	struct warren_src src = { .kind = WARREN_SRC_ANY };
+	struct warren_dst dst = { .kind = WARREN_SRC_ANY, .port_last = 65535 };
+	const struct warren_filter_rule rule = { .srcs = &src, .n_srcs = 1, .dsts = &dst,
+						 .n_dsts = 1 };
+	struct warren_prefix own = prefix("100.64.0.1");
+	struct warren_node self = { .addresses = &own, .n_addresses = 1, .exit_v4 = true };
+	const struct warren_netmap map = { .self = &self, .filter = &rule, .n_filter = 1 };
+	struct filter_table *table;
+	uint8_t data[CRAFT_MAX];
+	int result;
+
+	(void)state;
+	table = filter_table_new(&map, flows, &result);
+	assert_non_null(table);
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+		const struct craft craft = {
+			.source = strchr(ends[i].to, ':') ? "2001:db8::9" : "100.64.0.5",
+			.destination = ends[i].to, .protocol = 6, .port = 443, .tcp_flags = 2,
+		};
+
+		assert_reason(ends[i].to, decide_in(table, data, craft_packet(&craft, data), 0),
+			      ends[i].good ? FILTER_ACCEPTED : FILTER_NOT_LOCAL);
+	}
+	filter_table_free(table);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(decides_row_by_row),
 		cmocka_unit_test(refuses_lengths_that_do_not_fit),
 		cmocka_unit_test(lets_answers_in),
+		cmocka_unit_test(leads_to_the_internet_and_no_further),
 		cmocka_unit_test(follows_the_builtin_policy),
 		cmocka_unit_test(compiles_a_large_policy),
 		cmocka_unit_test(refuses_a_policy_that_is_too_large),

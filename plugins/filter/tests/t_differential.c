@@ -116,6 +116,8 @@ static void any_policy(struct policy *p)
 		p->own[i] = any_prefix();
 	p->self.allowed_ips = p->own;
 	p->self.n_allowed_ips = below(4);
+	p->self.exit_v4 = !below(3);
+	p->self.exit_v6 = !below(3);
 	p->self.shields_up = !below(30);
 	p->map.self = &p->self;
 	p->map.peers = p->peer_list;
