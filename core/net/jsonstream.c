@@ -35,6 +35,7 @@ struct warren_json {
 	enum state state;
 	enum inside inside;
 	char split;			/* '[' or '{': inside a split member; 0: not */
+	bool list;			/* inside an array that is a value of that member */
 	uint32_t depth, keys, elements;
 	uint8_t brackets[DEPTH_LIMIT / 8];	/* bit set: "{" */
 	struct str held, key, name, seen;	/* seen: all keys, each with its NUL */
@@ -113,9 +114,9 @@ static bool is_scalar(char c)
 	       c == '.' || c == 'E';
 }
 
-static bool is_split(const struct warren_json *json)
+static bool has_key(const struct warren_json *json, const char *const *keys)
 {
-	for (const char *const *k = json->options.split; k && *k; k++)
+	for (const char *const *k = keys; k && *k; k++)
 		if (str_equal(*k, str_text(&json->key)))
 			return true;
 	return false;
@@ -125,8 +126,8 @@ static int tell(struct warren_json *json, enum warren_json_kind kind, const char
 {
 	struct warren_json_piece piece = {
 		.size = sizeof(piece), .kind = kind, .key = str_text(&json->key),
-		.name = json->split == '{' && kind == WARREN_JSON_ELEMENT ?
-			str_text(&json->name) : NULL,
+		.name = json->split == '{' && kind != WARREN_JSON_BEGIN &&
+			kind != WARREN_JSON_END ? str_text(&json->name) : NULL,
 		.text = text, .len = len,
 	};
 
@@ -186,8 +187,8 @@ static int piece_done(struct step *s, size_t end)
 		json->state = COLON;
 	} else {
 		json->state = COMMA;
-		result = tell(json, json->split ? WARREN_JSON_ELEMENT : WARREN_JSON_MEMBER, text,
-			      len);
+		result = tell(json, json->list ? WARREN_JSON_ITEM :
+			      json->split ? WARREN_JSON_ELEMENT : WARREN_JSON_MEMBER, text, len);
 	}
 	str_cut(&json->held, 0);
 	return result;
@@ -216,7 +217,12 @@ static int begin_value(struct step *s, char c)
 	s->start = s->i;
 	if (json->split && ++json->elements > json->options.elements_max)
 		return too_much(s, "more elements than", json->options.elements_max);
-	if (bracket && !json->split && is_split(json)) {
+	if (c == '[' && json->split == '{' && !json->list && has_key(json, json->options.deep)) {
+		json->list = true;
+		json->state = ELEMENT_OR_END;
+		return tell(json, WARREN_JSON_LIST, s->data + s->i, 1);
+	}
+	if (bracket && !json->split && has_key(json, json->options.split)) {
 		int result = tell(json, WARREN_JSON_BEGIN, s->data + s->i, 1);
 
 		json->split = c;
@@ -248,11 +254,16 @@ static int begin_name(struct step *s, char c)
 	return 0;
 }
 
-/* The bracket that closes a split member, or the document. */
+/* The bracket that closes a list in a split member, a split member, or the document. */
 static int end_container(struct step *s)
 {
 	struct warren_json *json = s->json;
 
+	if (json->list) {
+		json->state = COMMA;
+		json->list = false;
+		return tell(json, WARREN_JSON_LIST_END, s->data + s->i, 1);
+	}
 	if (!json->split) {
 		json->state = AFTER;
 		return 0;
@@ -265,7 +276,8 @@ static int end_container(struct step *s)
 static int step_between(struct step *s, char c)
 {
 	struct warren_json *json = s->json;
-	char closing = json->split == '[' ? ']' : '}';
+	bool array = json->list || json->split == '[';
+	char closing = array ? ']' : '}';
 
 	if (is_space(c))
 		return 0;
@@ -293,7 +305,7 @@ static int step_between(struct step *s, char c)
 			return end_container(s);
 		if (c != ',')
 			return bad(s, "a \",\" or the closing bracket is missing");
-		json->state = json->split == '[' ? VALUE : NAME;
+		json->state = array ? VALUE : NAME;
 		return 0;
 	case AFTER:
 		return bad(s, "something follows the document");

@@ -23,6 +23,7 @@ const char *const ctl_decode_split[] = {
 	"Peers", "PeersChanged", "PeersRemoved", "PeersChangedPatch", "PeerSeenChange",
 	"OnlineChange", "PacketFilter", "PacketFilters", "UserProfiles", NULL,
 };
+const char *const ctl_decode_deep[] = { "PacketFilters", NULL };
 
 /*
  * ---- Lists that grow ----
@@ -429,70 +430,55 @@ static int filter_end(struct ctl_map *map, struct ctl_filter **out)
 	return 0;
 }
 
-static int nested_piece(void *arg, const struct warren_json_piece *piece)
+static bool is_filter_name(struct ctl_map *map, const char *name)
 {
-	return piece->kind == WARREN_JSON_ELEMENT ? filter_rule(arg, piece) : 0;
+	if (strlen(name) <= CTL_TEXT_MAX)
+		return true;
+	ctl_map_bad(map, "PacketFilters: a name that is too long");
+	return false;
 }
 
-/* The list of rules of one name, cut once more so that no filter is ever one tree. */
-static int cut_rules(struct ctl_map *map, const struct warren_json_piece *piece)
+/* @filter NULL: the name goes. Takes @filter. */
+static int add_change(struct ctl_map *map, const char *name, struct ctl_filter *filter)
 {
-	static const char *const split[] = { "R", NULL };
-	static const char before[] = "{\"R\":", after[] = "}";
-	struct warren_json_options options = {
-		.size = sizeof(options), .split = split, .piece_max = map->limits.record_max,
-		.total_max = map->limits.decoded_max,
-	};
-	struct warren_json *json = warren_json_new(&options, nested_piece, map);
-	int result;
+	const char *copy = arena_text(&map->delta.arena, name, strlen(name));
+	struct ctl_filter_change *change = copy ? ctl_vec_add(&map->delta.filters, sizeof(*change))
+						: NULL;
 
-	if (!json)
-		return ctl_map_error(map, -ENOMEM, "out of memory");
-	map->why[0] = '\0';
-	result = warren_json_feed(json, before, strlen(before), NULL);
-	if (!result)
-		result = warren_json_feed(json, piece->text, piece->len, NULL);
-	if (!result)
-		result = warren_json_feed(json, after, strlen(after), NULL);
-	if (!result)
-		result = warren_json_finish(json, NULL);
-	warren_json_free(json);
-	if (result && !map->why[0])
-		return ctl_map_error(map, result, "PacketFilters: malformed");
-	return result;
-}
-
-static int add_filter(struct ctl_map *map, const struct warren_json_piece *piece)
-{
-	struct ctl_filter_change *change;
-	const char *name = arena_text(&map->delta.arena, piece->name, strlen(piece->name));
-	bool gone = piece->len == 4 && !memcmp(piece->text, "null", 4);
-	struct ctl_filter *filter = NULL;
-	int result = 0;
-
-	if (!name)
-		return ctl_map_error(map, -ENOMEM, "out of memory");
-	if (strlen(name) > CTL_TEXT_MAX || (!gone && piece->text[0] != '[')) {
-		ctl_map_bad(map, "PacketFilters: a member is not a list of rules");
-		return 0;
-	}
-	if (!gone) {
-		result = filter_begin(map, name);
-		if (!result)
-			result = cut_rules(map, piece);
-		if (!result)
-			result = filter_end(map, &filter);
-	}
-	if (result)
-		return result;
-	change = ctl_vec_add(&map->delta.filters, sizeof(*change));
 	if (!change) {
 		ctl_part_unref(filter);
 		return ctl_map_error(map, -ENOMEM, "out of memory");
 	}
-	change->name = name;
+	change->name = copy;
 	change->filter = filter;
 	return 0;
+}
+
+/* A value in PacketFilters that is no list of rules. */
+static int filter_value(struct ctl_map *map, const struct warren_json_piece *piece)
+{
+	if (piece->len == 4 && !memcmp(piece->text, "null", 4))
+		return is_filter_name(map, piece->name) ? add_change(map, piece->name, NULL) : 0;
+	ctl_map_bad(map, "PacketFilters: a member is not a list of rules");
+	return 0;
+}
+
+/* The rules of one name come one by one: no filter is ever one tree, nor one turn's work. */
+static int filter_list(struct ctl_map *map, const struct warren_json_piece *piece)
+{
+	map->list_ok = map->member_ok && is_filter_name(map, piece->name);
+	return map->list_ok ? filter_begin(map, piece->name) : 0;
+}
+
+static int filter_list_end(struct ctl_map *map, const struct warren_json_piece *piece)
+{
+	struct ctl_filter *filter = NULL;
+	int result;
+
+	if (!map->list_ok)
+		return 0;
+	result = filter_end(map, &filter);
+	return result ? result : add_change(map, piece->name, filter);
 }
 
 /*
@@ -711,7 +697,7 @@ static int read_element(struct ctl_map *map, const struct warren_json_piece *pie
 	} else if (!strcmp(piece->key, "PacketFilter")) {
 		result = filter_rule(map, piece);
 	} else if (!strcmp(piece->key, "PacketFilters")) {
-		result = add_filter(map, piece);
+		result = filter_value(map, piece);
 	} else {
 		result = read_value(map, piece);
 	}
@@ -724,6 +710,7 @@ static int read_element(struct ctl_map *map, const struct warren_json_piece *pie
 int ctl_decode_piece(void *arg, const struct warren_json_piece *piece)
 {
 	struct ctl_map *map = arg;
+	int result;
 
 	switch (piece->kind) {
 	case WARREN_JSON_MEMBER:
@@ -736,6 +723,14 @@ int ctl_decode_piece(void *arg, const struct warren_json_piece *piece)
 		if (map->member_ok && !strcmp(piece->key, "PacketFilter"))
 			return filter_end(map, &map->delta.filter);
 		return 0;
+	case WARREN_JSON_LIST:
+		return filter_list(map, piece);
+	case WARREN_JSON_ITEM:
+		return map->list_ok ? filter_rule(map, piece) : 0;
+	case WARREN_JSON_LIST_END:
+		result = filter_list_end(map, piece);
+		return result || !too_many(map) ? result :
+		       ctl_map_error(map, -EMSGSIZE, "%s: too many names", piece->key);
 	}
 	return 0;
 }

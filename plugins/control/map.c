@@ -70,6 +70,7 @@ static int message_begin(struct ctl_map *map)
 	uint32_t len = p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 	struct warren_json_options options = {
 		.size = sizeof(options), .split = ctl_decode_split,
+		.deep = ctl_decode_deep,
 		.piece_max = map->limits.record_max, .total_max = map->limits.decoded_max,
 	};
 

@@ -85,6 +85,7 @@ struct ctl_map {
 	struct warren_json *json;
 	struct ctl_delta delta;
 	bool member_ok;			/* the split member under way has the right brackets */
+	bool list_ok;			/* the rules of the name under way are taken */
 	char why[256];			/* the reason of the newest error */
 
 	/* What waits for the next turn. */
@@ -122,6 +123,7 @@ ctl_member_fn ctl_member_flag, ctl_member_time, ctl_member_browser, ctl_member_p
 int ctl_decode_piece(void *map, const struct warren_json_piece *piece);
 /* The names whose members come one by one. */
 extern const char *const ctl_decode_split[];
+extern const char *const ctl_decode_deep[];
 
 /*
  * Makes the delta the newest snapshot and announces it. @fresh: on top of nothing. 0 or -errno with

@@ -14,6 +14,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char *const split[] = { "P", "Q", NULL };
+static const char *const deep[] = { "Q", NULL };
 
 static void require(bool holds)
 {
@@ -25,12 +26,15 @@ struct told {
 	struct str text;
 	json_t *document;		/* NULL: jansson refused it */
 	json_t *built;			/* the split member under way */
+	json_t *list;			/* in it, the array under way; its own reference */
 	uint32_t members;
 };
 
 static void compare(struct told *told, const struct warren_json_piece *piece, json_t *value)
 {
-	if (piece->kind == WARREN_JSON_ELEMENT && piece->name)
+	if (piece->kind == WARREN_JSON_ITEM)
+		json_array_append(told->list, value);
+	else if (piece->kind == WARREN_JSON_ELEMENT && piece->name)
 		json_object_set(told->built, piece->name, value);
 	else if (piece->kind == WARREN_JSON_ELEMENT)
 		json_array_append(told->built, value);
@@ -61,7 +65,16 @@ static int tell(void *arg, const struct warren_json_piece *piece)
 	case WARREN_JSON_MEMBER:
 		told->members++;
 		break;
+	case WARREN_JSON_LIST:
+		told->list = json_array();
+		return 0;
+	case WARREN_JSON_LIST_END:
+		require(piece->name != NULL);
+		json_object_set_new(told->built, piece->name, told->list);
+		told->list = NULL;
+		return 0;
 	case WARREN_JSON_ELEMENT:
+	case WARREN_JSON_ITEM:
 		break;
 	}
 	value = json_loadb(piece->text, piece->len, JSON_DECODE_ANY, NULL);
@@ -74,7 +87,8 @@ static int tell(void *arg, const struct warren_json_piece *piece)
 static int run(const uint8_t *data, size_t size, size_t portion, struct told *told)
 {
 	struct warren_json_options options = {
-		.size = sizeof(options), .split = split, .depth_max = 1000, .keys_max = 100000,
+		.size = sizeof(options), .split = split, .deep = deep,
+		.depth_max = 1000, .keys_max = 100000,
 	};
 	struct warren_json *json = warren_json_new(&options, tell, told);
 	int result = 0;
@@ -87,7 +101,8 @@ static int run(const uint8_t *data, size_t size, size_t portion, struct told *to
 		result = warren_json_finish(json, NULL);
 	warren_json_free(json);
 	json_decref(told->built);
-	told->built = NULL;
+	json_decref(told->list);
+	told->built = told->list = NULL;
 	return result;
 }
 

@@ -16,12 +16,13 @@
 #include "base/err.h"
 #include "base/str.h"
 
-static const char *const split[] = { "Peers", "PacketFilters", NULL };
+static const char *const split[] = { "Peers", "PacketFilters", "Deep", NULL };
+static const char *const deep[] = { "Deep", NULL };
 
 /* "Peers<0>" element of an array, "Peers.name" of an object, with its text. */
 static int record(void *arg, const struct warren_json_piece *piece)
 {
-	static const char kinds[] = "?=<-<";
+	static const char kinds[] = "?=<-<[*]";
 	struct str *out = arg;
 
 	assert_true(piece->size >= sizeof(*piece));
@@ -34,6 +35,9 @@ static int record(void *arg, const struct warren_json_piece *piece)
 		return 0;
 	case WARREN_JSON_MEMBER:
 	case WARREN_JSON_ELEMENT:
+	case WARREN_JSON_LIST:
+	case WARREN_JSON_ITEM:
+	case WARREN_JSON_LIST_END:
 		break;
 	}
 	str_addf(out, "%s%s%s%c%.*s;", piece->key, piece->name ? "." : "",
@@ -68,7 +72,8 @@ static int parse(const struct warren_json_options *options, const char *text, si
 
 static void gives(const char *text, const char *want)
 {
-	struct warren_json_options options = { .size = sizeof(options), .split = split };
+	struct warren_json_options options = { .size = sizeof(options), .split = split,
+						.deep = deep };
 	struct warren_err err = ERR_INIT;
 
 	for (size_t portion = 1; portion <= strlen(text); portion++) {
@@ -106,6 +111,18 @@ static void split_members(void **state)
 	gives("{\"PacketFilters\":{ }}", "PacketFilters begins {;PacketFilters ends };");
 	/* Another spelling of the same name is the same name. */
 	gives("{\"Pe\\u0065rs\":[7]}", "Peers begins [;Peers-7;Peers ends ];");
+}
+
+static void split_lists_in_members(void **state)
+{
+	(void)state;
+	gives("{\"Deep\":{}}", "Deep begins {;Deep ends };");
+	gives("{\"Deep\":{ \"a\" : [ ] ,\"b\":[{\"x\":[1]}, 2 ],\"c\":null,\"d\":{\"e\":[3]}}}",
+	      "Deep begins {;Deep.a[[;Deep.a]];Deep.b[[;Deep.b*{\"x\":[1]};Deep.b*2;Deep.b]];"
+	      "Deep.c-null;Deep.d-{\"e\":[3]};Deep ends };");
+	/* A list is no object with lists. */
+	gives("{\"Deep\":[[1],2]}", "Deep begins [;Deep-[1];Deep-2;Deep ends ];");
+	gives("{\"Other\":{\"a\":[1]}}", "Other={\"a\":[1]};");
 }
 
 static void fails(const struct warren_json_options *options, const char *text, int result,
@@ -147,12 +164,17 @@ static void malformed(void **state)
 		{ "{\"Peers\":[,1]}", "no value begins so" },
 		{ "{\"Peers\":[1,]}", "no value begins so" },
 		{ "{\"PacketFilters\":{\"a\":1,}}", "a name in quotes is missing" },
+		{ "{\"Deep\":{\"a\":[1}}", "a \",\" or the closing bracket is missing" },
+		{ "{\"Deep\":{\"a\":[1]]", "a \",\" or the closing bracket is missing" },
+		{ "{\"Deep\":{\"a\":[1,]}}", "no value begins so" },
+		{ "{\"Deep\":{\"a\":[1", "ends here" },
 		{ "{\"a\\x\":1}", "the name before it is no valid string" },
 		{ "{\"a\\u0000\":1}", "the name before it is no valid string" },
 		{ "{\"\xff\":1}", "the name before it is no valid string" },
 		{ "{\"a\":1,\"b\":2,\"\\u0061\":3}", "a key comes twice" },
 	};
-	struct warren_json_options options = { .size = sizeof(options), .split = split };
+	struct warren_json_options options = { .size = sizeof(options), .split = split,
+						.deep = deep };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
@@ -208,6 +230,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(pieces),
 		cmocka_unit_test(split_members),
+		cmocka_unit_test(split_lists_in_members),
 		cmocka_unit_test(malformed),
 		cmocka_unit_test(limits),
 		cmocka_unit_test(callback_ends_it),

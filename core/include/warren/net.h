@@ -491,6 +491,9 @@ enum warren_json_kind {
 	WARREN_JSON_BEGIN,		/* a member to split begins: @text is "[" or "{" */
 	WARREN_JSON_ELEMENT,		/* of it; @name of an object's member, else NULL */
 	WARREN_JSON_END,		/* of it */
+	WARREN_JSON_LIST,		/* in one of `deep` an array begins, which is @name */
+	WARREN_JSON_ITEM,		/* an element of that array; @name is the array's */
+	WARREN_JSON_LIST_END,		/* of that array */
 };
 struct warren_json_piece {
 	uint32_t size;
@@ -505,6 +508,7 @@ typedef int warren_json_fn(void *arg, const struct warren_json_piece *piece);
 struct warren_json_options {
 	uint32_t size;
 	const char *const *split;	/* NULL-terminated; kept, not copied */
+	const char *const *deep;	/* those of `split` whose arrays are split too; or NULL */
 	size_t piece_max;		/* bytes of one piece; 0: 1 MiB */
 	uint64_t total_max;		/* bytes of the document; 0: 64 MiB */
 	uint32_t depth_max;		/* brackets in brackets; 0: 64 */

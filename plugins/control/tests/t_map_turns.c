@@ -109,6 +109,34 @@ static void test_turns(void **state)
 	str_free(&json);
 }
 
+/* The rules of one name are no single turn's work either. */
+static void test_turns_of_rules(void **state)
+{
+	enum { RULES = 20000 };
+	struct str json = STR_INIT;
+	struct feed feed;
+	uint8_t *frame;
+	size_t len;
+
+	(void)state;
+	str_add(&json, "{\"Node\":" SELF ",\"PacketFilters\":{\"a\":[");
+	for (int i = 0; i < RULES; i++)
+		str_addf(&json, "%s{\"SrcIPs\":[\"10.%d.%d.0/24\",\"fd00::%x\"],\"DstPorts\":[{"
+			 "\"IP\":\"*\",\"Ports\":{\"First\":1,\"Last\":%d}}]}", i ? "," : "",
+			 i / 256, i % 256, i, 1 + i);
+	str_add(&json, "],\"b\":[]}}");
+	frame = feed_frame(json.s, json.len, true, &len);
+	feed_open(&feed, ctx, NULL);
+	assert_int_equal(ctl_map_feed(feed.map, frame, len, NULL), WARREN_PENDING);
+	assert_int_equal(feed.published, 0);
+	settle(&feed);
+	assert_string_equal(str_text(&feed.events), "message\nresume\n");
+	assert_int_equal(feed.now->n_filter, RULES);
+	feed_close(&feed);
+	free(frame);
+	str_free(&json);
+}
+
 static void test_failure_in_a_later_turn(void **state)
 {
 	struct str json = STR_INIT;
@@ -218,6 +246,7 @@ int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_turns, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_turns_of_rules, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_failure_in_a_later_turn, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_disk, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_damaged, setup, teardown),
