@@ -295,7 +295,7 @@ int act_user_pin(struct tailnet *tn, struct tailnet_request *request, struct cha
 /* Keys of the user, and pins; nodes that came by the keys stay without them. */
 static int drop_belongings(struct tailnet *tn, struct change *ch, int64_t user)
 {
-	struct machine *machine;
+	struct tailnet_machine *machine;
 	uint32_t pos = 0;
 	int rc = 0;
 
@@ -349,7 +349,7 @@ int act_machine_pin(struct tailnet *tn, struct tailnet_request *request, struct 
 	const struct tailnet_act *act = &request->act;
 	const struct tailnet_node *node = tailnet_node(tn, act->node);
 	const uint8_t *key = node ? node->machine_key : act->machine_key;
-	const struct machine *machine = key ? state_machine(tn, key) : NULL;
+	const struct tailnet_machine *machine = key ? state_machine(tn, key) : NULL;
 	const struct tailnet_user *user;
 	int64_t id;
 	int rc;

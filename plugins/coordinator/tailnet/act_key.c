@@ -120,7 +120,7 @@ int act_key_delete(struct tailnet *tn, struct tailnet_request *request, struct c
 static int check_wishes(struct tailnet *tn, struct tailnet_request *request,
 			const struct pending *p, const struct tailnet_user *user)
 {
-	const struct machine *machine = state_machine(tn, p->reg.machine_key);
+	const struct tailnet_machine *machine = state_machine(tn, p->reg.machine_key);
 	const struct tailnet_node *node, *tagged = NULL;
 	struct str bad = STR_INIT;
 	int rc = 0;

@@ -101,7 +101,7 @@ int act_node_expiry(struct tailnet *tn, struct tailnet_request *request, struct 
 static const struct tailnet_node *sibling(const struct tailnet *tn,
 					  const struct tailnet_node *node, int64_t user)
 {
-	const struct machine *machine = state_machine_by_id(tn, node->machine);
+	const struct tailnet_machine *machine = state_machine_by_id(tn, node->machine);
 	const struct tailnet_node *other;
 
 	for (uint32_t i = 0; machine && i < machine->n_nodes; i++) {

@@ -25,11 +25,13 @@ struct store_tx;
 
 enum {
 	PENDING_MAX = 1024,
-	BATCH_MAX = 1024,		/* transactions of one commit */
+	BATCH_MAX = 128,		/* transactions of one commit: bounds the lane too */
 	REQUESTS_MAX = 16384,		/* registrations and acts that wait at once */
 	SECOND = 1000000,
 };
 #define PENDING_TTL (INT64_C(900) * SECOND)
+/* Names are cached for so long: 50 CI jobs a second must not use up a pool in a day. */
+#define EPHEMERAL_QUARANTINE (INT64_C(600) * SECOND)
 #define OFFLINE_GRACE (UINT64_C(10) * SECOND)
 #define SOFT_DELAY (UINT64_C(5) * SECOND)
 #define SCAN_AT_LEAST (UINT64_C(100000))	/* between two looks at all timers */
@@ -46,12 +48,6 @@ struct place {				/* of a node in memory; parallel to tn->nodes */
 	uint32_t delta;			/* its place in node_deltas, from 1 */
 	bool dirty;			/* soft facts are not on disk */
 	bool going;			/* its deletion is on its way */
-};
-struct machine {
-	int64_t id, created;
-	uint8_t key[TAILNET_KEY_SIZE];
-	int64_t *nodes, *pins;		/* ids; of the users that it is pinned to */
-	uint32_t n_nodes, n_pins;
 };
 struct held {
 	struct warren_addr addr;
@@ -131,8 +127,8 @@ void *vector_get(const struct vector *v, int64_t id);
 uint32_t vector_find(const struct vector *v, int64_t id, bool *found);	/* index, or where to */
 
 struct place *state_place(const struct tailnet *tn, int64_t id);
-struct machine *state_machine(const struct tailnet *tn, const uint8_t key[32]);
-struct machine *state_machine_by_id(const struct tailnet *tn, int64_t id);
+struct tailnet_machine *state_machine(const struct tailnet *tn, const uint8_t key[32]);
+struct tailnet_machine *state_machine_by_id(const struct tailnet *tn, int64_t id);
 const struct held *state_held(const struct tailnet *tn, const struct warren_addr *addr);
 int state_load(struct tailnet *tn, char why[TAILNET_WHY]);
 void state_free(struct tailnet *tn);

@@ -15,8 +15,8 @@ struct present {			/* the nodes of a machine */
 	uint32_t n_owned;
 };
 
-static void look_around(const struct tailnet *tn, const struct machine *machine, int64_t user,
-			struct present *p)
+static void look_around(const struct tailnet *tn, const struct tailnet_machine *machine,
+			int64_t user, struct present *p)
 {
 	const struct tailnet_node *node;
 
@@ -77,7 +77,7 @@ static const struct tailnet_node *target_of(const struct login *login, const str
 static int settle_machine(struct tailnet *tn, struct tailnet_request *request, struct change *ch,
 			  const struct login *login, int64_t *id)
 {
-	const struct machine *machine = state_machine(tn, login->reg->machine_key);
+	const struct tailnet_machine *machine = state_machine(tn, login->reg->machine_key);
 	const struct tailnet_user *user = login->user;
 
 	if (user && user->pinned && !login->pin &&
@@ -195,7 +195,7 @@ static int send_off(struct tailnet *tn, struct tailnet_request *request, struct 
 int login_apply(struct tailnet *tn, struct tailnet_request *request, struct change *ch,
 		const struct login *login)
 {
-	const struct machine *machine = state_machine(tn, login->reg->machine_key);
+	const struct tailnet_machine *machine = state_machine(tn, login->reg->machine_key);
 	const struct tailnet_node *before;
 	struct tailnet_node *now;
 	struct present present;

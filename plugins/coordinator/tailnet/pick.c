@@ -147,8 +147,9 @@ int hold_node(struct tailnet *tn, struct change *ch, const struct tailnet_node *
 
 int drop_node(struct tailnet *tn, struct change *ch, const struct tailnet_node *node)
 {
-	const struct machine *machine = state_machine_by_id(tn, node->machine);
-	int64_t until = now_wall(tn) + tn->config.quarantine;
+	const struct tailnet_machine *machine = state_machine_by_id(tn, node->machine);
+	bool brief = node->ephemeral && tn->config.quarantine > EPHEMERAL_QUARANTINE;
+	int64_t until = now_wall(tn) + (brief ? EPHEMERAL_QUARANTINE : tn->config.quarantine);
 	int rc = change_alone(tn, ch, ON_NODE, &node->id, sizeof(node->id));
 
 	if (!rc)

@@ -88,7 +88,7 @@ static int check_asked(const struct tailnet *tn, struct tailnet_request *request
 		       const struct tailnet_key *key)
 {
 	const struct tailnet_register *reg = &request->reg;
-	const struct machine *machine = state_machine(tn, reg->machine_key);
+	const struct tailnet_machine *machine = state_machine(tn, reg->machine_key);
 	struct str bad = STR_INIT;
 
 	/* The tags of a node that is there are the operator's business. */

@@ -120,12 +120,12 @@ static void index_set(struct hash *h, const void *old_key, size_t old_len, const
  * ---- Machines ----
  */
 
-struct machine *state_machine(const struct tailnet *tn, const uint8_t key[32])
+struct tailnet_machine *state_machine(const struct tailnet *tn, const uint8_t key[32])
 {
 	return hash_get(&tn->machines, key, TAILNET_KEY_SIZE);
 }
 
-struct machine *state_machine_by_id(const struct tailnet *tn, int64_t id)
+struct tailnet_machine *state_machine_by_id(const struct tailnet *tn, int64_t id)
 {
 	return hash_get(&tn->machine_ids, &id, sizeof(id));
 }
@@ -156,7 +156,7 @@ static void ids_remove(int64_t *ids, uint32_t *n, int64_t id)
 
 void state_put_machine(struct tailnet *tn, int64_t id, int64_t created, const uint8_t key[32])
 {
-	struct machine *m = calloc(1, sizeof(*m));
+	struct tailnet_machine *m = calloc(1, sizeof(*m));
 
 	must(m);
 	m->id = id;
@@ -168,7 +168,7 @@ void state_put_machine(struct tailnet *tn, int64_t id, int64_t created, const ui
 
 void state_drop_machine(struct tailnet *tn, int64_t id)
 {
-	struct machine *m = hash_del(&tn->machine_ids, &id, sizeof(id));
+	struct tailnet_machine *m = hash_del(&tn->machine_ids, &id, sizeof(id));
 
 	if (!m)
 		return;
@@ -180,7 +180,7 @@ void state_drop_machine(struct tailnet *tn, int64_t id)
 
 void state_pin(struct tailnet *tn, int64_t machine, int64_t user, bool pinned)
 {
-	struct machine *m = state_machine_by_id(tn, machine);
+	struct tailnet_machine *m = state_machine_by_id(tn, machine);
 
 	if (!m)
 		return;
@@ -190,9 +190,14 @@ void state_pin(struct tailnet *tn, int64_t machine, int64_t user, bool pinned)
 		ids_remove(m->pins, &m->n_pins, user);
 }
 
+const struct tailnet_machine *tailnet_machine_next(const struct tailnet *tn, uint32_t *pos)
+{
+	return hash_next(&tn->machine_ids, pos);
+}
+
 bool tailnet_pinned(const struct tailnet *tn, int64_t machine, int64_t user)
 {
-	const struct machine *m = state_machine_by_id(tn, machine);
+	const struct tailnet_machine *m = state_machine_by_id(tn, machine);
 
 	for (uint32_t i = 0; m && i < m->n_pins; i++) {
 		if (m->pins[i] == user)
@@ -255,7 +260,7 @@ void state_put_node(struct tailnet *tn, struct tailnet_node *node)
 	uint32_t i = vector_find(&tn->nodes, node->id, &found);
 	const struct tailnet_node *before = found ? tn->nodes.at[i] : NULL;
 	struct place *place = found ? tn->places[i] : calloc(1, sizeof(*place));
-	struct machine *machine = state_machine_by_id(tn, node->machine);
+	struct tailnet_machine *machine = state_machine_by_id(tn, node->machine);
 
 	must(place);
 	node->generation = ++tn->generation;
@@ -298,7 +303,7 @@ void state_drop_node(struct tailnet *tn, int64_t id)
 	bool found;
 	uint32_t i = vector_find(&tn->nodes, id, &found);
 	const struct tailnet_node *node;
-	struct machine *machine;
+	struct tailnet_machine *machine;
 
 	if (!found)
 		return;
@@ -481,7 +486,7 @@ int state_load(struct tailnet *tn, char why[TAILNET_WHY])
 
 void state_free(struct tailnet *tn)
 {
-	struct machine *machine;
+	struct tailnet_machine *machine;
 	struct held *held;
 
 	for (uint32_t i = 0; i < tn->nodes.count; i++) {

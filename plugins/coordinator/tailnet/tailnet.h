@@ -69,7 +69,8 @@ struct tailnet_config {
 	const char *base_domain;	/* "tail.example.com"; copied */
 	int64_t key_expiry;		/* of node keys of users, microseconds; 0: never */
 	int64_t ephemeral_timeout;	/* 0: 30 minutes; 65 s at least */
-	int64_t quarantine;		/* of addresses of deleted nodes; 0: 48 hours */
+	int64_t quarantine;		/* of addresses of deleted nodes; 0: 48 hours. Of ephemeral
+					   ones 10 minutes at most */
 	bool approval;			/* new nodes wait for tailnet_do(TAILNET_NODE_APPROVE) */
 };
 
@@ -127,6 +128,15 @@ const struct tailnet_key *tailnet_key(const struct tailnet *tn, int64_t id);
 const struct tailnet_node *const *tailnet_nodes(const struct tailnet *tn, uint32_t *count);
 const struct tailnet_user *const *tailnet_users(const struct tailnet *tn, uint32_t *count);
 const struct tailnet_key *const *tailnet_keys(const struct tailnet *tn, uint32_t *count);
+/* A device, known by its machine key: while it has a node, or is pinned to a user. */
+struct tailnet_machine {
+	int64_t id, created;
+	uint8_t key[TAILNET_KEY_SIZE];
+	int64_t *nodes, *pins;		/* ids of its nodes; of the users that it is pinned to */
+	uint32_t n_nodes, n_pins;
+};
+/* All, in no order: start with *@pos 0; NULL at the end. */
+const struct tailnet_machine *tailnet_machine_next(const struct tailnet *tn, uint32_t *pos);
 /* Whether @machine is pinned to @user. */
 bool tailnet_pinned(const struct tailnet *tn, int64_t machine, int64_t user);
 /* "name.base.domain." */

@@ -178,27 +178,27 @@ static void scan_node(struct tailnet *tn, struct place *place, int64_t wall, uin
 /* Those whose time is over are forgotten; it is no harm when the disk learns that late. */
 static void scan_held(struct tailnet *tn, int64_t wall, uint64_t mono, uint64_t *next)
 {
-	struct store_tx *tx = NULL;
-	struct held *held;
-	uint32_t pos = 0;
-	int n = 0;
+	struct warren_addr due[256];
+	const struct held *held;
+	struct store_tx *tx;
+	uint32_t pos = 0, n = 0;
 
-	while (n < BATCH_MAX && (held = hash_next(&tn->held, &pos))) {
-		if (held->until > wall) {
+	while (n < ARRAY_SIZE(due) && (held = hash_next(&tn->held, &pos))) {
+		if (held->until <= wall)
+			due[n++] = held->addr;
+		else
 			sooner(next, as_mono(held->until, wall, mono));
-			continue;
-		}
-		if (!tx)
-			tx = store_tx_new();
-		if (!tx)
-			break;
-		store_tx_hold(tx, &held->addr, 0);
-		state_hold(tn, &held->addr, 0);
-		pos = 0;		/* the hash has changed */
-		n++;
 	}
-	if (tx)
-		change_background(tn, tx);
+	tx = n ? store_tx_new() : NULL;
+	if (!tx)
+		return;
+	for (uint32_t i = 0; i < n; i++) {
+		store_tx_hold(tx, &due[i], 0);
+		state_hold(tn, &due[i], 0);
+	}
+	change_background(tn, tx);
+	/* There may be more. */
+	sooner(next, mono);
 }
 
 static void scan(struct tailnet *tn)

@@ -164,13 +164,19 @@ static void ephemeral_nodes_go_when_they_are_away(void **state)
 	assert_null(tailnet_node(w.tn, id));
 	reopen();
 	assert_null(tailnet_node(w.tn, id));
-	/* Logging out is enough; what the machine had is gone with it. */
+	/* Logging out is enough; its address rests for 10 minutes only. */
 	id = world_join(&w, 1, 12, "a", key);
+	int last = world_node(&w, id)->v4.bytes[3];
 	reg = world_reg(1, 12, "a");
 	reg.has_expiry = true;
 	world_register(&w, &reg, &r);
 	assert_int_equal(r.as, TAILNET_LOGGED_OUT);
 	assert_null(tailnet_node(w.tn, id));
+	id = world_join(&w, 1, 12, "a", key);
+	assert_int_not_equal(world_node(&w, id)->v4.bytes[3], last);
+	world_pass(&w, 601 * second);
+	id = world_join(&w, 2, 22, "b", key);
+	assert_int_equal(world_node(&w, id)->v4.bytes[3], last);
 }
 
 /* The deletion is on its way to the disk when the node comes back: it is gone, and says so. */
