@@ -2,7 +2,7 @@
 
 import os
 
-from lab import BINDIR, Daemon, run
+from lab import BINDIR, Daemon, run, wait_for
 
 OPERATOR, STRANGER = 12345, 54321
 FILE = 'node: {operator: "12345"}\ncontrol:\n  shields-up: true\n'
@@ -91,3 +91,29 @@ def test_the_key_is_read_as_whoever_asks(lab):
     assert done.returncode == 1 and "timeout" in done.stderr
     assert f'"url": "http://127.0.0.1:1" # uid {OPERATOR}' in overlay(daemon)
     assert "k-of" not in overlay(daemon)
+
+
+def test_a_file_that_a_command_named_is_opened_as_its_user(lab):
+    """From the overlay to the plugin that reads it: control.ca-file."""
+    daemon = start(lab, "")
+    daemon.stop()
+    hidden = lab.secret("hidden.pem", "no certificate, but nobody gets that far")
+    own = lab.dir / "own.pem"
+    run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+        "-nodes", "-keyout", "/dev/null", "-subj", "/CN=a", "-out", own)
+    os.chown(own, OPERATOR, OPERATOR)
+    own.chmod(0o600)
+
+    def start_with(path):
+        file = daemon.state_dir / "monitor" / "overlay.yaml"
+        file.write_text('"control":\n  "url": "https://127.0.0.1:1" # uid 0\n'
+                        f'  "ca-file": "{path}" # uid {OPERATOR}\n')
+        file.chmod(0o600)
+        daemon.start(wait=False)
+    start_with(own)
+    daemon.ready()
+    assert {p["name"]: p["state"] for p in daemon.json("plugins")["plugins"]}["control"] == "up"
+    daemon.stop()
+    start_with(hidden)
+    why = f"cannot open {hidden} as uid {OPERATOR}, who set it: Permission denied"
+    wait_for("it says why", lambda: f"overlay.yaml:3:14: {why}" in daemon.proc.output())
