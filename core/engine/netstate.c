@@ -180,6 +180,28 @@ int wcore_net_parse(const struct wcore_net_dump *dump, const void *data, size_t 
 	return 1;
 }
 
+uint32_t wcore_net_news(const void *data, size_t len)
+{
+	struct buf_reader r;
+	struct nlmsghdr header;
+	uint32_t news = 0;
+
+	buf_reader_init(&r, data, len);
+	while (buf_left(&r) >= sizeof(header)) {
+		buf_bytes(&r, &header, sizeof(header));
+		if (header.nlmsg_len < sizeof(header) ||
+		    !buf_skip(&r, header.nlmsg_len - sizeof(header)))
+			break;
+		if (header.nlmsg_type == RTM_NEWLINK || header.nlmsg_type == RTM_DELLINK)
+			news |= WARREN_NET_LINKS;
+		if (header.nlmsg_type == RTM_NEWADDR || header.nlmsg_type == RTM_DELADDR)
+			news |= WARREN_NET_ADDRESSES;
+		if (buf_left(&r) > 0)
+			buf_skip(&r, -header.nlmsg_len & 3);
+	}
+	return news;
+}
+
 /*
  * ---- Asking ----
  */

@@ -23,4 +23,7 @@ struct wcore_net_dump {
  */
 int wcore_net_parse(const struct wcore_net_dump *dump, const void *data, size_t len);
 
+/* WARREN_NET_ bits of what the messages of one datagram from the kernel tell of. */
+uint32_t wcore_net_news(const void *data, size_t len);
+
 #endif

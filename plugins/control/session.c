@@ -20,6 +20,8 @@
 
 #include <sodium.h>
 
+#include <warren/netstate.h>
+
 #include "base/err.h"
 #include "base/util.h"
 #include "session_impl.h"
@@ -330,7 +332,8 @@ static void session_check(struct warren_ctx *ctx, void *arg)
 
 	(void)ctx;
 	warren_timer_set(s->check, CTL_CHECK_USEC);
-	if (s->poll.x)
+	/* The kernel tells of names and addresses; this is for what it did not. */
+	if (s->poll.x && ++s->checks % CTL_CHECKS_LOOK == 0)
 		ctl_update_soon(s);
 	/* An accepted key that identity could not store: the one in force is shown again. */
 	s->foreign_key = foreign;
@@ -338,6 +341,27 @@ static void session_check(struct warren_ctx *ctx, void *arg)
 		key_register(s);
 	if (lost || expiry_due(s))
 		ctl_session_run(s);
+}
+
+static void host_changed(struct warren_ctx *ctx, uint32_t what, void *arg)
+{
+	struct ctl_session *s = arg;
+
+	(void)ctx;
+	(void)what;
+	if (s->poll.x)
+		ctl_update_soon(s);
+}
+
+static void watch_host(struct ctl_session *s)
+{
+	AUTO(err_free) struct warren_err err = ERR_INIT;
+
+	if (warren_net_watch(s->ctx, WARREN_NET_LINKS | WARREN_NET_ADDRESSES | WARREN_NET_HOSTNAME,
+			     host_changed, s, &err))
+		warren_log(s->ctx, LOG_WARNING, "%s; the server learns of new addresses and names "
+			   "within %d s instead", err_first(&err),
+			   (int)(CTL_CHECKS_LOOK * CTL_CHECK_USEC / 1000000));
 }
 
 static void facets_changed(void *arg)
@@ -570,5 +594,6 @@ int ctl_session_new(struct warren_ctx *ctx, const struct warren_conf *conf,
 	if (!s->published && session_first_map(s))
 		return warren_fail(err, NULL, "out of memory");
 	warren_timer_set(s->check, CTL_CHECK_USEC);
+	watch_host(s);
 	return warren_subscribe(ctx, "identity", identity_changed, s);
 }

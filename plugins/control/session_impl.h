@@ -78,8 +78,9 @@ struct ctl_update {
 	bool due, waiting;
 };
 
-/* The host's name, addresses and clock tell nobody when they change: looked at so often. */
+/* A clock tells nobody when it changes: looked at so often. */
 #define CTL_CHECK_USEC UINT64_C(10000000)
+enum { CTL_CHECKS_LOOK = 6 };		/* every so many checks the host is looked at */
 
 /* What lasted longer than so was good: the next failure is the first. */
 #define CTL_LIVED_USEC UINT64_C(5000000)
@@ -128,6 +129,7 @@ struct ctl_session {
 	bool answered;			/* the server has said something about our login */
 	int64_t last_contact;
 	struct warren_timer *notify, *check;
+	uint32_t checks;
 	struct ctl_watch *watches;
 
 	/* The map as it is published: shields.c. */

@@ -31,5 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (wcore_net_parse(&dump, data, size) > 1)
 		abort();
+	if (wcore_net_news(data, size) & ~(WARREN_NET_LINKS | WARREN_NET_ADDRESSES))
+		abort();
 	return 0;
 }

@@ -84,6 +84,20 @@ def test_tags_ephemeral_and_routes_are_told(tailnet):
     assert node["Hostinfo"]["OS"] == "linux"
 
 
+def test_new_address_is_told(tailnet):
+    """At once, because the kernel says so; the daemon looks by itself every minute only."""
+    warren = Warren(tailnet)
+
+    def told():
+        return tailnet.control.node("warren")["Endpoints"]
+
+    assert "198.51.100.77:41641" not in told()
+    warren.host.ip("addr", "add", "198.51.100.77/24", "dev", "eth0")
+    wait_for("the server has the new address", lambda: "198.51.100.77:41641" in told(), 20)
+    warren.host.ip("addr", "del", "198.51.100.77/24", "dev", "eth0")
+    wait_for("the server has it no more", lambda: "198.51.100.77:41641" not in told(), 20)
+
+
 def test_restart_logs_in_without_a_new_login(tailnet):
     warren = Warren(tailnet, control="\n  up: true")
     key, machine = (warren.status()["identity"][kind] for kind in ("node", "machine"))

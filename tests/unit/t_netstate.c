@@ -243,12 +243,38 @@ static void reads_this_host(void **state)
 	err_free(&err);
 }
 
+static void tells_news_apart(void **state)
+{
+	const struct { uint16_t type; uint32_t what; } kinds[] = {
+		{ RTM_NEWLINK, WARREN_NET_LINKS }, { RTM_DELLINK, WARREN_NET_LINKS },
+		{ RTM_NEWADDR, WARREN_NET_ADDRESSES }, { RTM_DELADDR, WARREN_NET_ADDRESSES },
+		{ RTM_NEWROUTE, 0 }, { NLMSG_DONE, 0 },
+	};
+	struct datagram both = { .len = 0 };
+	const uint8_t body[21] = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		struct datagram d = { .len = 0 };
+
+		message_begin(&d, kinds[i].type, SEQ, body, sizeof(body));
+		assert_int_equal(wcore_net_news(d.data, d.len), kinds[i].what);
+		/* Cut short it is nothing. */
+		for (size_t len = 0; len < sizeof(struct nlmsghdr) + sizeof(body); len++)
+			assert_int_equal(wcore_net_news(d.data, len), 0);
+		message_begin(&both, kinds[i].type, SEQ, body, sizeof(body));
+	}
+	assert_int_equal(wcore_net_news(both.data, both.len),
+			 WARREN_NET_LINKS | WARREN_NET_ADDRESSES);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(takes_messages_apart),
 		cmocka_unit_test(ends_as_the_kernel_says),
 		cmocka_unit_test(bears_damage),
+		cmocka_unit_test(tells_news_apart),
 		cmocka_unit_test(reads_this_host),
 	};
 

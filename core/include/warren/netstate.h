@@ -56,6 +56,22 @@ int warren_net_filters(warren_net_filter_fn *fn, void *arg, struct warren_err *e
 /* Whether the kernel forwards packets of @family (4, 6) at all; false where there is none. */
 int warren_net_forwarding(uint8_t family, bool *on, struct warren_err *err);
 
+/*
+ * Lane. Calls @fn soon after something of the kind changed on the host, until the context ends;
+ * what it is now must be looked up, and may be as before. Changes that come together may be told
+ * once.
+ * On error some kinds may be watched: whoever calls looks from time to time all the same, since a
+ * container may forbid /proc or rtnetlink. 0, or -errno with a sentence in @err.
+ */
+enum {
+	WARREN_NET_LINKS = 1u << 0,	/* an interface comes, goes, or goes up or down; its MTU */
+	WARREN_NET_ADDRESSES = 1u << 1,
+	WARREN_NET_HOSTNAME = 1u << 2,
+};
+typedef void warren_net_watch_fn(struct warren_ctx *ctx, uint32_t what, void *arg);
+int warren_net_watch(struct warren_ctx *ctx, uint32_t what, warren_net_watch_fn *fn, void *arg,
+		     struct warren_err *err);
+
 #pragma GCC visibility pop
 #ifdef __cplusplus
 }
