@@ -203,6 +203,31 @@ static int bring_up_to_date(struct store *store, int from, char why[STORE_WHY])
 			     from ? "bring its schema up to date" : "make the database", why);
 }
 
+/*
+ * A backup that was put in the database's place, with the log of the old one still beside it: what
+ * that log has would be played into the backup, page by page. A backup says in its header that it
+ * has no log (bytes 18 and 19, 1: rollback journal; SQLite file format 1.3.2), and a store of ours
+ * never says so once it is open. Nothing was read so far: SQLite opens the log with the first
+ * statement.
+ */
+static void drop_stale_log(struct store *store)
+{
+	char name[STORE_PATH + 16];
+	sqlite3_file *file = NULL;
+	uint8_t version[2] = { 0, 0 };
+	int rc = sqlite3_file_control(store->db, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+
+	/* A short read leaves zeros: the file is new. */
+	if (rc != SQLITE_OK || !file->pMethods ||
+	    file->pMethods->xRead(file, version, sizeof(version), 18) != SQLITE_OK ||
+	    version[0] != 1 || version[1] != 1)
+		return;
+	snprintf(name, sizeof(name), "%s-wal", store->path);
+	(void)unlink(name);		/* usually there is none */
+	snprintf(name, sizeof(name), "%s-shm", store->path);
+	(void)unlink(name);
+}
+
 static int open_writer(struct store *store, char why[STORE_WHY])
 {
 	int64_t version = 0;
@@ -212,6 +237,7 @@ static int open_writer(struct store *store, char why[STORE_WHY])
 
 	if (rc != SQLITE_OK)
 		return store_explain(store->db, rc, store->path, "open", why);
+	drop_stale_log(store);
 	result = identify(store, &version, why);
 	if (result)
 		return result;
@@ -240,6 +266,13 @@ struct store *store_open(const char *path, int *result, char why[STORE_WHY])
 	*result = -ENOMEM;
 	if (!store)
 		return NULL;
+	if (!sqlite3_threadsafe()) {
+		store_say(why, "this SQLite library was built without threads; install the "
+			  "distribution's");
+		*result = -ENOTSUP;
+		free(store);
+		return NULL;
+	}
 	*result = -ENAMETOOLONG;
 	if (!str_copy(store->path, sizeof(store->path), path)) {
 		store_say(why, "%.100s...: the path is too long", path);

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -349,6 +350,73 @@ static void a_backup_is_a_database(void **state)
 	assert_int_equal(commit(tx), 0);
 }
 
+static void rename_tail(const char *from, const char *to)
+{
+	char old[128], now[128];
+
+	snprintf(old, sizeof(old), "%s%s", path, from);
+	snprintf(now, sizeof(now), "%s%s", path, to);
+	assert_int_equal(rename(old, now), 0);
+}
+
+/* Restoring after a crash: the old database's log is still there, and has more than the backup. */
+static void the_old_log_is_not_played_into_a_backup(void **state)
+{
+	AUTO(auto_free) char *before = NULL;
+	char copy[128], wal[128];
+	struct store_tx *tx;
+	int fd, result;
+	pid_t child;
+
+	(void)state;
+	assert_int_equal(commit(rows_full()), 0);
+	before = rows_dump(store);
+	snprintf(copy, sizeof(copy), "%s.copy", path);
+	snprintf(wal, sizeof(wal), "%s-wal", path);
+	fd = open(copy, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	assert_true(fd != -1);
+	assert_int_equal(store_backup(store, fd, why), 0);
+	close(fd);
+	store_close(store);
+	child = fork();
+	if (child == 0) {
+		store = store_open(path, &result, why);
+		tx = store_tx_new();
+		store_tx_drop_node(tx, 1);
+		store_tx_hold(tx, &(struct warren_addr){ 4, { 100, 64, 9, 9 } }, 77);
+		_exit(store && commit(tx) == 0 ? 0 : 1);	/* as a crash: the log stays */
+	}
+	assert_int_equal(waitpid(child, &result, 0), child);
+	assert_int_equal(result, 0);
+	assert_int_equal(access(wal, F_OK), 0);
+	rename_tail(".copy", "");
+	store = store_open(path, &result, why);
+	if (!store)
+		fail_msg("%s", why);
+	assert_rows(before);
+}
+
+/* And without a backup the log is what was committed last. */
+static void the_log_of_a_crash_is_kept(void **state)
+{
+	int result;
+	pid_t child;
+
+	(void)state;
+	store_close(store);
+	child = fork();
+	if (child == 0) {
+		store = store_open(path, &result, why);
+		_exit(store && commit(rows_full()) == 0 ? 0 : 1);
+	}
+	assert_int_equal(waitpid(child, &result, 0), child);
+	assert_int_equal(result, 0);
+	store = store_open(path, &result, why);
+	assert_non_null(store);
+	AUTO(auto_free) char *rows = rows_dump(store);
+	assert_non_null(strstr(rows, "node 2 "));
+}
+
 static void a_backup_that_cannot_be_written_says_so(void **state)
 {
 	AUTO(auto_close) int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
@@ -424,6 +492,8 @@ int main(void)
 		TEST(damage_is_found_at_start),
 		TEST(rows_that_are_not_ours_are_found_by_the_load),
 		TEST(a_backup_is_a_database),
+		TEST(the_old_log_is_not_played_into_a_backup),
+		TEST(the_log_of_a_crash_is_kept),
 		TEST(a_backup_that_cannot_be_written_says_so),
 		TEST(the_audit_log_is_append_only),
 	};
