@@ -22,7 +22,7 @@
 struct reservation {
 	struct reservation *next;	/* of the change that holds it */
 	uint32_t holders;
-	bool shared;
+	bool shared, wanted;		/* somebody waits to have it alone */
 	uint8_t what;
 	size_t len;
 	uint8_t key[];			/* `what` first: the hash key begins there */
@@ -116,7 +116,9 @@ static int reserve(struct tailnet *tn, struct change *ch, enum what what, const 
 		r->shared = r->shared && shared;
 		return 0;
 	}
-	if (r && !(r->shared && shared))
+	if (r && !shared)
+		r->wanted = true;	/* or those who share it could go on for ever */
+	if (r && !(r->shared && shared && !r->wanted))
 		return -EBUSY;
 	hold = calloc(1, sizeof(*hold));
 	if (!hold)

@@ -279,6 +279,38 @@ static void acts_that_meet_follow_each_other(void **state)
 	assert_null(tailnet_user(w.tn, other));
 }
 
+static void join_later(uint8_t m, struct reply *reply)
+{
+	struct tailnet_register reg = world_reg(m, m, "n");
+
+	reg.auth_key = secret;
+	world_start(&w, &reg, reply);
+}
+
+/* Joins share their user; whoever wants to change him is not kept waiting by ever more of them. */
+static void a_storm_of_joins_lets_acts_through(void **state)
+{
+	AUTO(str_free) struct str rows = STR_INIT;
+	struct reply replies[7];
+	const char *at;
+
+	(void)state;
+	for (uint8_t i = 1; i <= 3; i++)
+		join_later(i, &replies[i - 1]);
+	world_act(&w, &(struct tailnet_act){ .verb = TAILNET_USER_RENAME, .user = wells,
+					     .text = "renamed" }, &replies[6]);
+	for (uint8_t i = 4; i <= 6; i++)
+		join_later(i, &replies[i - 1]);
+	world_turn(&w);
+	for (int i = 0; i < 7; i++)
+		assert_int_equal(replies[i].result, 0);
+	assert_int_equal(store_audit_read(tailnet_store(w.tn), 0, 7, add_row, &rows, w.why), 0);
+	at = strstr(str_text(&rows), "user.rename");
+	assert_non_null(at);
+	assert_non_null(strstr(at, "node.register node 4 "));
+	assert_null(strstr(at, "node.register node 3 "));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -290,6 +322,7 @@ int main(void)
 		TEST(tags_must_be_in_the_policy),
 		TEST(one_owner_has_one_node_of_a_machine),
 		TEST(acts_that_meet_follow_each_other),
+		TEST(a_storm_of_joins_lets_acts_through),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
