@@ -310,3 +310,20 @@ int router_desired(const struct warren_netmap *map, const struct router_conf *co
 		list_sort((enum router_part)i, &out->parts[i]);
 	return 0;
 }
+
+bool router_map_matters(const struct warren_netmap *map, const struct warren_netmap *before)
+{
+	const uint32_t never = WARREN_NODE_KEY | WARREN_NODE_DISCO_KEY | WARREN_NODE_ENDPOINTS |
+			       WARREN_NODE_HOME_REGION | WARREN_NODE_PRESENCE | WARREN_NODE_PSK;
+
+	if (!before || !map->previous || map->previous != before->serial ||
+	    map->changed & WARREN_NETMAP_SELF || map->addresses_only != before->addresses_only)
+		return true;
+	for (uint32_t i = 0; map->changed & WARREN_NETMAP_PEERS && i < map->n_changes; i++) {
+		const struct warren_netmap_change *change = &map->changes[i];
+
+		if (change->what != WARREN_CHANGE_MODIFIED || change->fields & ~never)
+			return true;
+	}
+	return false;
+}

@@ -51,6 +51,11 @@ enum {					/* distances from rule_priority: the stock client's */
 int router_desired(const struct warren_netmap *map, const struct router_conf *conf,
 		   const char *ifname, struct router_state *out);
 void router_state_free(struct router_state *state);
+/*
+ * May another state be desired with @map than with @before, the map that was looked at last (NULL:
+ * none)? Most maps only say that a peer moved or went offline.
+ */
+bool router_map_matters(const struct warren_netmap *map, const struct warren_netmap *before);
 
 /*
  * The items that lead from @from to @to, removals first, with their verbs set. 0 or -ENOMEM; the

@@ -328,11 +328,14 @@ static void run_start(struct warren_ctx *ctx, void *arg)
 static void router_netmap(struct warren_ctx *ctx, const char *topic, const void *obj, void *arg)
 {
 	struct router *r = arg;
+	bool matters = router_map_matters(obj, r->map);
 
 	(void)topic;
 	warren_obj_unref(r->map);
 	r->map = warren_obj_ref(obj);
-	run_start(ctx, r);
+	/* What failed is tried again by its timer, with this map. */
+	if (matters)
+		run_start(ctx, r);
 }
 
 static void conf_read(struct router_conf *out, const struct warren_conf *conf)

@@ -301,6 +301,47 @@ static void says_whose_it_looks_like(void **state)
 	assert_null(strstr(text, "Tailscale"));
 }
 
+static void knows_which_maps_change_nothing(void **state)
+{
+	static const struct { uint32_t what, fields; bool matters; } rows[] = {
+		{ WARREN_CHANGE_MODIFIED, WARREN_NODE_PRESENCE | WARREN_NODE_ENDPOINTS, false },
+		{ WARREN_CHANGE_MODIFIED, WARREN_NODE_HOME_REGION, false },
+		{ WARREN_CHANGE_MODIFIED, WARREN_NODE_KEY | WARREN_NODE_DISCO_KEY, false },
+		{ WARREN_CHANGE_MODIFIED, WARREN_NODE_KEY | WARREN_NODE_ALLOWED_IPS, true },
+		{ WARREN_CHANGE_MODIFIED, WARREN_NODE_OTHER, true },
+		{ WARREN_CHANGE_ADDED, 0, true },
+		{ WARREN_CHANGE_REMOVED, 0, true },
+	};
+	struct warren_netmap before = { .serial = 7 };
+	struct warren_netmap_change changes[] = {
+		{ .what = WARREN_CHANGE_MODIFIED, .fields = WARREN_NODE_PRESENCE }, { 0 },
+	};
+	struct warren_netmap map = { .serial = 8, .previous = 7, .changes = changes,
+				     .n_changes = 2 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		changes[1].what = rows[i].what;
+		changes[1].fields = rows[i].fields;
+		map.changed = WARREN_NETMAP_PEERS;
+		assert_int_equal(router_map_matters(&map, &before), rows[i].matters);
+	}
+	map.changed = WARREN_NETMAP_FILTER | WARREN_NETMAP_USERS;
+	assert_false(router_map_matters(&map, &before));
+	map.addresses_only = true;
+	assert_true(router_map_matters(&map, &before));
+	map.addresses_only = false;
+	map.changed = WARREN_NETMAP_SELF;
+	assert_true(router_map_matters(&map, &before));
+	/* It does not follow what was seen last. */
+	map.changed = 0;
+	before.serial = 6;
+	assert_true(router_map_matters(&map, &before));
+	assert_true(router_map_matters(&map, NULL));
+	map.previous = 0;
+	assert_true(router_map_matters(&map, &before));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -308,6 +349,7 @@ int main(void)
 		cmocka_unit_test(follows_the_options),
 		cmocka_unit_test(takes_only_addresses_where_told),
 		cmocka_unit_test(leaves_alone_what_stays),
+		cmocka_unit_test(knows_which_maps_change_nothing),
 		cmocka_unit_test(leads_from_any_state_to_any_other),
 		cmocka_unit_test(says_whose_it_looks_like),
 	};
