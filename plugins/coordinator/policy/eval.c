@@ -175,7 +175,7 @@ static int64_t user_id(const struct eval *e, const char *name)
 	return 0;
 }
 
-static int put_node(struct eval *e, const struct enode *n)
+static struct policy_node node_as(const struct eval *e, const struct enode *n)
 {
 	struct policy_node node = {
 		.id = n->id, .user = user_id(e, text_of(n->o, "user")), .tags = n->tags,
@@ -186,16 +186,24 @@ static int put_node(struct eval *e, const struct enode *n)
 
 	(void)addr_parse(text_of(n->o, "ipv4"), &node.v4);
 	(void)addr_parse(text_of(n->o, "ipv6"), &node.v6);
+	return node;
+}
+
+static int put_node(struct eval *e, const struct enode *n)
+{
+	const struct policy_node node = node_as(e, n);
+
 	return policy_world_put(e->world, &node, NULL);
 }
 
 /* What the policy's autoApprovers approve is approved. */
 static bool approve(struct eval *e, struct enode *n)
 {
+	const struct policy_node node = node_as(e, n);
 	struct warren_prefix *grown;
 
 	for (uint32_t i = 0; i < n->n_announced; i++) {
-		if (!policy_world_approves(e->world, n->id, &n->announced[i]))
+		if (!policy_world_approves(e->world, &node, &n->announced[i]))
 			continue;
 		grown = realloc(n->approved, (n->n_approved + 1) * sizeof(*grown));
 		if (!grown)

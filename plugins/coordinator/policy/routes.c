@@ -81,13 +81,26 @@ json_t *policy_world_peer_caps(const struct policy_world *w, int64_t peer)
 
 /* ---- networks ---- */
 
-static bool serves_exactly(const struct wnode *n, const struct range *range)
+static const struct wroute *route_of(const struct wnode *n, const struct range *range)
 {
 	for (uint32_t i = 0; i < n->n_routes; i++) {
 		if (range_equal(&n->routes[i].range, range))
-			return true;
+			return &n->routes[i];
 	}
-	return false;
+	return NULL;
+}
+
+static bool serves_exactly(const struct wnode *n, const struct range *range)
+{
+	return route_of(n, range) != NULL;
+}
+
+/* May it be the one for all? Where somebody elects, the elected one. */
+static bool may_be_primary(const struct wnode *n, const struct range *range)
+{
+	const struct wroute *route = route_of(n, range);
+
+	return route && (!n->elected || route->primary);
 }
 
 /* The oldest node that serves it, of those that @g is via (NULL: of all). */
@@ -98,7 +111,7 @@ static const struct wnode *first_router(const struct policy_world *w, const stru
 
 	for (uint32_t i = 0; i < w->n_slots; i++) {
 		const struct wnode *n = w->slots[i];
-		bool may = n && serves_exactly(n, range) && !g;
+		bool may = n && !g && may_be_primary(n, range);
 
 		for (uint32_t k = 0; n && g && k < g->grant->via.n && !may; k++)
 			may = serves_exactly(n, range) &&
@@ -222,15 +235,11 @@ json_t *policy_world_allowed(const struct policy_world *w, int64_t viewer_id, in
 
 /* ---- approval and tags (2.7) ---- */
 
-bool policy_world_approves(const struct policy_world *w, int64_t id,
-			   const struct warren_prefix *prefix)
+static bool approves(const struct policy_world *w, const struct wnode *n,
+		     const struct warren_prefix *prefix)
 {
-	uint32_t slot;
-	const struct wnode *n = world_node(w, id, &slot);
 	struct range range = range_of_prefix(prefix);
 
-	if (!n || !w->policy)
-		return false;
 	if (prefix->bits == 0)
 		return sels_match(w, &w->policy->exit_node, n);
 	for (uint32_t i = 0; i < w->policy->n_routes; i++) {
@@ -239,6 +248,16 @@ bool policy_world_approves(const struct policy_world *w, int64_t id,
 			return true;
 	}
 	return false;
+}
+
+bool policy_world_approves(struct policy_world *w, const struct policy_node *node,
+			   const struct warren_prefix *prefix)
+{
+	struct wnode *n = w->policy ? world_node_new(w, node) : NULL;
+	bool yes = n && approves(w, n, prefix);
+
+	world_node_free(n);
+	return yes;
 }
 
 static const struct wuser *user_of(const struct policy_world *w, int64_t id)

@@ -140,7 +140,7 @@ static int64_t free_slot(struct policy_world *w)
 
 /* ---- nodes ---- */
 
-static void node_free(struct wnode *n)
+void world_node_free(struct wnode *n)
 {
 	if (!n)
 		return;
@@ -162,10 +162,10 @@ static struct wuser *find_user(const struct policy_world *w, int64_t id)
 	return NULL;
 }
 
-static bool is_approved(const struct policy_node *node, const struct warren_prefix *prefix)
+static bool among(const struct warren_prefix *list, uint32_t n, const struct warren_prefix *prefix)
 {
-	for (uint32_t i = 0; i < node->n_approved; i++) {
-		if (prefix_equal(&node->approved[i], prefix))
+	for (uint32_t i = 0; i < n; i++) {
+		if (prefix_equal(&list[i], prefix))
 			return true;
 	}
 	return false;
@@ -177,7 +177,7 @@ static void take_routes(struct wnode *n, const struct policy_node *node)
 		const struct warren_prefix *prefix = &node->announced[i];
 		struct wroute *route = &n->routes[n->n_routes];
 
-		if (!is_approved(node, prefix))
+		if (!among(node->approved, node->n_approved, prefix))
 			continue;
 		if (prefix->bits == 0) {
 			n->exit4 = n->exit4 || prefix->addr.family == 4;
@@ -186,6 +186,7 @@ static void take_routes(struct wnode *n, const struct policy_node *node)
 		}
 		route->range = range_of_prefix(prefix);
 		prefix_format(prefix, route->text);
+		route->primary = among(node->primary, node->n_primary, prefix);
 		n->n_routes++;
 	}
 }
@@ -202,7 +203,7 @@ static bool take_tags(struct wnode *n, const struct policy_node *node)
 	return n->tags != NULL;
 }
 
-static struct wnode *node_new(struct policy_world *w, const struct policy_node *node)
+struct wnode *world_node_new(struct policy_world *w, const struct policy_node *node)
 {
 	struct wnode *n = calloc(1, sizeof(*n));
 	const struct warren_addr *addrs[] = { &node->v4, &node->v6 };
@@ -212,6 +213,7 @@ static struct wnode *node_new(struct policy_world *w, const struct policy_node *
 	n->id = node->id;
 	n->user = node->n_tags > 0 ? 0 : node->user;
 	n->owner = find_user(w, n->user);
+	n->elected = node->elected;
 	for (int i = 0; i < 2; i++) {
 		if (addrs[i]->family)
 			n->addr[n->n_addr++] = range_of_addr(addrs[i]);
@@ -221,7 +223,7 @@ static struct wnode *node_new(struct policy_world *w, const struct policy_node *
 	n->attributes = node->attributes ? json_deep_copy(node->attributes) : NULL;
 	if (!n->routes || !n->peers || (node->attributes && !n->attributes) ||
 	    !take_tags(n, node)) {
-		node_free(n);
+		world_node_free(n);
 		return NULL;
 	}
 	take_routes(n, node);
@@ -413,12 +415,12 @@ int policy_world_put(struct policy_world *w, const struct policy_node *node,
 	if (at < 0)
 		return -ENOMEM;
 	slot = (uint32_t)at;
-	fresh = node_new(w, node);
+	fresh = world_node_new(w, node);
 	if (!fresh)
 		return -ENOMEM;
 	if (hash_put(&w->by_id, &fresh->id, sizeof(fresh->id), (void *)(uintptr_t)(slot + 1),
 		     NULL)) {
-		node_free(fresh);
+		world_node_free(fresh);
 		return -ENOMEM;
 	}
 	if (old)
@@ -427,7 +429,7 @@ int policy_world_put(struct policy_world *w, const struct policy_node *node,
 	ok = node_changed(w, slot, old, c);
 	if (!ok && c)
 		c->failed = true;
-	node_free(old);
+	world_node_free(old);
 	return ok ? 0 : -ENOMEM;
 }
 
@@ -443,7 +445,7 @@ void policy_world_remove(struct policy_world *w, int64_t id, struct policy_chang
 	w->slots[slot] = NULL;
 	if (!node_changed(w, slot, old, c) && c)
 		c->failed = true;
-	node_free(old);
+	world_node_free(old);
 }
 
 /* ---- rules and users ---- */
@@ -639,7 +641,7 @@ void policy_world_free(struct policy_world *w)
 		return;
 	grants_free(w->grants, w->n_grants);
 	for (uint32_t i = 0; i < w->n_slots; i++)
-		node_free(w->slots[i]);
+		world_node_free(w->slots[i]);
 	for (uint32_t i = 0; i < w->n_users; i++)
 		user_free(w->users[i]);
 	hash_free(&w->by_id);

@@ -30,6 +30,10 @@ struct policy_node {
 	const struct warren_prefix *announced, *approved;
 	uint32_t n_announced, n_approved;
 	const json_t *attributes;	/* for postures, or NULL */
+	/* The networks that it was elected for; where nobody elects, the oldest node serves one. */
+	bool elected;
+	const struct warren_prefix *primary;
+	uint32_t n_primary;
 };
 
 struct policy_pair {
@@ -89,8 +93,8 @@ json_t *policy_world_peer_caps(const struct policy_world *world, int64_t peer);
  */
 json_t *policy_world_allowed(const struct policy_world *world, int64_t viewer, int64_t peer,
 			     json_t **subnets);
-/* Would the policy's autoApprovers approve this prefix for that node? */
-bool policy_world_approves(const struct policy_world *world, int64_t node,
+/* Would the policy's autoApprovers approve this prefix for that node, which may be a new one? */
+bool policy_world_approves(struct policy_world *world, const struct policy_node *node,
 			   const struct warren_prefix *prefix);
 /* May this user's (or these tags') owner give @tag? 2.7. */
 bool policy_world_may_tag(const struct policy_world *world, int64_t user,

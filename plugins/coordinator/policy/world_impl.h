@@ -21,6 +21,7 @@ struct wuser {
 struct wroute {				/* announced and approved, no default route */
 	struct range range;
 	char text[RANGE_TEXT];
+	bool primary;
 };
 struct wnode {
 	int64_t id, user;		/* user 0: tagged, or nobody's */
@@ -31,7 +32,7 @@ struct wnode {
 	uint32_t n_addr;
 	struct wroute *routes;
 	uint32_t n_routes;
-	bool exit4, exit6;
+	bool exit4, exit6, elected;
 	json_t *attributes;
 	bits_word *peers;
 };
@@ -84,6 +85,8 @@ static inline void bits_put(bits_word *bits, uint32_t i, bool on)
 
 /* ---- world.c ---- */
 
+struct wnode *world_node_new(struct policy_world *w, const struct policy_node *node);
+void world_node_free(struct wnode *n);
 struct wnode *world_node(const struct policy_world *w, int64_t id, uint32_t *slot);
 void changes_filter(struct policy_changes *changes, int64_t id);
 void changes_route(struct policy_changes *changes, int64_t id);

@@ -212,7 +212,7 @@ static void ssh(void **state)
 	says(SSH("\"src\": [\"tag:a\"], \"dst\": [\"*\"], \"users\": [\"x\"]"), 1, 85,
 	     "invalid dst \"*\"");
 	says(SSH("\"src\": [\"tag:a\"], \"dst\": [\"tag:a\"], \"users\": [\"x\"], \"checkPeriod\": "
-		 "\"1h\""), 1, 124, "checkPeriod is for action \"check\" only");
+		 "\"1h\""), 1, 126, "checkPeriod is for action \"check\" only");
 }
 
 static void the_default(void **state)

@@ -1,0 +1,290 @@
+/*
+ * What is asked without Noise (control-protocol.md 2, 3.5, 4.3): the server's key, the upgrade,
+ * health, whether a relay may serve a key, and the page that a login's link leads to.
+ */
+#include "server.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <syslog.h>
+
+#include "base/base64.h"
+#include "base/str.h"
+#include "base/util.h"
+
+enum { HEAD_USEC = 15000000, IDLE_USEC = 60000000, VERIFY_BODY = 4096 };
+static const char protocol[] = "tailscale-control-protocol";
+
+struct outer {				/* a connection to a listener of our own */
+	struct list link;
+	struct coord *coord;
+	struct warren_http *http;
+};
+struct asked {				/* a request with a body */
+	struct coord *coord;
+	struct str body;
+};
+
+static void text(struct warren_exchange *x, int status, const char *what)
+{
+	warren_exchange_set(x, NULL, NULL);
+	warren_exchange_reply(x, status, "text/plain; charset=utf-8", what, strlen(what));
+}
+
+/* ---- the key ---- */
+
+static void reply_key(struct coord *coord, struct warren_exchange *x, const char *path)
+{
+	char key[WARREN_KEYTEXT_MAX], body[256];
+	const char *v = strstr(path, "?v=");
+	int n;
+
+	if (!v || strtol(v + 3, NULL, 10) < COORD_CAPVER) {
+		text(x, 400, "this client is too old for this server: update it\n");
+		return;
+	}
+	warren_keytext_format(WARREN_KEYTEXT_MACHINE, coord->noise.public_key, key);
+	n = snprintf(body, sizeof(body), "{\"legacyPublicKey\":\"mkey:%064d\","
+		     "\"publicKey\":\"%s\"}", 0, key);
+	warren_exchange_set(x, NULL, NULL);
+	warren_exchange_reply(x, 200, "application/json", body, (size_t)n);
+}
+
+/* ---- the upgrade ---- */
+
+static void upgrade(struct coord *coord, struct warren_exchange *x,
+		    const struct warren_http_head *head)
+{
+	static const struct warren_http_field fields[] = {
+		{ "Upgrade", protocol }, { "Connection", "upgrade" },
+	};
+	const char *to = warren_http_field(head, "upgrade");
+	const char *hello = warren_http_field(head, "x-tailscale-handshake");
+	uint8_t init[WARREN_NOISE_INIT];
+	struct warren_stream *stream;
+
+	if (!to) {
+		text(x, 400, "missing next protocol\n");
+	} else if (strcasecmp(to, protocol) != 0) {
+		text(x, 400, "unknown next protocol\n");
+	} else if (!hello) {
+		text(x, 400, "missing Tailscale handshake header\n");
+	} else if (base64_decode(init, sizeof(init), hello, strlen(hello)) != sizeof(init)) {
+		text(x, 400, "invalid tailscale handshake header\n");
+	} else {
+		warren_exchange_set(x, NULL, NULL);
+		stream = warren_exchange_upgrade(x, fields, ARRAY_SIZE(fields));
+		if (stream)
+			stream = warren_noise_accept_take(stream, &coord->noise, init,
+							  sizeof(init), coord->challenge, NULL);
+		if (stream)
+			coord_session_take(coord, stream);
+		else
+			warren_log_limit(coord->ctx, &coord->refused_limit, LOG_INFO,
+					 "a client's handshake was refused: it is broken, or for "
+					 "another server's key");
+	}
+}
+
+/* ---- verify ---- */
+
+static int verify_body(struct warren_exchange *x, const uint8_t *data, size_t len, void *arg)
+{
+	struct asked *a = arg;
+
+	(void)x;
+	if (a->body.len + len <= VERIFY_BODY)
+		str_addn(&a->body, (const char *)data, len);
+	else
+		a->body.failed = true;
+	return 0;
+}
+
+static void asked_free(struct asked *a)
+{
+	str_free(&a->body);
+	free(a);
+}
+
+static void verify_complete(struct warren_exchange *x, void *arg)
+{
+	struct asked *a = arg;
+	uint8_t key[32];
+	const struct tailnet_node *node;
+	const char *body;
+
+	if (a->body.failed || verify_request_parse(str_text(&a->body), a->body.len, key, NULL)) {
+		text(x, 400, "a JSON object with NodePublic is expected\n");
+	} else {
+		node = tailnet_node_by_key(a->coord->tailnet, key);
+		body = node && node->authorized && !node->live.expired ? "{\"Allow\":true}" :
+									 "{\"Allow\":false}";
+		warren_exchange_set(x, NULL, NULL);
+		warren_exchange_reply(x, 200, "application/json", body, strlen(body));
+	}
+	asked_free(a);
+}
+
+static void verify_failed(struct warren_exchange *x, int result, const char *why, void *arg)
+{
+	(void)x;
+	(void)result;
+	(void)why;
+	asked_free(arg);
+}
+
+static const struct warren_exchange_events verify_events = {
+	.size = sizeof(verify_events), .body = verify_body, .complete = verify_complete,
+	.failed = verify_failed,
+};
+
+static void verify(struct coord *coord, struct warren_exchange *x)
+{
+	struct asked *a = calloc(1, sizeof(*a));
+
+	if (!a) {
+		text(x, 500, "no memory\n");
+		return;
+	}
+	a->coord = coord;
+	warren_exchange_set(x, &verify_events, a);
+}
+
+/* ---- the page of a login ---- */
+
+static void login_page(struct coord *coord, struct warren_exchange *x, const char *code)
+{
+	const struct tailnet_pending *pending = tailnet_pending(coord->tailnet, code);
+	struct str page = STR_INIT;
+
+	str_add(&page, "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta "
+		"name=\"viewport\" content=\"width=device-width\"><title>Join the network</title>"
+		"<main>");
+	if (pending)
+		str_addf(&page, "<h1>A device wants to join</h1><p>Ask whoever runs this network "
+			 "to approve it with</p><pre>warren node approve %s</pre>"
+			 "<p>Then it is connected by itself; this page can be closed.</p>",
+			 pending->code);
+	else
+		str_add(&page, "<h1>This link is not valid any more</h1><p>Links are good for 15 "
+			"minutes and for one device. Start again on the device.</p>");
+	str_add(&page, "</main></html>\n");
+	warren_exchange_set(x, NULL, NULL);
+	warren_exchange_reply(x, pending ? 200 : 404, "text/html; charset=utf-8", str_text(&page),
+			      page.len);
+	str_free(&page);
+}
+
+/* ---- requests ---- */
+
+static bool is(const struct warren_http_head *head, const char *method, const char *path)
+{
+	size_t len = strcspn(head->path, "?");
+
+	return strcmp(head->method, method) == 0 && strlen(path) == len &&
+	       strncmp(head->path, path, len) == 0;
+}
+
+static void on_head(struct warren_exchange *x, const struct warren_http_head *head, void *arg)
+{
+	struct coord *coord = arg;
+
+	if (is(head, "POST", "/ts2021"))
+		upgrade(coord, x, head);
+	else if (is(head, "GET", "/key"))
+		reply_key(coord, x, head->path);
+	else if (is(head, "GET", "/health"))
+		text(x, 200, "{\"status\":\"pass\"}\n");
+	else if (is(head, "POST", "/verify"))
+		verify(coord, x);
+	else if (strcmp(head->method, "GET") == 0 && str_starts(head->path, "/register/"))
+		login_page(coord, x, head->path + 10);
+	else
+		text(x, 404, "not found\n");
+}
+
+const struct warren_exchange_events coord_outer_events = {
+	.size = sizeof(coord_outer_events), .head = on_head,
+};
+
+/* ---- connections ---- */
+
+static void on_request(struct warren_http *http, struct warren_exchange *x, void *arg)
+{
+	struct outer *o = arg;
+
+	(void)http;
+	warren_exchange_set(x, &coord_outer_events, o->coord);
+}
+
+static void outer_free(struct outer *o)
+{
+	list_del(&o->link);
+	warren_http_close(o->http);
+	free(o);
+}
+
+static void on_ended(struct warren_http *http, int result, const char *why, void *arg)
+{
+	(void)http;
+	(void)result;
+	(void)why;
+	outer_free(arg);
+}
+
+static const struct warren_http_events http_events = {
+	.size = sizeof(http_events), .request = on_request, .ended = on_ended,
+};
+
+void coord_accept(struct warren_ctx *ctx, struct warren_stream *stream, void *arg)
+{
+	const struct warren_http_options options = {
+		.size = sizeof(options), .version = WARREN_HTTP_1, .head_timeout = HEAD_USEC,
+		.idle_timeout = IDLE_USEC, .body_max = COORD_BODY,
+	};
+	struct coord *coord = arg;
+	struct outer *o = calloc(1, sizeof(*o));
+
+	(void)ctx;
+	warren_stat_add(coord->stats.connections, 1);
+	if (!o) {
+		warren_stream_close(stream);
+		return;
+	}
+	o->coord = coord;
+	list_add_tail(&coord->outers, &o->link);
+	o->http = warren_http_server_take(stream, &options, &http_events, o);
+	if (!o->http)
+		outer_free(o);
+}
+
+int coord_route(struct coord *coord, const struct warren_front *front, void *self,
+		struct warren_err *err)
+{
+	static const char *const paths[] = { "/key", "/ts2021", "/health", "/verify",
+					     "/register" };
+	struct warren_url url;
+	int result = warren_url_parse(coord->url, &url, err);
+
+	for (size_t i = 0; !result && i < ARRAY_SIZE(paths); i++) {
+		const struct warren_front_route route = {
+			.size = sizeof(route), .path = paths[i], .host = url.host,
+			.flags = i < 2 ? WARREN_FRONT_PLAIN : 0,
+			.events = &coord_outer_events, .arg = coord,
+		};
+
+		result = front->route(self, coord->ctx, &route, err);
+	}
+	return result ? result : front->name(self, coord->ctx, url.host, err);
+}
+
+void coord_outers_close(struct coord *coord)
+{
+	struct outer *o, *next;
+
+	list_for_each_safe(o, next, &coord->outers, link)
+		outer_free(o);
+}

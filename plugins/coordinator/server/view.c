@@ -1,0 +1,285 @@
+/*
+ * The policy over the tailnet: what changes in one is brought to the other, and what follows from
+ * it to the streams that it concerns.
+ */
+#include "server.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+#include "base/err.h"
+#include "base/str.h"
+
+enum {
+	/* What the policy looks at. */
+	POLICY_FIELDS = TAILNET_F_USER | TAILNET_F_TAGS | TAILNET_F_ADDRESSES |
+			TAILNET_F_ANNOUNCED | TAILNET_F_APPROVED | TAILNET_F_PRIMARY |
+			TAILNET_F_AUTHORIZED,
+	/* What a patch can say (6.6). */
+	PATCH_FIELDS = TAILNET_F_NODE_KEY | TAILNET_F_DISCO_KEY | TAILNET_F_ENDPOINTS |
+		       TAILNET_F_HOME_DERP | TAILNET_F_CAPVER | TAILNET_F_LAST_SEEN |
+		       TAILNET_F_ONLINE | TAILNET_F_EXPIRY,
+	/* What a node itself has no use for, or says. */
+	OTHERS_FIELDS = TAILNET_F_DISCO_KEY | TAILNET_F_ENDPOINTS | TAILNET_F_HOME_DERP |
+			TAILNET_F_HOSTINFO | TAILNET_F_CAPVER | TAILNET_F_LAST_SEEN |
+			TAILNET_F_ONLINE | TAILNET_F_HEALTH | TAILNET_F_HOSTNAME,
+};
+
+/* ---- into the policy's world ---- */
+
+/* node:os and so on (coordinator.md 2.9), of what the client says of itself. */
+static json_t *attributes_of(const struct tailnet_node *node)
+{
+	static const char *const from[][2] = {
+		{ "node:os", "OS" }, { "node:osVersion", "OSVersion" },
+		{ "node:tsVersion", "IPNVersion" },
+	};
+	json_t *info = node->soft.hostinfo ? json_loads(node->soft.hostinfo, 0, NULL) : NULL;
+	json_t *o = json_object();
+
+	for (size_t i = 0; i < sizeof(from) / sizeof(from[0]); i++) {
+		json_t *value = json_object_get(info, from[i][1]);
+
+		if (json_is_string(value))
+			json_object_set(o, from[i][0], value);
+	}
+	json_decref(info);
+	return o;
+}
+
+static struct policy_node node_as(const struct tailnet_node *node, json_t *attributes)
+{
+	return (struct policy_node){
+		.id = node->id, .user = node->user,
+		.tags = node->tags ? node->tags->at : NULL,
+		.n_tags = node->tags ? node->tags->count : 0, .v4 = node->v4, .v6 = node->v6,
+		.announced = node->announced ? node->announced->at : NULL,
+		.n_announced = node->announced ? node->announced->count : 0,
+		.approved = node->approved ? node->approved->at : NULL,
+		.n_approved = node->approved ? node->approved->count : 0,
+		.attributes = attributes, .elected = true,
+		.primary = node->live.primary ? node->live.primary->at : NULL,
+		.n_primary = node->live.primary ? node->live.primary->count : 0,
+	};
+}
+
+static bool put_node(struct coord *coord, const struct tailnet_node *node)
+{
+	json_t *attributes = attributes_of(node);
+	const struct policy_node as = node_as(node, attributes);
+	bool ok = true;
+
+	if (node->authorized)
+		ok = policy_world_put(coord->world, &as, &coord->changes) == 0;
+	else			/* sees nobody, and nobody sees it */
+		policy_world_remove(coord->world, node->id, &coord->changes);
+	json_decref(attributes);
+	return ok;
+}
+
+static bool put_user(struct coord *coord, const struct tailnet_user *user)
+{
+	struct policy_user as = {
+		.id = user->id, .login = user->login, .email = user->email,
+		.name = user->login, .role = (enum policy_role)user->role,
+		.groups = user->groups ? user->groups->at : NULL,
+		.n_groups = user->groups ? user->groups->count : 0,
+	};
+
+	return policy_world_user(coord->world, &as, &coord->changes) == 0;
+}
+
+/* ---- out to the streams ---- */
+
+/* Whose part in the rules has moved gets the routers that it sees once more. */
+static void tell_routers(struct coord *coord, int64_t viewer)
+{
+	uint32_t n;
+	const struct tailnet_node *const *nodes = tailnet_nodes(coord->tailnet, &n);
+
+	for (uint32_t i = 0; i < n; i++) {
+		if (nodes[i]->approved && nodes[i]->approved->count > 0 &&
+		    policy_world_sees(coord->world, viewer, nodes[i]->id))
+			coord_tell_peer(coord, viewer, nodes[i]->id, PEER_WHOLE, 0);
+	}
+}
+
+static void tell_changes(struct coord *coord)
+{
+	const struct policy_changes *c = &coord->changes;
+
+	for (uint32_t i = 0; i < c->n_pairs; i++)
+		coord_tell_peer(coord, c->pairs[i].viewer, c->pairs[i].peer,
+				c->pairs[i].appears ? PEER_WHOLE : PEER_GONE, 0);
+	for (uint32_t i = 0; i < c->n_filters; i++) {
+		coord_tell_node(coord, c->filters[i], DIRTY_FILTER | DIRTY_SELF);
+		tell_routers(coord, c->filters[i]);
+	}
+	for (uint32_t i = 0; i < c->n_routes; i++)
+		coord_tell_viewers(coord, c->routes[i], PEER_WHOLE, 0);
+	if (c->failed) {
+		warren_log(coord->ctx, LOG_ERR, "memory ran out while the policy was applied: the "
+			   "clients are sent away and come again");
+		coord_streams_close(coord);
+	}
+	policy_changes_clear(&coord->changes);
+}
+
+static void node_changed(struct coord *coord, const struct tailnet_change *change)
+{
+	const struct tailnet_node *node = change->after;
+	uint32_t fields = change->kind == TAILNET_ADDED ? UINT32_MAX : change->fields;
+
+	if (change->kind == TAILNET_REMOVED) {
+		policy_world_remove(coord->world, change->before->id, &coord->changes);
+		coord_fragment_drop(coord, change->before->id);
+		tell_changes(coord);
+		coord_streams_of(coord, change->before->id);
+		return;
+	}
+	if (change->kind == TAILNET_CHANGED && (fields & TAILNET_F_HOSTINFO) &&
+	    !coord_hostinfo_differs(change->before, node))
+		fields &= ~(uint32_t)TAILNET_F_HOSTINFO;
+	if (((fields & POLICY_FIELDS) ||
+	     (coord->policy && coord->policy->postures.n > 0 &&
+	      (change->fields & TAILNET_F_HOSTINFO))) && !put_node(coord, node))
+		coord->changes.failed = true;
+	tell_changes(coord);
+	if (change->kind == TAILNET_ADDED)
+		return;
+	if (fields)
+		coord_tell_viewers(coord, node->id, fields & ~(uint32_t)PATCH_FIELDS ||
+				   (fields & TAILNET_F_EXPIRY) ? PEER_WHOLE : PEER_PATCH, fields);
+	if (fields & TAILNET_F_NODE_KEY)
+		coord_streams_of(coord, node->id);	/* of the key before */
+	else if (fields & ~(uint32_t)OTHERS_FIELDS)
+		coord_tell_node(coord, node->id, DIRTY_SELF);
+}
+
+static void changed(void *arg, const struct tailnet_changes *changes)
+{
+	struct coord *coord = arg;
+
+	for (uint32_t i = 0; i < changes->users; i++) {
+		const struct tailnet_user_change *u = &changes->user[i];
+
+		if (u->kind == TAILNET_REMOVED)
+			policy_world_user_remove(coord->world, u->before->id, &coord->changes);
+		else if (!put_user(coord, u->after))
+			coord->changes.failed = true;
+	}
+	for (uint32_t i = 0; i < changes->nodes; i++)
+		node_changed(coord, &changes->node[i]);
+	tell_changes(coord);
+}
+
+/* ---- what the tailnet asks of the policy ---- */
+
+static bool tag_exists(void *self, const char *tag)
+{
+	const struct coord *coord = self;
+
+	return coord->policy && policy_find(&coord->policy->tags, tag);
+}
+
+static bool may_tag(void *self, const struct tailnet_user *user, const char *tag)
+{
+	const struct coord *coord = self;
+
+	return policy_world_may_tag(coord->world, user->id, NULL, 0, tag);
+}
+
+static bool approves(void *self, const struct tailnet_node *node,
+		     const struct warren_prefix *prefix)
+{
+	struct coord *coord = self;
+	const struct policy_node as = node_as(node, NULL);
+
+	return policy_world_approves(coord->world, &as, prefix);
+}
+
+static void set_rules(struct coord *coord)
+{
+	const struct tailnet_rules rules = {
+		.self = coord, .tag_exists = tag_exists, .may_tag = may_tag, .approves = approves,
+	};
+
+	tailnet_set_rules(coord->tailnet, &rules);
+}
+
+int coord_view_policy(struct coord *coord, const char *text, size_t len, struct warren_err *err)
+{
+	struct policy *before = coord->policy, *fresh;
+	struct policy_error error = { .line = 0 };
+
+	fresh = text ? policy_parse(text, len, NULL, &error) : policy_default();
+	if (!fresh && error.line)
+		return warren_fail(err, NULL, "the policy is refused at line %u, column %u: %s",
+				   error.line, error.column, error.text);
+	if (!fresh)
+		return warren_fail(err, NULL, "the policy is refused: %s", error.text);
+	if (policy_world_set(coord->world, fresh, &coord->changes)) {
+		policy_free(fresh);
+		return -ENOMEM;
+	}
+	if (before && !policy_world_tests(coord->world, &error)) {
+		warren_fail(err, NULL, "the policy is refused: the test at line %u does not pass",
+			    error.line);
+		policy_changes_clear(&coord->changes);
+		(void)policy_world_set(coord->world, before, NULL);
+		policy_free(fresh);
+		return -EINVAL;
+	}
+	coord->policy = fresh;
+	policy_free(before);
+	tell_changes(coord);
+	set_rules(coord);
+	return 0;
+}
+
+void coord_view_reloaded(struct coord *coord, const char *text, size_t len)
+{
+	struct warren_err err = ERR_INIT;
+
+	if (coord_view_policy(coord, text, len, &err))
+		warren_log(coord->ctx, LOG_WARNING, "%s; the one before it stays in force",
+			   err_first(&err));
+	else
+		warren_log(coord->ctx, LOG_INFO, "the new policy is in force");
+	err_free(&err);
+}
+
+/* ---- begin and end ---- */
+
+int coord_view_start(struct coord *coord, struct warren_err *err)
+{
+	uint32_t n;
+	const struct tailnet_user *const *users = tailnet_users(coord->tailnet, &n);
+	const struct tailnet_node *const *nodes;
+	bool ok;
+
+	coord->world = policy_world_new();
+	coord->listener_of_changes = tailnet_listen(coord->tailnet, changed, coord);
+	ok = coord->world && coord->listener_of_changes;
+	for (uint32_t i = 0; ok && i < n; i++)
+		ok = put_user(coord, users[i]);
+	nodes = tailnet_nodes(coord->tailnet, &n);
+	for (uint32_t i = 0; ok && i < n; i++)
+		ok = put_node(coord, nodes[i]);
+	policy_changes_clear(&coord->changes);
+	return ok ? 0 : warren_fail_key(err, -ENOMEM, NULL, NULL, "no memory");
+}
+
+void coord_view_stop(struct coord *coord)
+{
+	if (coord->listener_of_changes)
+		tailnet_unlisten(coord->tailnet, coord->listener_of_changes);
+	coord->listener_of_changes = NULL;
+	policy_world_free(coord->world);
+	coord->world = NULL;
+	policy_free(coord->policy);
+	coord->policy = NULL;
+	policy_changes_free(&coord->changes);
+}
