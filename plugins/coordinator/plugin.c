@@ -8,6 +8,7 @@
 #include <string.h>
 #include <syslog.h>
 #include <unistd.h>
+#include <zstd.h>
 
 #include <warren/priv.h>
 
@@ -161,19 +162,6 @@ static int load_key(struct coord *coord, struct warren_err *err)
 						  .arg = coord };
 	warren_private_public(&coord->key, coord->noise.public_key);
 	return 0;
-}
-
-static void make_challenge(struct coord *coord)
-{
-	struct warren_private private;
-	uint8_t public[32];
-	char text[WARREN_KEYTEXT_MAX];
-
-	warren_private_new(&private);
-	warren_private_public(&private, public);
-	warren_private_wipe(&private);
-	snprintf(coord->challenge, sizeof(coord->challenge), "{\"nodeKeyChallenge\":\"%s\"}",
-		 warren_keytext_format(WARREN_KEYTEXT_CHALLENGE, public, text));
 }
 
 /* ---- settings ---- */
@@ -401,6 +389,8 @@ static void let_go(struct coord *coord)
 	coord->derp_map = NULL;
 	free(coord->dns_config);
 	coord->dns_config = NULL;
+	ZSTD_freeCCtx(coord->zstd);
+	coord->zstd = NULL;
 	warren_private_wipe(&coord->key);
 }
 
@@ -408,11 +398,11 @@ static int begin(struct coord *coord, struct warren_err *err)
 {
 	int result = load_key(coord, err);
 
-	make_challenge(coord);
 	if (!result)
 		result = load_derp(coord, err);
 	coord->dns_config = dns_config(coord->conf);
-	if (!result && !coord->dns_config)
+	coord->zstd = ZSTD_createCCtx();
+	if (!result && (!coord->dns_config || !coord->zstd))
 		result = -ENOMEM;
 	if (!result)
 		result = open_tailnet(coord, err);
@@ -448,11 +438,13 @@ static int coord_start(struct warren_ctx *ctx, const struct warren_conf *conf,
 	coord->ctx = ctx;
 	coord->conf = conf;
 	list_init(&coord->outers);
+	list_init(&coord->asked);
 	list_init(&coord->sessions);
 	list_init(&coord->streams);
 	list_init(&coord->dirty);
 	hash_init(&coord->by_node);
 	hash_init(&coord->fragments);
+	randombytes_buf(coord->secret, sizeof(coord->secret));
 	take_names(coord);
 	open_stats(coord);
 	warren_self_set(ctx, coord);
@@ -553,6 +545,7 @@ static void coord_lost(struct warren_ctx *ctx, const char *service)
 	coord->routed = false;
 	coord_streams_close(coord);
 	coord_sessions_close(coord);
+	coord_outers_close(coord);
 }
 
 static void coord_status(struct warren_ctx *ctx, struct warren_reply *reply)

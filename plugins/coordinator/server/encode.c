@@ -295,8 +295,26 @@ void coord_encode_self(struct coord *coord, const struct tailnet_node *node, str
 
 /* ---- a patch of a peer (6.6) ---- */
 
+static void add_presence(const struct tailnet_node *node, uint32_t fields, struct str *out)
+{
+	if (fields & TAILNET_F_ONLINE)
+		str_addf(out, ",\"Online\":%s", node->live.online ? "true" : "false");
+	if (!node->live.online && node->soft.last_seen) {
+		str_add(out, ",\"LastSeen\":");
+		coord_encode_time(node->soft.last_seen, out);
+	}
+}
+
+/*
+ * A new node key goes with all that sessions need. Whether a node is online is said apart from its
+ * disco key: clients drop a patch that has both when they know the "last seen" already (6.5).
+ */
 void coord_encode_patch(const struct tailnet_node *node, uint32_t fields, struct str *out)
 {
+	const uint32_t presence = TAILNET_F_ONLINE | TAILNET_F_LAST_SEEN;
+
+	if (fields & TAILNET_F_NODE_KEY)
+		fields |= TAILNET_F_DISCO_KEY | TAILNET_F_ENDPOINTS | TAILNET_F_EXPIRY;
 	str_addf(out, "{\"NodeID\":%" PRId64, node->id);
 	if (fields & TAILNET_F_HOME_DERP)
 		str_addf(out, ",\"DERPRegion\":%u", node->soft.home_derp);
@@ -308,18 +326,16 @@ void coord_encode_patch(const struct tailnet_node *node, uint32_t fields, struct
 	}
 	if (fields & TAILNET_F_NODE_KEY)
 		add_key(out, "Key", WARREN_KEYTEXT_NODE, node->node_key);
-	if (fields & (TAILNET_F_DISCO_KEY | TAILNET_F_NODE_KEY))
+	if (fields & TAILNET_F_DISCO_KEY)
 		add_key(out, "DiscoKey", WARREN_KEYTEXT_DISCO, node->soft.disco_key);
-	if (fields & TAILNET_F_ONLINE)
-		str_addf(out, ",\"Online\":%s", node->live.online ? "true" : "false");
-	if (!node->live.online && fields & (TAILNET_F_ONLINE | TAILNET_F_LAST_SEEN)) {
-		str_add(out, ",\"LastSeen\":");
-		coord_encode_time(node->soft.last_seen, out);
-	}
-	if (fields & (TAILNET_F_EXPIRY | TAILNET_F_NODE_KEY)) {
+	if (fields & TAILNET_F_EXPIRY) {
 		str_add(out, ",\"KeyExpiry\":");
 		coord_encode_time(node->expiry, out);
 	}
+	if ((fields & presence) && (fields & TAILNET_F_DISCO_KEY))
+		str_addf(out, "},{\"NodeID\":%" PRId64, node->id);
+	if (fields & presence)
+		add_presence(node, fields, out);
 	str_add(out, "}");
 }
 

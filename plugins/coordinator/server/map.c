@@ -30,6 +30,10 @@ struct news {
 	enum peer_news kind;
 	uint32_t fields;
 };
+struct known {
+	int64_t id;
+	uint64_t generation;
+};
 struct stream {
 	struct list link, dirty_link;
 	struct stream *same;		/* the next one of this node */
@@ -41,8 +45,10 @@ struct stream {
 	uint32_t what;			/* DIRTY_ */
 	struct news *news;
 	uint32_t n_news;
-	int64_t *users;			/* whose profile it has */
+	struct known *users;		/* whose profile it has */
 	uint32_t n_users, cap_users;
+	uint64_t told_self, told_filter;	/* hashes of what it was told last */
+	size_t said;			/* length of a message that says nothing yet */
 };
 
 static struct stream *streams_of(const struct coord *coord, int64_t node)
@@ -96,6 +102,16 @@ static void stream_end(struct stream *s)
 	stream_free(s);
 }
 
+/* The same in order: what was written gets there first. */
+static void stream_finish(struct stream *s)
+{
+	struct warren_exchange *x = s->x;
+
+	warren_exchange_set(x, NULL, NULL);
+	warren_exchange_end(x);
+	stream_free(s);
+}
+
 /* ---- writing ---- */
 
 static void keepalive_in(struct stream *s)
@@ -114,7 +130,7 @@ static bool stream_write(struct stream *s, const char *json, size_t len)
 	bool ok = out;
 
 	if (ok && s->zstd) {
-		n = ZSTD_compress(out + 4, bound, json, len, ZSTD_LEVEL);
+		n = ZSTD_compressCCtx(s->coord->zstd, out + 4, bound, json, len, ZSTD_LEVEL);
 		ok = !ZSTD_isError(n);
 	} else if (ok) {
 		memcpy(out + 4, json, len);
@@ -130,35 +146,47 @@ static bool stream_write(struct stream *s, const char *json, size_t len)
 	return ok;
 }
 
-static bool has_user(struct stream *s, int64_t id)
+/* Where the profile of user @id is among those that it has; NULL: no memory. */
+static struct known *known_user(struct stream *s, int64_t id)
 {
+	struct known *grown;
+
 	for (uint32_t i = 0; i < s->n_users; i++) {
-		if (s->users[i] == id)
-			return true;
+		if (s->users[i].id == id)
+			return &s->users[i];
 	}
-	return false;
-}
-
-/* Adds the profile of @node's owner to @out, once per stream. */
-static void add_profile(struct stream *s, const struct tailnet_node *node, struct str *out)
-{
-	int64_t id = coord_user_id(node), *grown;
-
-	if (has_user(s, id))
-		return;
 	if (s->n_users == s->cap_users) {
 		grown = realloc(s->users, (s->cap_users * 2 + 8) * sizeof(*grown));
-		if (!grown) {
-			out->failed = true;
-			return;
-		}
+		if (!grown)
+			return NULL;
 		s->users = grown;
 		s->cap_users = s->cap_users * 2 + 8;
 	}
-	s->users[s->n_users++] = id;
+	s->users[s->n_users] = (struct known){ .id = id };
+	return &s->users[s->n_users++];
+}
+
+/* Adds a profile to @out where the stream has not got it as it is now. */
+static void add_profile(struct stream *s, int64_t id, struct str *out)
+{
+	const struct tailnet_user *user = tailnet_user(s->coord->tailnet, id);
+	uint64_t generation = user ? user->generation : 1;
+	struct known *known = known_user(s, id);
+
+	if (!known)
+		out->failed = true;
+	if (!known || known->generation == generation)
+		return;
+	known->generation = generation;
 	if (out->len > 0)
 		str_add(out, ",");
-	coord_encode_user(node->user ? tailnet_user(s->coord->tailnet, node->user) : NULL, out);
+	coord_encode_user(user, out);
+}
+
+static void add_changed_profiles(struct stream *s, struct str *out)
+{
+	for (uint32_t i = 0; i < s->n_users; i++)
+		add_profile(s, s->users[i].id, out);
 }
 
 static void add_part(struct str *out, const char *key, const struct str *list)
@@ -170,21 +198,36 @@ static void add_part(struct str *out, const char *key, const struct str *list)
 
 /* ---- the parts of a message ---- */
 
+/* Is what @out has from @from on what was told last? Then it is taken out again. */
+static void drop_same(struct stream *s, struct str *out, size_t from, uint64_t *told)
+{
+	uint64_t hash = hash_siphash(s->coord->secret, str_text(out) + from, out->len - from);
+
+	if (hash == *told && !s->first)
+		str_cut(out, from);
+	*told = hash;
+}
+
 static void add_self(struct stream *s, const struct tailnet_node *node, struct str *out)
 {
+	size_t from = out->len;
+
 	str_add(out, ",\"Node\":");
 	coord_encode_self(s->coord, node, out);
+	drop_same(s, out, from, &s->told_self);
 }
 
 static void add_filter(struct stream *s, const struct tailnet_node *node, struct str *out)
 {
 	const struct coord *coord = s->coord;
+	size_t from = out->len;
 
 	str_add(out, ",\"PacketFilters\":{\"base\":");
 	coord_encode_json_take(policy_world_filter(coord->world, node->id), out);
 	str_add(out, "},\"SSHPolicy\":{\"rules\":");
 	coord_encode_json_take(policy_world_ssh(coord->world, node->id, coord->url), out);
 	str_add(out, "}");
+	drop_same(s, out, from, &s->told_filter);
 }
 
 /* All peers; false: there are none. */
@@ -207,18 +250,28 @@ static bool add_all_peers(struct stream *s, struct str *out, struct str *profile
 		str_add(out, given++ ? "," : ",\"Peers\":[");
 		if (!coord_encode_peer(coord, s->node, peer, out))
 			out->failed = true;
-		add_profile(s, peer, profiles);
+		add_profile(s, coord_user_id(peer), profiles);
 	}
 	free(ids);
 	str_add(out, given > 0 ? "]" : "");
 	return given > 0;
 }
 
+static int by_peer(const void *a, const void *b)
+{
+	int64_t x = ((const struct news *)a)->peer, y = ((const struct news *)b)->peer;
+
+	return (x > y) - (x < y);
+}
+
+/* Lists of peers are sorted by id (6.3). */
 static void add_news(struct stream *s, struct str *out, struct str *profiles)
 {
 	struct str changed = STR_INIT, removed = STR_INIT, patches = STR_INIT;
 	struct coord *coord = s->coord;
 
+	if (s->n_news > 1)
+		qsort(s->news, s->n_news, sizeof(*s->news), by_peer);
 	for (uint32_t i = 0; i < s->n_news; i++) {
 		const struct news *news = &s->news[i];
 		const struct tailnet_node *peer = tailnet_node(coord->tailnet, news->peer);
@@ -232,7 +285,7 @@ static void add_news(struct stream *s, struct str *out, struct str *profiles)
 			str_add(&changed, changed.len > 0 ? "," : "");
 			if (!coord_encode_peer(coord, s->node, peer, &changed))
 				changed.failed = true;
-			add_profile(s, peer, profiles);
+			add_profile(s, coord_user_id(peer), profiles);
 		}
 	}
 	add_part(out, "PeersRemoved", &removed);
@@ -257,7 +310,10 @@ static void add_first(struct stream *s, struct str *out)
 	}
 }
 
-/* What the stream has not been told. False: it cannot be told, and has to end. */
+/*
+ * What the stream has not been told; empty: nothing after all. False: it cannot be told, and has to
+ * end.
+ */
 static bool compose(struct stream *s, const struct tailnet_node *node, struct str *out)
 {
 	struct str profiles = STR_INIT;
@@ -265,11 +321,14 @@ static bool compose(struct stream *s, const struct tailnet_node *node, struct st
 
 	str_add(out, "{\"ControlTime\":");
 	coord_encode_time(warren_realtime(), out);
+	s->said = out->len;
 	if (s->first)
 		add_first(s, out);
+	if (s->what & DIRTY_USERS)
+		add_changed_profiles(s, &profiles);
 	if (s->what & DIRTY_SELF) {
 		add_self(s, node, out);
-		add_profile(s, node, &profiles);
+		add_profile(s, coord_user_id(node), &profiles);
 	}
 	if (s->what & DIRTY_FILTER)
 		add_filter(s, node, out);
@@ -280,7 +339,10 @@ static bool compose(struct stream *s, const struct tailnet_node *node, struct st
 		add_news(s, out, &profiles);
 	add_part(out, "UserProfiles", &profiles);
 	str_free(&profiles);
-	str_add(out, "}");
+	if (out->len == s->said && !out->failed && ok)
+		str_cut(out, 0);
+	else
+		str_add(out, "}");
 	s->what = s->n_news = 0;
 	s->first = false;
 	return ok && !out->failed;
@@ -297,7 +359,8 @@ static bool stream_tell(struct stream *s)
 		stream_end(s);
 		return false;
 	}
-	ok = compose(s, node, &text) && stream_write(s, str_text(&text), text.len);
+	ok = compose(s, node, &text) &&
+	     (text.len == 0 || stream_write(s, str_text(&text), text.len));
 	str_free(&text);
 	if (ok)
 		warren_stat_add(s->coord->stats.maps, 1);
@@ -395,12 +458,43 @@ void coord_tell_everybody(struct coord *coord)
 	}
 }
 
+void coord_tell_users(struct coord *coord)
+{
+	struct stream *s;
+
+	list_for_each(s, &coord->streams, link) {
+		s->what |= DIRTY_USERS;
+		mark(s);
+	}
+}
+
 void coord_streams_of(struct coord *coord, int64_t node)
 {
 	struct stream *s;
 
 	while ((s = streams_of(coord, node)))
 		stream_end(s);
+}
+
+/* A client that was deleted asks on and on; one that is told that its key is over logs in (5.3). */
+void coord_streams_part(struct coord *coord, const struct tailnet_node *before)
+{
+	struct tailnet_node last = *before;
+	struct str text = STR_INIT;
+	struct stream *s;
+
+	last.expiry = before->created;
+	last.live.expired = true;
+	str_add(&text, "{\"Node\":");
+	coord_encode_self(coord, &last, &text);
+	str_add(&text, "}");
+	while ((s = streams_of(coord, before->id))) {
+		if (!text.failed && !s->behind && stream_write(s, str_text(&text), text.len))
+			stream_finish(s);
+		else
+			stream_end(s);
+	}
+	str_free(&text);
 }
 
 void coord_streams_close(struct coord *coord)
@@ -475,7 +569,6 @@ static void begin_stream(struct request *r, const struct map_request *from, int6
 	s->zstd = from->zstd;
 	s->first = true;
 	s->what = DIRTY_SELF | DIRTY_FILTER | (from->omit_peers ? 0 : DIRTY_ALL);
-	s->lives = from->stream;
 	list_add_tail(&coord->streams, &s->link);
 	if (!index_add(s)) {
 		stream_end(s);
@@ -483,15 +576,13 @@ static void begin_stream(struct request *r, const struct map_request *from, int6
 	}
 	warren_exchange_set(x, &stream_events, s);
 	warren_exchange_head(x, &head);
+	s->lives = from->stream;
 	if (s->lives) {
 		warren_stat_add(coord->stats.streams, 1);
 		tailnet_stream_opened(coord->tailnet, node);
 	}
-	if (stream_tell(s) && !s->lives) {
-		warren_exchange_set(x, NULL, NULL);
-		warren_exchange_end(x);
-		stream_free(s);
-	}
+	if (stream_tell(s) && !s->lives)
+		stream_finish(s);
 }
 
 /* What the request says of the node itself. A stream's silence erases nothing (6.1). */

@@ -12,10 +12,15 @@
 #include <syslog.h>
 
 #include "base/base64.h"
+#include "base/err.h"
 #include "base/str.h"
 #include "base/util.h"
 
-enum { HEAD_USEC = 15000000, IDLE_USEC = 60000000, VERIFY_BODY = 4096 };
+enum {
+	HEAD_USEC = 15000000, IDLE_USEC = 60000000, VERIFY_BODY = 4096,
+	KEY_CAPVER = 39,		/* clients before it do not speak Noise */
+	EARLY_CAPVER = 49,		/* and before this one know no early payload */
+};
 static const char protocol[] = "tailscale-control-protocol";
 
 struct outer {				/* a connection to a listener of our own */
@@ -24,7 +29,9 @@ struct outer {				/* a connection to a listener of our own */
 	struct warren_http *http;
 };
 struct asked {				/* a request with a body */
+	struct list link;
 	struct coord *coord;
+	struct warren_exchange *x;
 	struct str body;
 };
 
@@ -34,59 +41,109 @@ static void text(struct warren_exchange *x, int status, const char *what)
 	warren_exchange_reply(x, status, "text/plain; charset=utf-8", what, strlen(what));
 }
 
+static void json(struct warren_exchange *x, const char *type, const char *what)
+{
+	warren_exchange_set(x, NULL, NULL);
+	warren_exchange_reply(x, 200, type, what, strlen(what));
+}
+
 /* ---- the key ---- */
 
+/* The number behind "v=" of the query; -1: there is none, -2: it is no number. */
+static int64_t version_of(const char *path)
+{
+	const char *at = strchr(path, '?');
+	char *end;
+	long v;
+
+	while (at && strncmp(at + 1, "v=", 2) != 0)
+		at = strchr(at + 1, '&');
+	if (!at)
+		return -1;
+	v = strtol(at + 3, &end, 10);
+	return end == at + 3 || (*end && *end != '&') || v < 0 ? -2 : v;
+}
+
+/* Too old a client is told so in words that it shows, when it registers (2.2). */
 static void reply_key(struct coord *coord, struct warren_exchange *x, const char *path)
 {
 	char key[WARREN_KEYTEXT_MAX], body[256];
-	const char *v = strstr(path, "?v=");
-	int n;
+	int64_t v = version_of(path);
+	int n = 0;
 
-	if (!v || strtol(v + 3, NULL, 10) < COORD_CAPVER) {
-		text(x, 400, "this client is too old for this server: update it\n");
+	if (v < 0) {
+		text(x, 400, v == -1 ? "capability version must be set\n" :
+				       "invalid capability version\n");
 		return;
 	}
 	warren_keytext_format(WARREN_KEYTEXT_MACHINE, coord->noise.public_key, key);
-	n = snprintf(body, sizeof(body), "{\"legacyPublicKey\":\"mkey:%064d\","
-		     "\"publicKey\":\"%s\"}", 0, key);
+	if (v >= KEY_CAPVER)
+		n = snprintf(body, sizeof(body), "{\"legacyPublicKey\":\"mkey:%064d\","
+			     "\"publicKey\":\"%s\"}", 0, key);
 	warren_exchange_set(x, NULL, NULL);
 	warren_exchange_reply(x, 200, "application/json", body, (size_t)n);
 }
 
 /* ---- the upgrade ---- */
 
-static void upgrade(struct coord *coord, struct warren_exchange *x,
-		    const struct warren_http_head *head)
+/* The early payload: a key to prove a node key to, of this connection only (3.6). */
+static const char *challenge(const uint8_t *init, char out[128])
+{
+	struct warren_private private;
+	uint8_t public[32];
+	char key[WARREN_KEYTEXT_MAX];
+
+	if ((init[0] << 8 | init[1]) < EARLY_CAPVER)
+		return NULL;
+	warren_private_new(&private);
+	warren_private_public(&private, public);
+	warren_private_wipe(&private);
+	snprintf(out, 128, "{\"nodeKeyChallenge\":\"%s\"}",
+		 warren_keytext_format(WARREN_KEYTEXT_CHALLENGE, public, key));
+	return out;
+}
+
+static void begin_noise(struct coord *coord, struct warren_exchange *x, const uint8_t *init)
 {
 	static const struct warren_http_field fields[] = {
 		{ "Upgrade", protocol }, { "Connection", "upgrade" },
 	};
+	struct warren_err err = ERR_INIT;
+	struct warren_stream *stream;
+	char early[128];
+
+	warren_exchange_set(x, NULL, NULL);
+	stream = warren_exchange_upgrade(x, fields, ARRAY_SIZE(fields));
+	if (!stream)
+		return;
+	stream = warren_noise_accept_take(stream, &coord->noise, init, WARREN_NOISE_INIT,
+					  challenge(init, early), &err);
+	if (stream)
+		coord_session_take(coord, stream);
+	else
+		warren_log_limit(coord->ctx, &coord->refused_limit, LOG_INFO,
+				 "a client's handshake is refused: %s; a client that has the key "
+				 "of another server sends such", err_first(&err));
+	err_free(&err);
+}
+
+static void upgrade(struct coord *coord, struct warren_exchange *x,
+		    const struct warren_http_head *head)
+{
 	const char *to = warren_http_field(head, "upgrade");
 	const char *hello = warren_http_field(head, "x-tailscale-handshake");
 	uint8_t init[WARREN_NOISE_INIT];
-	struct warren_stream *stream;
 
-	if (!to) {
+	if (!to)
 		text(x, 400, "missing next protocol\n");
-	} else if (strcasecmp(to, protocol) != 0) {
+	else if (strcasecmp(to, protocol) != 0)
 		text(x, 400, "unknown next protocol\n");
-	} else if (!hello) {
+	else if (!hello)
 		text(x, 400, "missing Tailscale handshake header\n");
-	} else if (base64_decode(init, sizeof(init), hello, strlen(hello)) != sizeof(init)) {
+	else if (base64_decode(init, sizeof(init), hello, strlen(hello)) != sizeof(init))
 		text(x, 400, "invalid tailscale handshake header\n");
-	} else {
-		warren_exchange_set(x, NULL, NULL);
-		stream = warren_exchange_upgrade(x, fields, ARRAY_SIZE(fields));
-		if (stream)
-			stream = warren_noise_accept_take(stream, &coord->noise, init,
-							  sizeof(init), coord->challenge, NULL);
-		if (stream)
-			coord_session_take(coord, stream);
-		else
-			warren_log_limit(coord->ctx, &coord->refused_limit, LOG_INFO,
-					 "a client's handshake was refused: it is broken, or for "
-					 "another server's key");
-	}
+	else
+		begin_noise(coord, x, init);
 }
 
 /* ---- verify ---- */
@@ -105,6 +162,7 @@ static int verify_body(struct warren_exchange *x, const uint8_t *data, size_t le
 
 static void asked_free(struct asked *a)
 {
+	list_del(&a->link);
 	str_free(&a->body);
 	free(a);
 }
@@ -114,16 +172,14 @@ static void verify_complete(struct warren_exchange *x, void *arg)
 	struct asked *a = arg;
 	uint8_t key[32];
 	const struct tailnet_node *node;
-	const char *body;
 
+	warren_exchange_set(x, NULL, NULL);
 	if (a->body.failed || verify_request_parse(str_text(&a->body), a->body.len, key, NULL)) {
 		text(x, 400, "a JSON object with NodePublic is expected\n");
 	} else {
 		node = tailnet_node_by_key(a->coord->tailnet, key);
-		body = node && node->authorized && !node->live.expired ? "{\"Allow\":true}" :
-									 "{\"Allow\":false}";
-		warren_exchange_set(x, NULL, NULL);
-		warren_exchange_reply(x, 200, "application/json", body, strlen(body));
+		json(x, "application/json", node && node->authorized && !node->live.expired ?
+		     "{\"Allow\":true}" : "{\"Allow\":false}");
 	}
 	asked_free(a);
 }
@@ -150,6 +206,8 @@ static void verify(struct coord *coord, struct warren_exchange *x)
 		return;
 	}
 	a->coord = coord;
+	a->x = x;
+	list_add_tail(&coord->asked, &a->link);
 	warren_exchange_set(x, &verify_events, a);
 }
 
@@ -197,7 +255,9 @@ static void on_head(struct warren_exchange *x, const struct warren_http_head *he
 	else if (is(head, "GET", "/key"))
 		reply_key(coord, x, head->path);
 	else if (is(head, "GET", "/health"))
-		text(x, 200, "{\"status\":\"pass\"}\n");
+		json(x, "application/health+json", "{\"status\":\"pass\"}\n");
+	else if (is(head, "GET", "/robots.txt"))
+		text(x, 200, "User-agent: *\nDisallow: /\n");
 	else if (is(head, "POST", "/verify"))
 		verify(coord, x);
 	else if (strcmp(head->method, "GET") == 0 && str_starts(head->path, "/register/"))
@@ -284,7 +344,13 @@ int coord_route(struct coord *coord, const struct warren_front *front, void *sel
 void coord_outers_close(struct coord *coord)
 {
 	struct outer *o, *next;
+	struct asked *a, *after;
 
 	list_for_each_safe(o, next, &coord->outers, link)
 		outer_free(o);
+	list_for_each_safe(a, after, &coord->asked, link) {	/* those of front */
+		warren_exchange_set(a->x, NULL, NULL);
+		warren_exchange_cancel(a->x);
+		asked_free(a);
+	}
 }

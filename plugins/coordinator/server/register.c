@@ -89,7 +89,9 @@ void coord_register(struct request *r)
 	if (register_request_parse(str_text(r->body), r->body->len, &from, &err)) {
 		answer_text(r, 400, err_first(&err));
 	} else if (from.version < COORD_CAPVER) {
-		answer_text(r, 400, "this client is too old for this server: update it\n");
+		answer_json_take(r, answer_json(r->coord, &(struct tailnet_registered){
+			.as = TAILNET_REFUSED, .error = "this client is too old for this server: "
+							"update it" }));
 	} else {
 		memcpy(ask.machine_key, r->session->machine, 32);
 		memcpy(ask.node_key, from.node_key, 32);

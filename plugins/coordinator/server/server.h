@@ -22,6 +22,7 @@ struct tailnet_host;
 
 enum {
 	COORD_BODY = 1 << 20,		/* bytes of a request */
+	COORD_BODIES = 64 << 20,	/* of all that are being received */
 	COORD_CAPVER = 106,		/* the oldest client that is served: 1.74, of 2024 */
 };
 
@@ -42,19 +43,21 @@ struct coord {
 	char base_domain[254];
 	struct warren_private key;	/* of the server, for Noise */
 	struct warren_noise_key noise;
-	char challenge[128];		/* early payload */
 	json_t *derp_map;		/* or NULL */
 	char *dns_config;		/* JSON */
 
 	struct warren_listener *listener;	/* of its own; or through front: */
 	bool routed;
-	struct list outers, sessions, streams;
+	struct list outers, asked, sessions, streams;
 	struct hash by_node;		/* streams, the first of each node */
 	struct list dirty;		/* streams with something to say */
 	struct warren_timer *flush;
+	struct ZSTD_CCtx_s *zstd;
+	uint64_t secret[2];		/* of the hashes of what streams were told */
 	struct hash fragments;		/* of peers, by node id */
 	struct coord_stats stats;
-	struct warren_limit refused_limit, loop_limit;
+	size_t bodies;			/* bytes of requests that are being received */
+	struct warren_limit refused_limit;
 };
 
 /* ---- outer.c: what is asked without Noise ---- */
@@ -84,7 +87,8 @@ struct request {			/* inside a session */
 	struct session *session;
 	struct coord *coord;
 	struct warren_exchange *x;	/* NULL: gone */
-	char method[8], path[256];
+	char method[8], path[512];	/* without the query */
+	char query[256];
 	struct str *body;
 	/* Called once when the client is gone before an answer; may be NULL. */
 	void (*gone)(struct request *request);
@@ -105,6 +109,8 @@ void coord_map(struct request *request);
 void coord_streams_close(struct coord *coord);
 /* Map streams of a node end, so that it comes again. */
 void coord_streams_of(struct coord *coord, int64_t node);
+/* The same for one that is gone, with the news that its key is over. */
+void coord_streams_part(struct coord *coord, const struct tailnet_node *before);
 
 /* ---- view.c: the policy over the tailnet ---- */
 
@@ -119,6 +125,7 @@ void coord_view_reloaded(struct coord *coord, const char *text, size_t len);
 
 enum {
 	DIRTY_SELF = 1u << 0, DIRTY_FILTER = 1u << 1, DIRTY_ALL = 1u << 2,
+	DIRTY_USERS = 1u << 3,
 };
 void coord_tell_node(struct coord *coord, int64_t node, uint32_t what);
 /* @peer is new, different (@whole: not to be said by a patch), or gone for @viewer. */
@@ -127,6 +134,8 @@ void coord_tell_peer(struct coord *coord, int64_t viewer, int64_t peer, enum pee
 		     uint32_t fields);
 void coord_tell_viewers(struct coord *coord, int64_t peer, enum peer_news news, uint32_t fields);
 void coord_tell_everybody(struct coord *coord);
+/* Somebody's name or picture is another one. */
+void coord_tell_users(struct coord *coord);
 
 /* ---- encode.c ---- */
 

@@ -12,12 +12,14 @@
 #include "base/str.h"
 #include "base/util.h"
 
-enum { STREAMS_MAX = 32, IDLE_USEC = 300000000 };
+/* A connection without a request is idle; a map stream is one. */
+enum { STREAMS_MAX = 128, IDLE_USEC = 300000000 };
 
 static void asked_free(struct request *r)
 {
 	struct session *s = r->session;
 
+	r->coord->bodies -= r->body->len;
 	str_free(r->body);
 	free(r->body);
 	free(r);
@@ -119,6 +121,8 @@ static void on_head(struct warren_exchange *x, const struct warren_http_head *he
 		len = 0;
 	memcpy(r->path, head->path, len);
 	r->path[len] = '\0';
+	if (!str_copy(r->query, sizeof(r->query), head->path + strcspn(head->path, "?")))
+		r->query[0] = '\0';
 }
 
 static int on_body(struct warren_exchange *x, const uint8_t *data, size_t len, void *arg)
@@ -126,10 +130,16 @@ static int on_body(struct warren_exchange *x, const uint8_t *data, size_t len, v
 	struct request *r = arg;
 
 	(void)x;
-	if (r->body->len + len > COORD_BODY)
+	if (r->body->len + len > COORD_BODY) {
 		answer_text(r, 413, "the request is too long\n");
-	else
+	} else if (r->coord->bodies + len > COORD_BODIES) {
+		answer_text(r, 503, "too much is being received\n");
+	} else {
+		size_t before = r->body->len;
+
 		str_addn(r->body, (const char *)data, len);
+		r->coord->bodies += r->body->len - before;
+	}
 	return 0;
 }
 

@@ -136,7 +136,7 @@ static void node_changed(struct coord *coord, const struct tailnet_change *chang
 		policy_world_remove(coord->world, change->before->id, &coord->changes);
 		coord_fragment_drop(coord, change->before->id);
 		tell_changes(coord);
-		coord_streams_of(coord, change->before->id);
+		coord_streams_part(coord, change->before);
 		return;
 	}
 	if (change->kind == TAILNET_CHANGED && (fields & TAILNET_F_HOSTINFO) &&
@@ -161,6 +161,7 @@ static void node_changed(struct coord *coord, const struct tailnet_change *chang
 static void changed(void *arg, const struct tailnet_changes *changes)
 {
 	struct coord *coord = arg;
+	bool renamed = false;
 
 	for (uint32_t i = 0; i < changes->users; i++) {
 		const struct tailnet_user_change *u = &changes->user[i];
@@ -169,10 +170,13 @@ static void changed(void *arg, const struct tailnet_changes *changes)
 			policy_world_user_remove(coord->world, u->before->id, &coord->changes);
 		else if (!put_user(coord, u->after))
 			coord->changes.failed = true;
+		renamed = renamed || u->kind == TAILNET_CHANGED;
 	}
 	for (uint32_t i = 0; i < changes->nodes; i++)
 		node_changed(coord, &changes->node[i]);
 	tell_changes(coord);
+	if (renamed)
+		coord_tell_users(coord);
 }
 
 /* ---- what the tailnet asks of the policy ---- */
@@ -274,6 +278,10 @@ int coord_view_start(struct coord *coord, struct warren_err *err)
 
 void coord_view_stop(struct coord *coord)
 {
+	const struct tailnet_rules none = { .self = NULL };
+
+	if (coord->tailnet)
+		tailnet_set_rules(coord->tailnet, &none);
 	if (coord->listener_of_changes)
 		tailnet_unlisten(coord->tailnet, coord->listener_of_changes);
 	coord->listener_of_changes = NULL;

@@ -84,13 +84,14 @@ static int begin(void **state)
 	memset(&coord, 0, sizeof(coord));
 	coord.ctx = ctx;
 	list_init(&coord.outers);
+	list_init(&coord.asked);
 	list_init(&coord.sessions);
 	list_init(&coord.streams);
 	list_init(&coord.dirty);
 	hash_init(&coord.by_node);
 	hash_init(&coord.fragments);
+	coord.zstd = ZSTD_createCCtx();
 	snprintf(coord.base_domain, sizeof(coord.base_domain), "tail.example.com");
-	snprintf(coord.challenge, sizeof(coord.challenge), "{}");
 	coord.dns_config = strdup("{\"Proxied\":true}");
 	warren_private_new(&coord.key);
 	coord.noise = (struct warren_noise_key){ .size = sizeof(coord.noise), .dh = dh,
@@ -124,6 +125,7 @@ static int finish(void **state)
 	coord_fragments_free(&coord);
 	hash_free(&coord.by_node);
 	free(coord.dns_config);
+	ZSTD_freeCCtx(coord.zstd);
 	drained = false;
 	tailnet_drain(coord.tailnet, on_drained, NULL);
 	assert_true(parts_until(engine, &drained));
@@ -394,10 +396,17 @@ static void map_failed(struct warren_exchange *x, int result, const char *why, v
 	((struct client *)arg)->stream = NULL;
 }
 
+static void map_complete(struct warren_exchange *x, void *arg)
+{
+	(void)x;
+	((struct client *)arg)->stream = NULL;
+}
+
 static void stream(struct client *c, bool zstd)
 {
 	static const struct warren_exchange_events events = {
-		.size = sizeof(events), .body = map_body, .failed = map_failed,
+		.size = sizeof(events), .body = map_body, .complete = map_complete,
+		.failed = map_failed,
 	};
 	char body[512];
 
@@ -544,6 +553,7 @@ static void deleted(void **state)
 {
 	struct client a, b;
 	const struct tailnet_node *node;
+	json_t *o;
 
 	(void)state;
 	two_kinds_of_nodes(&a, &b);
@@ -554,11 +564,14 @@ static void deleted(void **state)
 	node = tailnet_node_by_name(coord.tailnet, "db");
 	act((struct tailnet_act){ .verb = TAILNET_NODE_DELETE, .node = node->id });
 	assert_int_equal(json_array_size(map_with(&a, "PeersRemoved")), 1);
+	do {				/* it is told to log in, */
+		o = map_with(&b, "Node");
+	} while (!json_object_get(o, "Expired"));
+	assert_true(strcmp(json_string_value(json_object_get(o, "KeyExpiry")), "2026") > 0);
 	(void)map_with(&b, "-");
 	assert_null(b.stream);		/* it has to come again, and is not known then */
 	{
 		char body[256];
-		json_t *o;
 
 		snprintf(body, sizeof(body), "{\"Version\":137,\"NodeKey\":\"%s\",\"Stream\":true}",
 			 key_text(b.node_key));
@@ -672,8 +685,10 @@ static void outside(void **state)
 	(void)state;
 	two_kinds_of_nodes(&a, &b);
 	assert_non_null(strstr(get("GET", "/key?v=137", NULL, 200), "\"publicKey\":\"mkey:"));
-	get("GET", "/key?v=20", NULL, 400);
-	get("GET", "/key", NULL, 400);
+	assert_non_null(strstr(get("GET", "/key?a=b&v=7777&c", NULL, 200), "mkey:0000"));
+	assert_string_equal(get("GET", "/key?v=20", NULL, 200), "");
+	assert_string_equal(get("GET", "/key?v=", NULL, 400), "invalid capability version\n");
+	assert_string_equal(get("GET", "/key?w=1", NULL, 400), "capability version must be set\n");
 	get("GET", "/health", NULL, 200);
 	get("GET", "/", NULL, 404);
 	get("POST", "/ts2021", "", 400);
