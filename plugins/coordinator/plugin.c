@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "base/util.h"
+#include "policy_verbs.h"
 #include "server/server.h"
 #include "store/store.h"
 #include "tailnet/host.h"
@@ -577,6 +578,7 @@ WARREN_PLUGIN(coordinator, "coordinator",
 	.help = "Stock clients and gateways join it. It gives addresses and names, says who may "
 		"reach whom, and keeps all of it in one SQLite database.",
 	.options = WARREN_TABLE(options),
+	.commands = { sizeof(struct warren_command), POLICY_VERBS, policy_verbs },
 	.metrics = WARREN_TABLE(metrics),
 	.needs = WARREN_TABLE(needs),
 	.privops = WARREN_PRIVOP(SOCKET) | WARREN_PRIVOP(OPEN) | WARREN_PRIVOP(WATCH),

@@ -365,3 +365,47 @@ bool policy_world_explain(struct policy_world *w, const char *src, const char *d
 	ranges_free(&to);
 	return allowed && g;
 }
+
+/* ---- flows ---- */
+
+static void add_flows(json_t *list, const struct grant *g)
+{
+	char text[64], name[16];
+
+	for (uint32_t i = 0; i < g->n_ip; i++) {
+		for (uint32_t k = 0; k < g->ip[i].n; k++) {
+			const struct ports *p = &g->ip[i].ports[k];
+			int n = g->ip[i].protocol == POLICY_ANY_PROTOCOL ? 0 :
+				snprintf(text, sizeof(text), "%s:",
+					 protocol_name(g->ip[i].protocol, name));
+
+			if (p->first == 0 && p->last == 65535)
+				snprintf(text + n, sizeof(text) - (size_t)n, "*");
+			else if (p->first == p->last)
+				snprintf(text + n, sizeof(text) - (size_t)n, "%u", p->first);
+			else
+				snprintf(text + n, sizeof(text) - (size_t)n, "%u-%u", p->first,
+					 p->last);
+			json_array_append_new(list, json_string(text));
+		}
+	}
+}
+
+json_t *policy_world_flows(const struct policy_world *w, int64_t src_id, int64_t dst_id)
+{
+	json_t *list = json_array();
+	uint32_t s, d;
+	const struct wnode *src = world_node(w, src_id, &s), *dst = world_node(w, dst_id, &d);
+
+	for (uint32_t i = 0; src && dst && src != dst && i < w->n_grants; i++) {
+		const struct wgrant *g = &w->grants[i];
+		bool fits = false;
+
+		for (uint32_t k = 0; k < dst->n_addr && !fits; k++)
+			fits = (bits_get(g->src_bits, s) && item_fits(g, &dst->addr[k])) ||
+			       (bits_get(g->self_bits, s) && src->owner == dst->owner);
+		if (fits)
+			add_flows(list, g->grant);
+	}
+	return list;
+}

@@ -111,6 +111,9 @@ bool policy_world_tests(struct policy_world *world, struct policy_error *error);
 bool policy_world_explain(struct policy_world *world, const char *src, const char *dst,
 			  int protocol, uint16_t port, char out[HJ_ERROR]);
 
+/* What @src may begin with @dst: "tcp:22", "udp:53-54", "*"; texts in the order of the rules. */
+json_t *policy_world_flows(const struct policy_world *world, int64_t src, int64_t dst);
+
 /* ---- eval.c ---- */
 
 /*

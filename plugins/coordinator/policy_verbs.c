@@ -1,0 +1,358 @@
+/*
+ * What an operator asks of a policy: whether it is one, what its tests say, which rule lets
+ * somebody reach something, what another one would open and close.
+ */
+#include "policy_verbs.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/addr.h"
+#include "base/str.h"
+#include "server/server.h"
+
+enum { FILE_MAX = 64 << 20, EXIT_REFUSED = 1, DIFF_MAX = 1000 };
+
+/* ---- input and output ---- */
+
+/* The file that the client opened, with a NUL behind it; NULL with a sentence. */
+static char *read_operand(struct warren_reply *reply, size_t max, size_t *len,
+			  struct warren_err *err)
+{
+	int fd = warren_reply_take_fd(reply, "file");
+	char *text = malloc(max + 1);
+	ssize_t n = 1;
+
+	*len = 0;
+	while (text && fd >= 0 && n > 0 && *len < max) {
+		n = read(fd, text + *len, max - *len);
+		*len += n > 0 ? (size_t)n : 0;
+	}
+	if (fd >= 0)
+		close(fd);
+	if (text && fd >= 0 && n == 0) {
+		text[*len] = '\0';
+		return text;
+	}
+	free(text);
+	warren_fail(err, NULL, n > 0 ? "the file is longer than %zu bytes" :
+		    "the file cannot be read (%zu bytes at most)", max);
+	return NULL;
+}
+
+static void reply_json(struct warren_reply *reply, const char *key, const json_t *value)
+{
+	const char *name;
+	json_t *item;
+	size_t i;
+
+	if (json_is_object(value) || json_is_array(value)) {
+		warren_reply_open(reply, key, json_is_object(value) ? '{' : '[');
+		json_object_foreach((json_t *)(uintptr_t)value, name, item)
+			reply_json(reply, name, item);
+		json_array_foreach(value, i, item)
+			reply_json(reply, NULL, item);
+		warren_reply_close(reply);
+	} else if (json_is_string(value)) {
+		warren_reply_str(reply, key, "%s", json_string_value(value));
+	} else if (json_is_integer(value)) {
+		warren_reply_int(reply, key, json_integer_value(value));
+	} else if (json_is_boolean(value)) {
+		warren_reply_bool(reply, key, json_is_true(value));
+	} else if (json_is_real(value)) {
+		warren_reply_str(reply, key, "%.17g", json_real_value(value));
+	} else {
+		warren_reply_null(reply, key);
+	}
+}
+
+static const struct warren_option file_args[] = {
+	{ .key = "file", .type = WARREN_FD_IN, .flags = WARREN_POSITIONAL | WARREN_REQUIRED,
+	  .brief = "The file; - is standard input." },
+};
+
+/* ---- eval ---- */
+
+static int run_eval(struct warren_ctx *ctx, const struct warren_conf *args,
+		    struct warren_reply *reply, struct warren_err *err)
+{
+	size_t len;
+	char *text = read_operand(reply, FILE_MAX, &len, err), *out;
+	json_t *one = text ? json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL) : NULL, *result;
+
+	(void)ctx;
+	(void)args;
+	free(text);
+	if (!text)
+		return -EINVAL;
+	result = policy_eval(one, err);
+	json_decref(one);
+	if (!result)
+		return -EINVAL;
+	if (warren_reply_json(reply)) {
+		const char *key;
+		json_t *value;
+
+		json_object_foreach(result, key, value)
+			reply_json(reply, key, value);
+	} else {
+		out = json_dumps(result, JSON_COMPACT | JSON_SORT_KEYS);
+		warren_reply_text(reply, "%s", out ? out : "");
+		free(out);
+	}
+	json_decref(result);
+	return 0;
+}
+
+/* ---- check and test ---- */
+
+static struct policy *read_policy(struct warren_reply *reply, struct warren_err *err)
+{
+	struct policy_error error = { .line = 0 };
+	struct policy *policy;
+	size_t len;
+	char *text = read_operand(reply, HJ_SIZE, &len, err);
+
+	if (!text)
+		return NULL;
+	policy = policy_parse(text, len, NULL, &error);
+	free(text);
+	if (!policy && error.line)
+		warren_fail(err, NULL, "%u:%u: %s", error.line, error.column, error.text);
+	else if (!policy)
+		warren_fail(err, NULL, "%s", error.text);
+	return policy;
+}
+
+static int run_check(struct warren_ctx *ctx, const struct warren_conf *args,
+		     struct warren_reply *reply, struct warren_err *err)
+{
+	struct policy *policy = read_policy(reply, err);
+
+	(void)ctx;
+	(void)args;
+	if (!policy)
+		return -EINVAL;
+	warren_reply_int(reply, "rules", policy->n_grants);
+	warren_reply_int(reply, "ssh_rules", policy->n_ssh);
+	warren_reply_int(reply, "tests", policy->n_tests + policy->n_ssh_tests);
+	warren_reply_text(reply, "The policy is well formed: rules for traffic: %u, for SSH: %u; "
+			  "tests: %u%s", policy->n_grants, policy->n_ssh,
+			  policy->n_tests + policy->n_ssh_tests, policy->n_tests +
+			  policy->n_ssh_tests ? " (`warren policy test` runs them)" : "");
+	policy_free(policy);
+	return 0;
+}
+
+static int run_test(struct warren_ctx *ctx, const struct warren_conf *args,
+		    struct warren_reply *reply, struct warren_err *err)
+{
+	struct coord *coord = warren_self(ctx);
+	struct policy *policy = read_policy(reply, err);
+	struct policy_error error = { .line = 0 };
+	bool ok;
+
+	(void)args;
+	if (!policy)
+		return -EINVAL;
+	if (policy_world_set(coord->world, policy, NULL)) {
+		policy_free(policy);
+		return -ENOMEM;
+	}
+	ok = policy_world_tests(coord->world, &error);
+	if (policy_world_set(coord->world, coord->policy, NULL))
+		warren_fatal(ctx, "no memory to put the policy in force back");
+	warren_reply_bool(reply, "passed", ok);
+	warren_reply_int(reply, "tests", policy->n_tests + policy->n_ssh_tests);
+	if (ok)
+		warren_reply_text(reply, "All of the %u tests pass.",
+				  policy->n_tests + policy->n_ssh_tests);
+	else
+		warren_fail(err, NULL, "%u:%u: this test does not pass", error.line, error.column);
+	policy_free(policy);
+	return ok ? 0 : -EINVAL;
+}
+
+/* ---- explain ---- */
+
+static const char *const protocols[] = { "tcp", "udp", "icmp", NULL };
+static const struct warren_option explain_args[] = {
+	{ .key = "src", .type = WARREN_STRING, .flags = WARREN_POSITIONAL | WARREN_REQUIRED,
+	  .max = 255, .brief = "Who: a user, group, tag, node or address.",
+	  .example = "alice@example.com" },
+	{ .key = "dst", .type = WARREN_STRING, .flags = WARREN_POSITIONAL | WARREN_REQUIRED,
+	  .max = 255, .brief = "What, with the port behind a colon.", .example = "tag:db:5432" },
+	{ .key = "proto", .type = WARREN_ENUM, .values = protocols, .def = "tcp",
+	  .brief = "The protocol." },
+};
+
+/* The address of a node of that name; else the text as it is. */
+static const char *node_or(struct coord *coord, const char *text, char out[ADDR_TEXT])
+{
+	const struct tailnet_node *node = tailnet_node_by_name(coord->tailnet, text);
+
+	if (!node)
+		return text;
+	return addr_format(node->v4.family ? &node->v4 : &node->v6, out);
+}
+
+static int run_explain(struct warren_ctx *ctx, const struct warren_conf *args,
+		       struct warren_reply *reply, struct warren_err *err)
+{
+	static const int numbers[] = { 6, 17, 1 };
+	struct coord *coord = warren_self(ctx);
+	char dst[256], why[HJ_ERROR], a[ADDR_TEXT], b[ADDR_TEXT], *colon;
+	uint16_t port = 0;
+	bool allowed;
+
+	str_copy(dst, sizeof(dst), warren_conf_str(args, "dst"));
+	colon = strrchr(dst, ':');
+	if (warren_conf_enum(args, "proto") != 2) {
+		if (!colon || port_parse(colon + 1, &port))
+			return warren_fail(err, NULL, "\"%s\" has no port: expected as in "
+					   "tag:db:5432", dst);
+		*colon = '\0';
+	}
+	if (dst[0] == '[' && dst[strlen(dst) - 1] == ']') {
+		dst[strlen(dst) - 1] = '\0';
+		memmove(dst, dst + 1, strlen(dst));
+	}
+	allowed = policy_world_explain(coord->world,
+				       node_or(coord, warren_conf_str(args, "src"), a),
+				       node_or(coord, dst, b),
+				       numbers[warren_conf_enum(args, "proto")], port, why);
+	warren_reply_bool(reply, "allowed", allowed);
+	warren_reply_str(reply, "why", "%s", why);
+	warren_reply_text(reply, "%s", why);
+	return allowed ? 0 : EXIT_REFUSED;
+}
+
+/* ---- diff ---- */
+
+struct diff {
+	struct coord *coord;
+	struct warren_reply *reply;
+	uint32_t opened, closed;
+};
+
+static bool among(const json_t *list, const json_t *item)
+{
+	size_t i;
+	json_t *have;
+
+	json_array_foreach(list, i, have) {
+		if (json_equal(have, item))
+			return true;
+	}
+	return false;
+}
+
+static void tell_flows(struct diff *d, const struct tailnet_node *src,
+		       const struct tailnet_node *dst, const json_t *flows, const json_t *without,
+		       bool opens)
+{
+	uint32_t *count = opens ? &d->opened : &d->closed;
+	size_t i;
+	json_t *flow;
+
+	json_array_foreach(flows, i, flow) {
+		if (among(without, flow) || ++*count > DIFF_MAX)
+			continue;
+		warren_reply_open(d->reply, NULL, '{');
+		warren_reply_str(d->reply, "change", "%s", opens ? "opens" : "closes");
+		warren_reply_str(d->reply, "src", "%s", src->name);
+		warren_reply_str(d->reply, "dst", "%s", dst->name);
+		warren_reply_str(d->reply, "flow", "%s", json_string_value(flow));
+		warren_reply_close(d->reply);
+		warren_reply_text(d->reply, "%s\t%s\t%s\t%s", opens ? "+" : "-", src->name,
+				  dst->name, json_string_value(flow));
+	}
+}
+
+/* What each pair may, before and after: [source][destination], NULL where nothing. */
+static json_t *flows_of_all(struct coord *coord, const struct tailnet_node *const *nodes,
+			    uint32_t n)
+{
+	json_t *all = json_array();
+
+	for (uint32_t i = 0; i < n * n; i++)
+		json_array_append_new(all, policy_world_flows(coord->world, nodes[i / n]->id,
+							      nodes[i % n]->id));
+	return all;
+}
+
+static int run_diff(struct warren_ctx *ctx, const struct warren_conf *args,
+		    struct warren_reply *reply, struct warren_err *err)
+{
+	struct diff d = { .coord = warren_self(ctx), .reply = reply };
+	struct policy *policy = read_policy(reply, err);
+	const struct tailnet_node *const *nodes;
+	json_t *before, *after;
+	uint32_t n;
+
+	(void)args;
+	if (!policy)
+		return -EINVAL;
+	nodes = tailnet_nodes(d.coord->tailnet, &n);
+	if (n > 256) {
+		policy_free(policy);
+		return warren_fail(err, NULL, "there are %u nodes: pairs are compared up to 256",
+				   n);
+	}
+	before = flows_of_all(d.coord, nodes, n);
+	if (policy_world_set(d.coord->world, policy, NULL)) {
+		json_decref(before);
+		policy_free(policy);
+		return -ENOMEM;
+	}
+	after = flows_of_all(d.coord, nodes, n);
+	if (policy_world_set(d.coord->world, d.coord->policy, NULL))
+		warren_fatal(ctx, "no memory to put the policy in force back");
+	warren_reply_open(reply, "flows", '[');
+	for (uint32_t i = 0; i < n * n; i++) {
+		const json_t *a = json_array_get(before, i), *b = json_array_get(after, i);
+
+		tell_flows(&d, nodes[i / n], nodes[i % n], b, a, true);
+		tell_flows(&d, nodes[i / n], nodes[i % n], a, b, false);
+	}
+	warren_reply_close(reply);
+	warren_reply_int(reply, "opened", d.opened);
+	warren_reply_int(reply, "closed", d.closed);
+	warren_reply_text(reply, "Flows that open: %u, that close: %u", d.opened, d.closed);
+	json_decref(before);
+	json_decref(after);
+	policy_free(policy);
+	return 0;
+}
+
+const struct warren_command policy_verbs[POLICY_VERBS] = {
+	{ .path = "policy check", .flags = WARREN_CMD_ANY | WARREN_CMD_OFFLINE,
+	  .args = WARREN_TABLE(file_args), .brief = "Says whether this file is a policy.",
+	  .help = "What is wrong is said with line and column. Needs no daemon.",
+	  .example = "warren policy check policy.hujson", .run = run_check },
+	{ .path = "policy diff", .flags = WARREN_CMD_OPERATOR, .args = WARREN_TABLE(file_args),
+	  .brief = "Says which flows this policy would open, and which close.",
+	  .help = "Between the nodes that are there now, against the policy in force.",
+	  .example = "warren policy diff policy.hujson", .run = run_diff },
+	{ .path = "policy eval", .flags = WARREN_CMD_ANY | WARREN_CMD_OFFLINE,
+	  .args = WARREN_TABLE(file_args),
+	  .brief = "What follows from a policy for given users and nodes.",
+	  .help = "The file is an object with policy, users and nodes; the answer has accepted, "
+		  "response, and for every node its packet filter, SSH policy, peers and "
+		  "capabilities. Needs no daemon.",
+	  .example = "warren policy eval case.json", .run = run_eval },
+	{ .path = "policy explain", .flags = WARREN_CMD_OPERATOR,
+	  .args = WARREN_TABLE(explain_args),
+	  .brief = "Which rule lets somebody reach something, or why none.",
+	  .help = "The exit status is 1 where it is not allowed.",
+	  .example = "warren policy explain alice@example.com tag:db:5432",
+	  .run = run_explain },
+	{ .path = "policy test", .flags = WARREN_CMD_OPERATOR, .args = WARREN_TABLE(file_args),
+	  .brief = "Runs the tests of this policy over the nodes that are there now.",
+	  .help = "Nothing is put in force. The first test that does not pass is named by line "
+		  "and column.",
+	  .example = "warren policy test policy.hujson", .run = run_test },
+};
