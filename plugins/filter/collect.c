@@ -46,7 +46,7 @@ static uint64_t be64(const uint8_t *bytes)
 	return v;
 }
 
-static struct filter_addr number_of(const struct warren_addr *addr)
+struct filter_addr filter_number_of(const struct warren_addr *addr)
 {
 	struct filter_addr out = { 0, 0 };
 
@@ -60,7 +60,7 @@ static struct filter_addr number_of(const struct warren_addr *addr)
 }
 
 /* Bits that @bits of a prefix of @width leave open. */
-static struct filter_addr host_mask(uint8_t family, uint8_t bits)
+struct filter_addr filter_host_mask(uint8_t family, uint8_t bits)
 {
 	struct filter_addr out = { 0, 0 };
 	unsigned int open = (family == 4 ? 32u : 128u) - bits;
@@ -76,26 +76,26 @@ static bool is_family(uint8_t family)
 	return family == 4 || family == 6;
 }
 
-static void range_add(struct filter_builder *b, struct filter_ranges *ranges,
-		      struct filter_addr first, struct filter_addr last, uint32_t id)
+void filter_collect_range(struct filter_builder *b, struct filter_ranges *ranges,
+			  struct filter_addr first, struct filter_addr last, uint32_t id)
 {
 	filter_failed(b, filter_range_add(ranges, first, last, id));
 }
 
-static void prefix_add(struct filter_builder *b, struct filter_ranges axis[2],
-		       const struct warren_prefix *prefix, uint32_t id)
+void filter_collect_prefix(struct filter_builder *b, struct filter_ranges axis[2],
+			   const struct warren_prefix *prefix, uint32_t id)
 {
 	struct filter_addr mask, first, last;
 
 	if (!is_family(prefix->addr.family) ||
 	    prefix->bits > (prefix->addr.family == 4 ? 32 : 128))
 		return;
-	mask = host_mask(prefix->addr.family, prefix->bits);
-	first = number_of(&prefix->addr);
+	mask = filter_host_mask(prefix->addr.family, prefix->bits);
+	first = filter_number_of(&prefix->addr);
 	first.high &= ~mask.high;
 	first.low &= ~mask.low;
 	last = (struct filter_addr){ first.high | mask.high, first.low | mask.low };
-	range_add(b, &axis[prefix->addr.family == 6], first, last, id);
+	filter_collect_range(b, &axis[prefix->addr.family == 6], first, last, id);
 }
 
 /* What a source or a destination means; an entry that makes no sense matches nothing. */
@@ -107,18 +107,18 @@ static void kind_add(struct filter_builder *b, struct filter_ranges axis[2], uin
 
 	switch (kind) {
 	case WARREN_SRC_PREFIX:
-		prefix_add(b, axis, prefix, id);
+		filter_collect_prefix(b, axis, prefix, id);
 		break;
 	case WARREN_SRC_RANGE:
-		first = number_of(from);
-		last = number_of(to);
+		first = filter_number_of(from);
+		last = filter_number_of(to);
 		if (from->family == to->family && is_family(from->family) &&
 		    filter_addr_compare(&first, &last) <= 0)
-			range_add(b, &axis[from->family == 6], first, last, id);
+			filter_collect_range(b, &axis[from->family == 6], first, last, id);
 		break;
 	case WARREN_SRC_ANY:
-		range_add(b, &axis[0], no_address, all_v4, id);
-		range_add(b, &axis[1], no_address, all_v6, id);
+		filter_collect_range(b, &axis[0], no_address, all_v4, id);
+		filter_collect_range(b, &axis[1], no_address, all_v6, id);
 		break;
 	default:
 		break;
@@ -219,7 +219,7 @@ static void grant(struct filter_builder *b, const struct warren_node *peer, cons
 	for (; low < b->n_grantees && !strcmp(b->grantees[low].cap, cap); low++) {
 		b->admits_unsigned |= peer->unsigned_peerapi_only && peer->n_addresses > 0;
 		for (uint32_t i = 0; i < peer->n_addresses; i++)
-			prefix_add(b, b->sources, &peer->addresses[i],
+			filter_collect_prefix(b, b->sources, &peer->addresses[i],
 				   2 * b->grantees[low].rule + 1);
 	}
 }
@@ -235,77 +235,18 @@ static void peers_collect(struct filter_builder *b)
 		for (uint32_t k = 0; b->n_grantees > 0 && k < peer->n_caps; k++)
 			grant(b, peer, peer->caps[k].name);
 		for (uint32_t k = 0; peer->unsigned_peerapi_only && k < peer->n_allowed_ips; k++)
-			prefix_add(b, b->unsigned_, &peer->allowed_ips[k], 0);
+			filter_collect_prefix(b, b->unsigned_, &peer->allowed_ips[k], 0);
 		for (uint32_t k = 0; peer->unsigned_peerapi_only && k < peer->n_addresses; k++)
-			prefix_add(b, b->unsigned_, &peer->addresses[k], 0);
+			filter_collect_prefix(b, b->unsigned_, &peer->addresses[k], 0);
 	}
 	/* Which peer a packet is of is what the longest prefix says, so all of them count. */
 	for (uint32_t i = 0; b->table->any_jailed && i < map->n_peers && !b->result; i++) {
 		const struct warren_node *peer = map->peers[i];
 
 		for (uint32_t k = 0; k < peer->n_allowed_ips; k++)
-			prefix_add(b, b->jailed, &peer->allowed_ips[k],
+			filter_collect_prefix(b, b->jailed, &peer->allowed_ips[k],
 				   2 * peer->allowed_ips[k].bits + peer->jailed);
 	}
-}
-
-/*
- * What is no internet, in order: whoever goes there through this node reaches neither the host and
- * its neighbours, which have such addresses, nor the tailnet (control-protocol.md 8.1).
- */
-static const struct warren_prefix not_internet[] = {
-	{ { 4, { 0 } }, 8 },		{ { 4, { 10 } }, 8 },
-	{ { 4, { 100, 64 } }, 10 },	{ { 4, { 127 } }, 8 },
-	{ { 4, { 169, 254 } }, 16 },	{ { 4, { 172, 16 } }, 12 },
-	{ { 4, { 192, 168 } }, 16 },	{ { 4, { 224 } }, 3 },
-	{ { 6, { 0 } }, 8 },		{ { 6, { 0xfc } }, 7 },
-	{ { 6, { 0xfe, 0x80 } }, 10 },	{ { 6, { 0xff } }, 8 },
-};
-
-/* The address before (@by -1) or after (@by 1). */
-static struct filter_addr neighbour(struct filter_addr addr, int by)
-{
-	addr.low += (uint64_t)(int64_t)by;
-	if (by > 0 && addr.low == 0)
-		addr.high++;
-	else if (by < 0 && addr.low == UINT64_MAX)
-		addr.high--;
-	return addr;
-}
-
-/* All between the prefixes above, of which the last one ends the family. */
-static void internet_add(struct filter_builder *b, uint8_t family)
-{
-	struct filter_addr next = no_address;
-
-	for (size_t i = 0; i < ARRAY_SIZE(not_internet); i++) {
-		const struct warren_prefix *prefix = &not_internet[i];
-		struct filter_addr first = number_of(&prefix->addr), mask;
-
-		if (prefix->addr.family != family)
-			continue;
-		mask = host_mask(family, prefix->bits);
-		if (filter_addr_compare(&next, &first) < 0)
-			range_add(b, &b->local[family == 6], next, neighbour(first, -1), 0);
-		next = (struct filter_addr){ first.high | mask.high, first.low | mask.low };
-		next = neighbour(next, 1);
-	}
-}
-
-/* Own addresses and what this node serves for others: control-protocol.md 8.1. */
-static void local_collect(struct filter_builder *b)
-{
-	const struct warren_node *self = b->map->self;
-
-	if (self && self->exit_v4)
-		internet_add(b, 4);
-	if (self && self->exit_v6)
-		internet_add(b, 6);
-
-	for (uint32_t i = 0; self && i < self->n_addresses; i++)
-		prefix_add(b, b->local, &self->addresses[i], 0);
-	for (uint32_t i = 0; self && i < self->n_allowed_ips; i++)
-		prefix_add(b, b->local, &self->allowed_ips[i], 0);
 }
 
 void filter_collect(struct filter_builder *b)
@@ -313,5 +254,5 @@ void filter_collect(struct filter_builder *b)
 	rules_collect(b);
 	if (!b->result)
 		peers_collect(b);
-	local_collect(b);
+	filter_local_collect(b);
 }

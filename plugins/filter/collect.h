@@ -24,6 +24,7 @@ struct filter_grantee {			/* a rule with a capability among its sources */
 
 struct filter_builder {
 	const struct warren_netmap *map;
+	const struct filter_host *host;		/* NULL: it has no networks */
 	struct filter_table *table;
 	struct filter_ranges local[2], jailed[2], unsigned_[2];
 	struct filter_ranges sources[2];	/* ids: 2 * rule, and 1 more if by a capability */
@@ -49,5 +50,19 @@ void filter_failed(struct filter_builder *b, int result);
 void *filter_alloc(struct filter_builder *b, struct arena *arena, size_t n, size_t size);
 /* Fills the ranges, rules and entries of @b from the first `n_rules` rules of its map. */
 void filter_collect(struct filter_builder *b);
+
+/*
+ * ---- Between collect.c and local.c ----
+ */
+
+struct filter_addr filter_number_of(const struct warren_addr *addr);
+/* The bits that a prefix of @bits leaves open. */
+struct filter_addr filter_host_mask(uint8_t family, uint8_t bits);
+void filter_collect_range(struct filter_builder *b, struct filter_ranges *ranges,
+			  struct filter_addr first, struct filter_addr last, uint32_t id);
+void filter_collect_prefix(struct filter_builder *b, struct filter_ranges axis[2],
+			   const struct warren_prefix *prefix, uint32_t id);
+/* Fills `local`. */
+void filter_local_collect(struct filter_builder *b);
 
 #endif

@@ -304,7 +304,15 @@ static void builder_free(struct filter_builder *b)
 struct filter_table *filter_table_new(const struct warren_netmap *map, struct filter_flows *flows,
 				      int *result)
 {
-	struct filter_builder b = { .map = map, .table = calloc(1, sizeof(*b.table)) };
+	return filter_table_new_on(map, NULL, flows, result);
+}
+
+struct filter_table *filter_table_new_on(const struct warren_netmap *map,
+					 const struct filter_host *host,
+					 struct filter_flows *flows, int *result)
+{
+	struct filter_builder b = { .map = map, .host = host,
+				    .table = calloc(1, sizeof(*b.table)) };
 
 	*result = b.table ? 0 : -ENOMEM;
 	if (!b.table)

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <syslog.h>
 
+#include <warren/netstate.h>
 #include <warren/packet.h>
 #include <warren/plugin.h>
 #include <warren/service/dataplane.h>
@@ -21,8 +22,11 @@
 #include <warren/service/netmap.h>
 
 #include "base/addr.h"
+#include "base/err.h"
 #include "base/units.h"
+#include "base/util.h"
 #include "flow.h"
+#include "host.h"
 #include "relevant.h"
 #include "table.h"
 #include "talk.h"
@@ -118,6 +122,7 @@ struct filter {
 	struct gate shut;		/* without a table */
 	const struct gate *gate;	/* in the slot; NULL: none yet */
 	const struct warren_netmap *wanted;	/* to be compiled, with a reference */
+	const struct warren_netmap *map;	/* the newest, with a reference */
 	uint64_t serial;		/* of the newest map that was looked at */
 	bool by_peer;			/* what it means to the filter depends on its peers */
 	bool compiling;
@@ -125,6 +130,7 @@ struct filter {
 
 struct compile {			/* one job */
 	const struct warren_netmap *map;
+	struct filter_host host;
 	struct filter_flows *flows;
 	struct filter_table *table;
 	int result;
@@ -208,11 +214,19 @@ static const char discarded[] =
 	"the policy is ignored: it lets in a peer whose key nobody signed; nothing that a peer "
 	"begins is let in until the server sends another";
 
+/* The networks of the host count for an exit node alone. */
+static bool leads_out(const struct warren_netmap *map)
+{
+	return map->self && (map->self->exit_v4 || map->self->exit_v6);
+}
+
 static void compile_job(void *arg)
 {
 	struct compile *c = arg;
 
-	c->table = filter_table_new(c->map, c->flows, &c->result);
+	if (leads_out(c->map))
+		filter_host_read(&c->host);
+	c->table = filter_table_new_on(c->map, &c->host, c->flows, &c->result);
 }
 
 static void compile_next(struct filter *f);
@@ -237,7 +251,11 @@ static void compile_done(struct warren_ctx *ctx, void *arg)
 			   c->result == -E2BIG ? "use fewer or wider rules" : "free memory");
 		gate_set(f, &f->shut, NULL);
 	}
+	if (c->host.unknown)
+		warren_log(ctx, LOG_ERR, "cannot read the networks of this host: nobody is led to "
+			   "the internet until they change");
 	warren_obj_unref(c->map);
+	free(c->host.networks);
 	free(c);
 	compile_next(f);
 }
@@ -275,6 +293,8 @@ static void filter_netmap(struct warren_ctx *ctx, const char *topic, const void 
 	(void)ctx;
 	(void)topic;
 	f->serial = map->serial;
+	warren_obj_unref(f->map);
+	f->map = warren_obj_ref(map);
 	if (!matters)
 		return;
 	f->by_peer = filter_map_depends_on_peers(map);
@@ -283,6 +303,19 @@ static void filter_netmap(struct warren_ctx *ctx, const char *topic, const void 
 		return;
 	warren_obj_unref(f->wanted);
 	f->wanted = warren_obj_ref(map);
+	compile_next(f);
+}
+
+static void host_changed(struct warren_ctx *ctx, uint32_t what, void *arg)
+{
+	struct filter *f = arg;
+
+	(void)ctx;
+	(void)what;
+	if (!f->map || !leads_out(f->map))
+		return;
+	warren_obj_unref(f->wanted);
+	f->wanted = warren_obj_ref(f->map);
 	compile_next(f);
 }
 
@@ -402,7 +435,8 @@ static void filter_end(void *arg)
 	struct filter *f = arg;
 
 	warren_obj_unref(f->wanted);
-	f->wanted = NULL;
+	warren_obj_unref(f->map);
+	f->wanted = f->map = NULL;
 }
 
 static int open_stats(struct filter *f)
@@ -426,6 +460,15 @@ static int open_stats(struct filter *f)
 		}
 	}
 	return 0;
+}
+
+static void watch_host(struct filter *f)
+{
+	AUTO(err_free) struct warren_err why = ERR_INIT;
+
+	if (warren_net_watch(f->ctx, WARREN_NET_ADDRESSES, host_changed, f, &why))
+		warren_log(f->ctx, LOG_WARNING, "%s; as an exit node this one lets peers into new "
+			   "networks of the host until the next network map", err_first(&why));
 }
 
 static int filter_start(struct warren_ctx *ctx, const struct warren_conf *conf,
@@ -457,6 +500,7 @@ static int filter_start(struct warren_ctx *ctx, const struct warren_conf *conf,
 	result = warren_offer(ctx, "filter", &ops, f);
 	if (result)
 		return result;
+	watch_host(f);
 	return warren_subscribe(ctx, "netmap", filter_netmap, f);
 }
 

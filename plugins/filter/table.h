@@ -48,6 +48,13 @@ enum {					/* the flow tables that a filter table needs, in a row */
 	FILTER_ENTRIES = 1 << 18,	/* destinations of all rules */
 };
 
+/* The networks that the host is attached to: addresses with the bits of their network. */
+struct filter_host {
+	struct warren_prefix *networks;
+	uint32_t n;
+	bool unknown;			/* they cannot be read: nobody is led to the internet */
+};
+
 /*
  * Compiles the rules and the local destinations of @map; touches nothing else, any thread. @flows
  * are FILTER_FLOW_TABLES, shared between tables, and outlive them. NULL with *@result -ENOMEM, or
@@ -55,6 +62,10 @@ enum {					/* the flow tables that a filter table needs, in a row */
  */
 struct filter_table *filter_table_new(const struct warren_netmap *map, struct filter_flows *flows,
 				      int *result);
+/* The same on a host with networks; @host lives for the call. */
+struct filter_table *filter_table_new_on(const struct warren_netmap *map,
+					 const struct filter_host *host,
+					 struct filter_flows *flows, int *result);
 void filter_table_free(void *table);	/* struct filter_table; NULL is allowed */
 uint32_t filter_table_rules(const struct filter_table *table);
 size_t filter_table_bytes(const struct filter_table *table);

@@ -209,6 +209,13 @@ def test_what_is_offered_and_approved_is_led_to(tailnet):
     stock.cli("set", f"--exit-node={box.cli('ip', '-4').stdout.strip()}")
     stock.pings("1.1.1.1")
     assert stock.host.ping("10.200.0.1", wait=1, check=False).returncode != 0
+    # A network that the host is attached to is no internet while it is; the host's own address is.
+    box.host.ip("addr", "add", "1.1.1.9/24", "dev", "eth0")
+    wait_for("the network is no internet",
+             lambda: stock.host.ping("1.1.1.1", wait=1, check=False).returncode != 0)
+    stock.pings("1.1.1.9")
+    box.host.ip("addr", "del", "1.1.1.9/24", "dev", "eth0")
+    stock.pings("1.1.1.1")
     box.cli("set", "--advertise-routes=", "--advertise-exit-node=false")
     assert stock.host.ping("198.51.100.9", wait=1, check=False).returncode != 0
     assert stock.host.ping("1.1.1.1", wait=1, check=False).returncode != 0

@@ -334,12 +334,26 @@ static bool is_internet(const struct warren_addr *addr)
 	       !(b[0] == 172 && (b[1] & 0xf0) == 16) && !(b[0] == 192 && b[1] == 168);
 }
 
+/* In a network of the host, but not the host. */
+static bool is_neighbour(const struct naive *naive, const struct warren_addr *addr)
+{
+	bool inside = false;
+
+	for (uint32_t i = 0; i < naive->n_host; i++) {
+		if (!memcmp(&naive->host[i].addr, addr, sizeof(*addr)))
+			return false;
+		inside = inside || addr_in_prefix(addr, &naive->host[i]);
+	}
+	return inside;
+}
+
 static bool accepts_in(struct naive *naive, const struct fields *f)
 {
 	const struct warren_node *self = naive->map->self;
 	bool icmp = (f->family == 4 && f->protocol == 1) || (f->family == 6 && f->protocol == 58);
 	bool jailed = is_jailed(naive->map, &f->from);
-	bool local = (f->family == 4 ? self->exit_v4 : self->exit_v6) && is_internet(&f->to);
+	bool local = (f->family == 4 ? self->exit_v4 : self->exit_v6) && is_internet(&f->to) &&
+		     !is_neighbour(naive, &f->to);
 
 	for (uint32_t i = 0; i < self->n_addresses; i++)
 		local = local || addr_in_prefix(&f->to, &self->addresses[i]);

@@ -23,6 +23,8 @@ struct naive_flows {
 };
 struct naive {
 	const struct warren_netmap *map;
+	const struct warren_prefix *host;	/* networks of the host, with its addresses */
+	uint32_t n_host;
 	struct naive_flows flows, jailed_flows;
 };
 

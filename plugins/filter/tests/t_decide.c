@@ -411,6 +411,53 @@ static void leads_to_the_internet_and_no_further(void **state)
 	filter_table_free(table);
 }
 
+/* A network that the host is attached to is none of the internet; the host itself is. */
+static void leads_past_the_neighbours(void **state)
+{
+	static const struct { const char *to; bool good; } ends[] = {
+		{ "203.0.113.9", true }, { "203.0.113.10", false }, { "203.0.113.255", false },
+		{ "203.0.112.255", true }, { "203.0.114.0", true }, { "198.51.100.130", false },
+		{ "198.51.100.127", true }, { "10.0.0.9", false }, { "1.1.1.1", true },
+		{ "2001:db8:7::9", true }, { "2001:db8:7::a", false }, { "2001:db8:8::", true },
+		{ "fd00::1", false },
+	};
+	struct warren_prefix networks[] = {
+		/* The narrow one lies in the wide one. */
+		prefix("203.0.113.9/24"), prefix("203.0.113.65/28"), prefix("198.51.100.129/25"),
+		prefix("10.0.0.9/24"), prefix("2001:db8:7::9/64"), prefix("fd00::1/64"),
+	};
+	const struct filter_host host = { .networks = networks, .n = 6 };
+	const struct filter_host unknown = { .unknown = true };
+	struct warren_src src = { .kind = WARREN_SRC_ANY };
+	struct warren_dst dst = { .kind = WARREN_SRC_ANY, .port_last = 65535 };
+	const struct warren_filter_rule rule = { .srcs = &src, .n_srcs = 1, .dsts = &dst,
+						 .n_dsts = 1 };
+	struct warren_node self = { .exit_v4 = true, .exit_v6 = true };
+	const struct warren_netmap map = { .self = &self, .filter = &rule, .n_filter = 1 };
+	uint8_t data[CRAFT_MAX];
+	int result;
+
+	(void)state;
+	for (int known = 0; known < 2; known++) {
+		struct filter_table *table = filter_table_new_on(&map, known ? &host : &unknown,
+								 flows, &result);
+
+		assert_non_null(table);
+		for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+			const struct craft craft = {
+				.source = strchr(ends[i].to, ':') ? "2001:db8::9" : "100.64.0.5",
+				.destination = ends[i].to, .protocol = 6, .port = 443,
+				.tcp_flags = 2,
+			};
+
+			assert_reason(ends[i].to,
+				      decide_in(table, data, craft_packet(&craft, data), 0),
+				      known && ends[i].good ? FILTER_ACCEPTED : FILTER_NOT_LOCAL);
+		}
+		filter_table_free(table);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -418,6 +465,7 @@ int main(void)
 		cmocka_unit_test(refuses_lengths_that_do_not_fit),
 		cmocka_unit_test(lets_answers_in),
 		cmocka_unit_test(leads_to_the_internet_and_no_further),
+		cmocka_unit_test(leads_past_the_neighbours),
 		cmocka_unit_test(follows_the_builtin_policy),
 		cmocka_unit_test(compiles_a_large_policy),
 		cmocka_unit_test(refuses_a_policy_that_is_too_large),

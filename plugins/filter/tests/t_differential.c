@@ -75,7 +75,8 @@ struct policy {
 	const struct warren_node *peer_list[PEERS];
 	struct warren_prefix peer_addrs[PEERS][PER_PEER], peer_routes[PEERS][PER_PEER];
 	struct warren_cap peer_caps[PEERS][PER_PEER];
-	struct warren_prefix own[3];
+	struct warren_prefix own[3], networks[3];
+	struct filter_host host;
 	struct warren_filter_rule rules[RULES];
 	struct warren_src srcs[RULES][PER_RULE];
 	struct warren_dst dsts[RULES][PER_RULE];
@@ -114,6 +115,12 @@ static void any_policy(struct policy *p)
 	memset(p, 0, sizeof(*p));
 	for (int i = 0; i < 3; i++)
 		p->own[i] = any_prefix();
+	for (int i = 0; i < 3; i++) {
+		p->networks[i] = any_prefix();
+		p->networks[i].addr = any_addr();
+		p->networks[i].bits = (uint8_t)below(p->networks[i].addr.family == 4 ? 33 : 129);
+	}
+	p->host = (struct filter_host){ .networks = p->networks, .n = below(4) };
 	p->self.allowed_ips = p->own;
 	p->self.n_allowed_ips = below(4);
 	p->self.exit_v4 = !below(3);
@@ -161,6 +168,16 @@ static void any_chain(struct craft *craft)
 	craft->fragment = (uint16_t)(below(2) * below(14) * 8 + below(2));
 }
 
+/* Of a network of the host: the host itself, or next to it. */
+static struct warren_addr any_neighbour(const struct policy *p)
+{
+	struct warren_addr out = p->networks[below(3)].addr;
+
+	if (below(2))
+		out.bytes[out.family == 4 ? 3 : 15] ^= (uint8_t)(1u << below(8));
+	return out;
+}
+
 /* Addresses that the policy is about, mostly: a peer's, and one that is local. */
 static void any_ends(const struct policy *p, struct craft *craft)
 {
@@ -168,7 +185,8 @@ static void any_ends(const struct policy *p, struct craft *craft)
 
 	craft->from = below(2) ? p->peer_addrs[peer][which].addr :
 		      below(2) ? p->peer_routes[peer][which].addr : any_addr();
-	craft->to = below(3) ? p->own[below(3)].addr : any_addr();
+	craft->to = below(3) ? p->own[below(3)].addr :
+		    below(2) ? any_neighbour(p) : any_addr();
 	while (craft->from.family == 0)
 		craft->from = any_addr();
 	while (craft->to.family != craft->from.family)
@@ -266,8 +284,10 @@ static void agrees_with_the_naive_filter(void **state)
 		/* Full buckets forget flows, the naive filter does not: same seed, same run. */
 		memset(flows, 0, sizeof(flows));
 		naive.map = &policy->map;
+		naive.host = policy->networks;
+		naive.n_host = policy->host.n;
 		naive.flows.n = naive.jailed_flows.n = 0;
-		table = filter_table_new(&policy->map, flows, &result);
+		table = filter_table_new_on(&policy->map, &policy->host, flows, &result);
 		assert_non_null(table);
 		for (uint32_t k = 0; k < PACKETS; k++)
 			n_accepted += compare_one(table, &naive, policy, &left);
