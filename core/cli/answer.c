@@ -25,9 +25,9 @@ static void print_text(struct cli_answer *answer, const char *text)
 	}
 }
 
-static void print_data(struct cli_answer *answer, const json_t *data)
+static void print_data(struct cli_answer *answer, const json_t *data, bool indent)
 {
-	size_t flags = isatty(STDOUT_FILENO) ? JSON_INDENT(2) : JSON_COMPACT;
+	size_t flags = indent || isatty(STDOUT_FILENO) ? JSON_INDENT(2) : JSON_COMPACT;
 	AUTO(auto_free) char *text = json_dumps(data, flags | JSON_ENCODE_ANY);
 
 	if (text)
@@ -138,7 +138,7 @@ void cli_answer_line(struct cli_answer *answer, const char *line, size_t len)
 			read_hint(answer, json_string_value(value));
 		value = json_object_get(json, "data");
 		if (value)
-			print_data(answer, value);
+			print_data(answer, value, json_is_true(json_object_get(json, "indent")));
 		value = json_object_get(json, "end");
 		if (value)
 			read_end(answer, value);

@@ -177,7 +177,7 @@ static void end_usage(struct warren_reply *reply, const struct wcore_cmd *cmd,
 	add_errors(&text, err);
 	str_add(&text, "\nUsage: ");
 	wcore_help_usage(cmd, &text);
-	warren_reply_end(reply, surplus && cmd->row.flags & WARREN_CMD_STOCK_EXIT ? 1 : 2,
+	warren_reply_end(reply, surplus && cmd->row.flags & WARREN_CMD_STOCK ? 1 : 2,
 			 str_text(&text));
 }
 
@@ -372,6 +372,8 @@ static void run_cmd(const struct wcore_env *env, const struct wcore_cmd *cmd,
 	int ret;
 
 	wcore_reply_name(reply, cmd->row.path);
+	if (cmd->row.flags & WARREN_CMD_STOCK)
+		wcore_reply_want_indent(reply);
 	ret = wcore_args_parse(&args, &cmd->row.args, request->argv, words, request->argc, &err);
 	if (ret == 0 && args.json)
 		wcore_reply_want_json(reply);

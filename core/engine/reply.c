@@ -139,6 +139,11 @@ void wcore_reply_want_json(struct warren_reply *reply)
 	reply->flags |= WCORE_REPLY_JSON;
 }
 
+void wcore_reply_want_indent(struct warren_reply *reply)
+{
+	reply->flags |= WCORE_REPLY_INDENT;
+}
+
 void wcore_reply_name(struct warren_reply *reply, const char *path)
 {
 	reply->path = path;
@@ -382,7 +387,7 @@ static void send_data(struct warren_reply *reply)
 
 	str_add(&line, "{\"data\":");
 	str_addn(&line, str_text(&reply->data), reply->data.len);
-	str_addc(&line, '}');
+	str_add(&line, reply->flags & WCORE_REPLY_INDENT ? ",\"indent\":true}" : "}");
 	if (line.failed)
 		set_broken(reply, NO_MEMORY);
 	else

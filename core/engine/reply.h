@@ -2,8 +2,8 @@
  * The answer to a command: what stands behind warren_reply_*().
  *
  * A reply turns the calls of a command into lines of the control protocol, each one JSON object:
- * {"data":...}, {"text":"..."}, {"note":"..."}, {"hint":"..."}, {"progress":{...}}, and at last
- * {"end":{"exit":N,"error":"..."}}.
+ * {"data":...} (with "indent":true where it shall be printed with line ends), {"text":"..."},
+ * {"note":"..."}, {"hint":"..."}, {"progress":{...}}, and at last {"end":{"exit":N,"error":"..."}}.
  * It hands them to a sink: the control socket, or the client itself where the command runs there.
  * In text form no data is sent; in JSON form no text, unless a command has nothing else.
  *
@@ -28,6 +28,7 @@ struct wcore_env;
 enum {
 	WCORE_REPLY_JSON = 1u << 0,		/* data wanted, not text */
 	WCORE_REPLY_COLOUR = 1u << 1,
+	WCORE_REPLY_INDENT = 1u << 2,		/* the client shall print data with line ends */
 
 	WCORE_REPLY_DEPTH = 16,			/* objects and arrays inside each other */
 	WCORE_REPLY_FDS = 8,			/* descriptors of one request */
@@ -65,8 +66,9 @@ bool wcore_reply_ended(const struct warren_reply *reply);
 uint32_t wcore_reply_width(const struct warren_reply *reply);
 /* Sentences about errors begin with "warren @path: "; @path is borrowed. */
 void wcore_reply_name(struct warren_reply *reply, const char *path);
-/* Before anything is written: data is wanted. */
+/* Before anything is written: data is wanted; it shall be indented. */
 void wcore_reply_want_json(struct warren_reply *reply);
+void wcore_reply_want_indent(struct warren_reply *reply);
 
 /* Takes @fd, for warren_reply_take_fd(@key). 0; -E2BIG, -ENOMEM: @fd is closed then too. */
 int wcore_reply_add_fd_take(struct warren_reply *reply, const char *key, int fd);

@@ -74,7 +74,7 @@ static const struct warren_option complete_args[] = {
 };
 
 static const struct warren_command verbs[] = {
-	{ .path = "status", .flags = WARREN_CMD_STOCK_EXIT, .run = wcore_verb_status,
+	{ .path = "status", .flags = WARREN_CMD_STOCK, .run = wcore_verb_status,
 	  .args = WARREN_TABLE(status_args),
 	  .brief = "Show what the daemon does: plugins, peers, traffic.",
 	  .help = "In a network with a control server: a line for this node and one for each peer, "

@@ -53,7 +53,7 @@ static const struct warren_option whois_args[] = {
 	  .brief = "An address inside the network, with or without a port." },
 };
 
-#define OPERATOR (WARREN_CMD_OPERATOR | WARREN_CMD_ALWAYS | WARREN_CMD_STOCK_EXIT)
+#define OPERATOR (WARREN_CMD_OPERATOR | WARREN_CMD_ALWAYS | WARREN_CMD_STOCK)
 
 const struct warren_command ctl_commands[CTL_COMMANDS] = {
 	{ .path = "up", .flags = OPERATOR, .run = ctl_run_up,
@@ -84,12 +84,12 @@ const struct warren_command ctl_commands[CTL_COMMANDS] = {
 		  "file and line; --override sets it all the same, and `warren status` says that "
 		  "it differs from the file.",
 	  .example = "warren set --advertise-routes 10.146.0.0/20" },
-	{ .path = "ip", .flags = WARREN_CMD_STOCK_EXIT, .run = ctl_run_ip,
+	{ .path = "ip", .flags = WARREN_CMD_STOCK, .run = ctl_run_ip,
 	  .args = WARREN_TABLE(ip_args),
 	  .brief = "Print the addresses of this node or of a peer.",
 	  .help = "-4, -6 and -1 exclude each other.",
 	  .example = "warren ip -4 gw-tokyo" },
-	{ .path = "whois", .flags = WARREN_CMD_STOCK_EXIT, .run = ctl_run_whois,
+	{ .path = "whois", .flags = WARREN_CMD_STOCK, .run = ctl_run_whois,
 	  .args = WARREN_TABLE(whois_args),
 	  .brief = "Say whose an address is.",
 	  .help = "The node, its user, and the capabilities that it has towards this node.",

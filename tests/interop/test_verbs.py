@@ -147,12 +147,13 @@ def test_an_interrupted_up_is_continued_by_the_next(tailnet):
     assert second.until(r"http://\S+/auth/\w+")[0] == link
     script = box.host.start(BINDIR / "warren", "--socket", box.socket, "up", "--json",
                             private=False, log=box.dir / "up.json")
-    wait_for("the document", lambda: "BackendState" in script.output())
+    wait_for("the document", lambda: script.output().endswith("}\n"))
     tailnet.control.ask("auth", URL=link)
     second.until("Success")
     assert second.end() == 0
     assert script.popen.wait(15) == 0
-    asked, done = (json.loads(line) for line in script.output().splitlines())
+    asked, end = json.JSONDecoder().raw_decode(script.output())
+    done = json.loads(script.output()[end:])
     assert list(asked) == ["AuthURL", "QR", "BackendState"]
     assert asked["AuthURL"] == link and asked["BackendState"] == "NeedsLogin"
     assert asked["QR"].startswith("data:image/png;base64,iVBOR")

@@ -89,7 +89,7 @@ static const struct warren_command commands[] = {
 	  .brief = "Copy a file.", .run = run_copy },
 	{ .path = "wipe", .flags = WARREN_CMD_OFFLINE | WARREN_CMD_ROOT, .brief = "Wipe all.",
 	  .run = run_fail },
-	{ .path = "stock", .flags = WARREN_CMD_OFFLINE | WARREN_CMD_STOCK_EXIT,
+	{ .path = "stock", .flags = WARREN_CMD_OFFLINE | WARREN_CMD_STOCK,
 	  .brief = "As the stock client.", .run = run_fail },
 	{ .path = "online", .brief = "Needs the daemon.", .run = run_fail },
 };

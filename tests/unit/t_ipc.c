@@ -378,7 +378,8 @@ static void test_status(void **state)
 		  "{\"text\":\"  answer:     42\"}");
 	out = ask(f, "{\"argv\":[\"status\"],\"format\":\"json\"}");
 	expect_in(out, "\"far\":{\"answer\":42,\"left-open\":[]},"
-		  "\"probe\":{\"answer\":42,\"left-open\":[]}}}\n{\"end\":{\"exit\":0}}");
+		  "\"probe\":{\"answer\":42,\"left-open\":[]}},\"indent\":true}\n"
+		  "{\"end\":{\"exit\":0}}");
 	expect_in(out, "\"plugins\":{\"far\":{\"state\":\"up\"}");
 }
 

@@ -200,6 +200,10 @@ static void test_notes_and_hints(void **state)
 	warren_reply_note(reply, "wait");
 	warren_reply_int(reply, "n", 1);
 	expect(&seen, reply, "{\"note\":\"wait\"}\n{\"data\":{\"n\":1}}\n" END);
+	reply = reply_new(&seen, WCORE_REPLY_JSON);
+	wcore_reply_want_indent(reply);
+	warren_reply_int(reply, "n", 1);
+	expect(&seen, reply, "{\"data\":{\"n\":1},\"indent\":true}\n" END);
 }
 
 static void test_parts(void **state)

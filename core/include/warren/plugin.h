@@ -345,8 +345,11 @@ enum {
 	 * with the core's own context, which never ends: see warren_running().
 	 */
 	WARREN_CMD_ALWAYS = 1u << 11,
-	/* An operand too many ends with exit status 1 instead of 2, as in the stock client. */
-	WARREN_CMD_STOCK_EXIT = 1u << 12,
+	/*
+	 * As the stock client's scripts expect it: an operand too many ends with exit status 1
+	 * instead of 2, and data is printed with line ends and blanks, to a pipe too.
+	 */
+	WARREN_CMD_STOCK = 1u << 12,
 	WARREN_CMD_OFFLINE = 1u << 8,	/* `warren` may run it without a daemon: needs no context */
 };
 struct warren_command {

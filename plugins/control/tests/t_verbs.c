@@ -138,7 +138,9 @@ static void on_line(void *arg, const char *text, size_t len)
 	const char *word = json_string_value(json_object_get(line, "text"));
 	const char *note = json_string_value(json_object_get(line, "note"));
 	const char *error = json_string_value(json_object_get(end, "error"));
-	char *dump = data ? json_dumps(data, JSON_COMPACT) : NULL;
+	size_t flags = json_is_true(json_object_get(line, "indent")) ? JSON_INDENT(2) :
+		       JSON_COMPACT;
+	char *dump = data ? json_dumps(data, flags) : NULL;
 	struct run *run = arg;
 
 	assert_non_null(line);
@@ -616,7 +618,7 @@ static void test_link_for_scripts(void **state)
 	ours = json_loads(str_text(&run.out), JSON_DISABLE_EOF_CHECK, &error);
 	assert_true(theirs && ours);
 	assert_string_equal(str_text(&run.out) + error.position,
-			    "\n{\"BackendState\":\"Running\"}\n");
+			    "\n{\n  \"BackendState\": \"Running\"\n}\n");
 	unpack(json_string_value(json_object_get(theirs, "QR")), rows[0]);
 	unpack(json_string_value(json_object_get(ours, "QR")), rows[1]);
 	assert_memory_equal(rows[0], rows[1], sizeof(rows[0]));
