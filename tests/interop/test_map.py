@@ -141,17 +141,14 @@ def test_refusals_are_told_both_ways(tailnet):
     wait_for("the peer was told", lambda: re.search(
         rf"open-conn-track: flow TCP .* > {re.escape(warren.ip4)}:{PORT} rejected due to acl",
         stock.proc.output()))
-    # They refuse. A poll that the peer begins anew brings the server's own rules back: said again.
-    def refuses():
-        tailnet.control.ask("raw", Key=tailnet.control.key("stock"), Response={
-            "PacketFilter": [allow(warren.ip4, stock.ip4, PORT)]})
-        return warren.host.ping(stock.ip6, wait=1, check=False).returncode != 0
-
-    wait_for("the rules are in force there", refuses)
+    # They refuse.
+    stock.cli("set", "--shields-up")
+    wait_for("nobody is let in there",
+             lambda: warren.host.ping(stock.ip4, wait=1, check=False).returncode != 0)
     assert not kernel_reaches(warren.host, stock.ip4, PORT + 1)
     last = wait_for("we were told", lambda: warren.status()["filter"].get("last_refusal"))
-    assert (last["peer"], last["port"], last["reason"]) == (stock.ip4, PORT + 1, "acl")
-    assert re.search(rf"filter: {re.escape(stock.ip4)} refuses tcp/{PORT + 1}: .*policy",
+    assert (last["peer"], last["port"], last["reason"]) == (stock.ip4, PORT + 1, "shields")
+    assert re.search(rf"filter: {re.escape(stock.ip4)} refuses tcp/{PORT + 1}: .*shields",
                      warren.log()), warren.log()
 
 
