@@ -374,6 +374,7 @@ static void run_cmd(const struct wcore_env *env, const struct wcore_cmd *cmd,
 	wcore_reply_name(reply, cmd->row.path);
 	if (cmd->row.flags & WARREN_CMD_STOCK)
 		wcore_reply_want_indent(reply);
+	wcore_reply_caller_set(reply, scope, env->operator_);
 	ret = wcore_args_parse(&args, &cmd->row.args, request->argv, words, request->argc, &err);
 	if (ret == 0 && args.json)
 		wcore_reply_want_json(reply);

@@ -207,6 +207,7 @@ static struct remote *remote_new(const struct warren_command *row, struct warren
 		return NULL;
 	}
 	wcore_reply_name(remote->inner, row->path);
+	wcore_reply_caller_copy(remote->inner, outer);
 	wcore_reply_move_fds(outer, remote->inner);
 	wcore_reply_ref(outer);
 	atomic_init(&remote->refs, 3);		/* outer, inner, the errand */

@@ -72,6 +72,7 @@ struct warren_reply {
 	struct wcore_config *args;	/* of the command, kept for it */
 	const struct wcore_env *env;
 	const char *path;		/* of the command, for errors */
+	char caller[80];		/* who typed it */
 };
 
 struct warren_reply *wcore_reply_new(const struct wcore_reply_sink *sink, void *arg,
@@ -147,6 +148,27 @@ void wcore_reply_want_indent(struct warren_reply *reply)
 void wcore_reply_name(struct warren_reply *reply, const char *path)
 {
 	reply->path = path;
+}
+
+void wcore_reply_caller_set(struct warren_reply *reply, uint32_t scope, const char *operator_)
+{
+	if (scope >= WARREN_CMD_ROOT)
+		snprintf(reply->caller, sizeof(reply->caller), "root");
+	else if (scope == WARREN_CMD_OPERATOR)
+		snprintf(reply->caller, sizeof(reply->caller), "operator %s",
+			 operator_ ? operator_ : "");
+	else
+		snprintf(reply->caller, sizeof(reply->caller), "anybody");
+}
+
+void wcore_reply_caller_copy(struct warren_reply *to, const struct warren_reply *from)
+{
+	memcpy(to->caller, from->caller, sizeof(to->caller));
+}
+
+const char *warren_reply_caller(const struct warren_reply *reply)
+{
+	return reply->caller;
 }
 
 const struct wcore_env *wcore_reply_env(const struct warren_reply *reply)

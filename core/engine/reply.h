@@ -66,6 +66,9 @@ bool wcore_reply_ended(const struct warren_reply *reply);
 uint32_t wcore_reply_width(const struct warren_reply *reply);
 /* Sentences about errors begin with "warren @path: "; @path is borrowed. */
 void wcore_reply_name(struct warren_reply *reply, const char *path);
+/* For warren_reply_caller(): the scope that the caller has, and node.operator or NULL. */
+void wcore_reply_caller_set(struct warren_reply *reply, uint32_t scope, const char *operator_);
+void wcore_reply_caller_copy(struct warren_reply *to, const struct warren_reply *from);
 /* Before anything is written: data is wanted; it shall be indented. */
 void wcore_reply_want_json(struct warren_reply *reply);
 void wcore_reply_want_indent(struct warren_reply *reply);

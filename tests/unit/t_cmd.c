@@ -79,6 +79,16 @@ static int run_fail(struct warren_ctx *ctx, const struct warren_conf *args,
 	return warren_fail(err, NULL, "the disk is full");
 }
 
+static int run_who(struct warren_ctx *ctx, const struct warren_conf *args,
+		   struct warren_reply *reply, struct warren_err *err)
+{
+	(void)ctx;
+	(void)args;
+	(void)err;
+	warren_reply_text(reply, "it is %s", warren_reply_caller(reply));
+	return 0;
+}
+
 static const struct warren_command commands[] = {
 	{ .path = "peer show", .flags = WARREN_CMD_OFFLINE, .args = WARREN_TABLE(show_args),
 	  .brief = "Show a peer.", .help = "More of it.", .example = "warren peer show x",
@@ -91,6 +101,7 @@ static const struct warren_command commands[] = {
 	  .run = run_fail },
 	{ .path = "stock", .flags = WARREN_CMD_OFFLINE | WARREN_CMD_STOCK,
 	  .brief = "As the stock client.", .run = run_fail },
+	{ .path = "who", .flags = WARREN_CMD_OFFLINE, .brief = "Who asks.", .run = run_who },
 	{ .path = "online", .brief = "Needs the daemon.", .run = run_fail },
 };
 static const struct warren_table table = WARREN_TABLE(commands);
@@ -254,6 +265,16 @@ static void test_scope(void **state)
 	expect_in(run_as(f, WARREN_CMD_ANY, "wipe --help"), "Allowed to: root.");
 }
 
+static void test_caller(void **state)
+{
+	struct fixture *f = *state;
+
+	expect_in(run_as(f, WARREN_CMD_ANY, "who"), "it is anybody\"");
+	f->env.operator_ = "wells";
+	expect_in(run_as(f, WARREN_CMD_OPERATOR, "who"), "it is operator wells\"");
+	expect_in(run_as(f, WARREN_CMD_ROOT, "who"), "it is root\"");
+}
+
 static void test_help(void **state)
 {
 	struct fixture *f = *state;
@@ -333,6 +354,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_wrong_options, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_matching, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_scope, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_caller, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_help, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_descriptors, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_path_taken, setup, teardown),

@@ -361,6 +361,8 @@ struct warren_command {
 	int (*run)(struct warren_ctx *ctx, const struct warren_conf *args,
 		   struct warren_reply *reply, struct warren_err *err);
 };
+/* "root", "operator wells" or "anybody": who typed it, by the socket; lives as @reply. */
+const char *warren_reply_caller(const struct warren_reply *reply);
 bool warren_reply_json(const struct warren_reply *reply);	/* the client wants data */
 void warren_reply_open(struct warren_reply *reply, const char *key, char kind);	/* '{' or '[' */
 void warren_reply_close(struct warren_reply *reply);
