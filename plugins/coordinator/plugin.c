@@ -16,7 +16,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "base/util.h"
-#include "policy_verbs.h"
+#include "cli/cli.h"
 #include "server/server.h"
 #include "store/store.h"
 #include "tailnet/host.h"
@@ -549,6 +549,13 @@ static void coord_lost(struct warren_ctx *ctx, const char *service)
 	coord_outers_close(coord);
 }
 
+struct tailnet *coord_cli_tailnet(struct warren_ctx *ctx)
+{
+	const struct coord *coord = warren_self(ctx);
+
+	return coord->tailnet;
+}
+
 static void coord_status(struct warren_ctx *ctx, struct warren_reply *reply)
 {
 	const struct coord *coord = warren_self(ctx);
@@ -578,7 +585,7 @@ WARREN_PLUGIN(coordinator, "coordinator",
 	.help = "Stock clients and gateways join it. It gives addresses and names, says who may "
 		"reach whom, and keeps all of it in one SQLite database.",
 	.options = WARREN_TABLE(options),
-	.commands = { sizeof(struct warren_command), POLICY_VERBS, policy_verbs },
+	.commands = { sizeof(struct warren_command), COORD_COMMANDS, coord_commands },
 	.metrics = WARREN_TABLE(metrics),
 	.needs = WARREN_TABLE(needs),
 	.privops = WARREN_PRIVOP(SOCKET) | WARREN_PRIVOP(OPEN) | WARREN_PRIVOP(WATCH),

@@ -69,14 +69,14 @@ static void reply_json(struct warren_reply *reply, const char *key, const json_t
 	}
 }
 
-static const struct warren_option file_args[] = {
+const struct warren_option policy_file_args[POLICY_FILE_ARGS] = {
 	{ .key = "file", .type = WARREN_FD_IN, .flags = WARREN_POSITIONAL | WARREN_REQUIRED,
 	  .brief = "The file; - is standard input." },
 };
 
 /* ---- eval ---- */
 
-static int run_eval(struct warren_ctx *ctx, const struct warren_conf *args,
+int policy_run_eval(struct warren_ctx *ctx, const struct warren_conf *args,
 		    struct warren_reply *reply, struct warren_err *err)
 {
 	size_t len;
@@ -127,7 +127,7 @@ static struct policy *read_policy(struct warren_reply *reply, struct warren_err 
 	return policy;
 }
 
-static int run_check(struct warren_ctx *ctx, const struct warren_conf *args,
+int policy_run_check(struct warren_ctx *ctx, const struct warren_conf *args,
 		     struct warren_reply *reply, struct warren_err *err)
 {
 	struct policy *policy = read_policy(reply, err);
@@ -147,7 +147,7 @@ static int run_check(struct warren_ctx *ctx, const struct warren_conf *args,
 	return 0;
 }
 
-static int run_test(struct warren_ctx *ctx, const struct warren_conf *args,
+int policy_run_test(struct warren_ctx *ctx, const struct warren_conf *args,
 		    struct warren_reply *reply, struct warren_err *err)
 {
 	struct coord *coord = warren_self(ctx);
@@ -179,7 +179,7 @@ static int run_test(struct warren_ctx *ctx, const struct warren_conf *args,
 /* ---- explain ---- */
 
 static const char *const protocols[] = { "tcp", "udp", "icmp", NULL };
-static const struct warren_option explain_args[] = {
+const struct warren_option policy_explain_args[POLICY_EXPLAIN_ARGS] = {
 	{ .key = "src", .type = WARREN_STRING, .flags = WARREN_POSITIONAL | WARREN_REQUIRED,
 	  .max = 255, .brief = "Who: a user, group, tag, node or address.",
 	  .example = "alice@example.com" },
@@ -199,7 +199,7 @@ static const char *node_or(struct coord *coord, const char *text, char out[ADDR_
 	return addr_format(node->v4.family ? &node->v4 : &node->v6, out);
 }
 
-static int run_explain(struct warren_ctx *ctx, const struct warren_conf *args,
+int policy_run_explain(struct warren_ctx *ctx, const struct warren_conf *args,
 		       struct warren_reply *reply, struct warren_err *err)
 {
 	static const int numbers[] = { 6, 17, 1 };
@@ -284,7 +284,7 @@ static json_t *flows_of_all(struct coord *coord, const struct tailnet_node *cons
 	return all;
 }
 
-static int run_diff(struct warren_ctx *ctx, const struct warren_conf *args,
+int policy_run_diff(struct warren_ctx *ctx, const struct warren_conf *args,
 		    struct warren_reply *reply, struct warren_err *err)
 {
 	struct diff d = { .coord = warren_self(ctx), .reply = reply };
@@ -327,32 +327,3 @@ static int run_diff(struct warren_ctx *ctx, const struct warren_conf *args,
 	policy_free(policy);
 	return 0;
 }
-
-const struct warren_command policy_verbs[POLICY_VERBS] = {
-	{ .path = "policy check", .flags = WARREN_CMD_ANY | WARREN_CMD_OFFLINE,
-	  .args = WARREN_TABLE(file_args), .brief = "Says whether this file is a policy.",
-	  .help = "What is wrong is said with line and column. Needs no daemon.",
-	  .example = "warren policy check policy.hujson", .run = run_check },
-	{ .path = "policy diff", .flags = WARREN_CMD_OPERATOR, .args = WARREN_TABLE(file_args),
-	  .brief = "Says which flows this policy would open, and which close.",
-	  .help = "Between the nodes that are there now, against the policy in force.",
-	  .example = "warren policy diff policy.hujson", .run = run_diff },
-	{ .path = "policy eval", .flags = WARREN_CMD_ANY | WARREN_CMD_OFFLINE,
-	  .args = WARREN_TABLE(file_args),
-	  .brief = "What follows from a policy for given users and nodes.",
-	  .help = "The file is an object with policy, users and nodes; the answer has accepted, "
-		  "response, and for every node its packet filter, SSH policy, peers and "
-		  "capabilities. Needs no daemon.",
-	  .example = "warren policy eval case.json", .run = run_eval },
-	{ .path = "policy explain", .flags = WARREN_CMD_OPERATOR,
-	  .args = WARREN_TABLE(explain_args),
-	  .brief = "Which rule lets somebody reach something, or why none.",
-	  .help = "The exit status is 1 where it is not allowed.",
-	  .example = "warren policy explain alice@example.com tag:db:5432",
-	  .run = run_explain },
-	{ .path = "policy test", .flags = WARREN_CMD_OPERATOR, .args = WARREN_TABLE(file_args),
-	  .brief = "Runs the tests of this policy over the nodes that are there now.",
-	  .help = "Nothing is put in force. The first test that does not pass is named by line "
-		  "and column.",
-	  .example = "warren policy test policy.hujson", .run = run_test },
-};
