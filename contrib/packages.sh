@@ -4,7 +4,8 @@
 # To configure, build and install.
 BUILD_PACKAGES="autoconf automake libtool pkg-config make gcc libc6-dev libevent-dev libsodium-dev
 libyaml-dev libjansson-dev libssl-dev libmnl-dev
-libnghttp2-dev libzstd-dev zlib1g-dev libqrencode-dev libsqlite3-dev"
+libnghttp2-dev libzstd-dev zlib1g-dev libqrencode-dev libsqlite3-dev
+libcjose-dev"
 
 # To run the demonstration of quickstart.sh.
 DEMO_PACKAGES="iproute2 iputils-ping curl python3-minimal procps"

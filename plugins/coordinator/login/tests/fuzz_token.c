@@ -1,0 +1,66 @@
+/*
+ * What a provider sends: the first byte says whether the rest is taken for its keys, for a token,
+ * or for claims.
+ */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../token.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static const char jwks[] = "{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"kid\":\"e\","
+	"\"x\":\"axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY\","
+	"\"y\":\"T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU\"}]}";
+
+static void fuzz_token(const char *text, size_t len)
+{
+	const struct login_expect expect = {
+		.issuer = "https://a", .client_id = "b", .nonce = "c", .now = 1800000000,
+	};
+	struct login_keys *keys = login_keys_parse(jwks, sizeof(jwks) - 1, NULL);
+	json_t *claims;
+
+	if (!keys)
+		abort();
+	if (login_token_verify(keys, text, len, &expect, &claims, NULL) == 0)
+		abort();		/* nobody has the private key */
+	login_keys_free(keys);
+}
+
+static void fuzz_claims(const char *text, size_t len)
+{
+	static const char *const domains[] = { "example.com" };
+	const struct login_gate gate = { .domains = domains, .n_domains = 1 };
+	json_t *claims = json_loadb(text, len, 0, NULL), *info;
+	struct login_user user;
+
+	if (!claims)
+		return;
+	info = json_deep_copy(claims);
+	if (json_is_object(claims))
+		login_claims_merge(claims, info, NULL);
+	/* What the gate lets through has an address of that domain. */
+	if (login_user_read("https://a", claims, &gate, &user, NULL) == 0 &&
+	    (!user.email[0] || strcmp(user.email, user.login) != 0))
+		abort();
+	login_user_free(&user);
+	json_decref(info);
+	json_decref(claims);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	const char *text = (const char *)data + 1;
+
+	if (size < 1)
+		return 0;
+	if (data[0] == 'k')
+		login_keys_free(login_keys_parse(text, size - 1, NULL));
+	else if (data[0] == 't')
+		fuzz_token(text, size - 1);
+	else
+		fuzz_claims(text, size - 1);
+	return 0;
+}
