@@ -70,11 +70,11 @@ class Talk:
 class Coordinator(Talk):
     """The stock test control server, on the switch."""
 
-    def __init__(self, net, *options):
-        self.url = f"http://{net.CONTROL}:8080"
-        super().__init__(net.switch, "coordinator", "-listen", ":8080", "-url", self.url,
+    def __init__(self, net, *options, port=8080):
+        self.url = f"http://{net.CONTROL}:{port}"
+        super().__init__(net.switch, "coordinator", "-listen", f":{port}", "-url", self.url,
                          "-relay", net.GATEWAY4, *options)
-        wait_for("coordinator listens", lambda: ":8080" in net.switch.run("ss", "-ltn").stdout)
+        wait_for("coordinator listens", lambda: f":{port}" in net.switch.run("ss", "-ltn").stdout)
 
     def nodes(self):
         return self.ask("nodes") or []
@@ -105,6 +105,45 @@ class Coordinator(Talk):
             found.append(value)
             at = text.find(mark, start)
         return found
+
+
+class Ours(Daemon):
+    """Our own coordinator, on the switch; relays are the stock server's."""
+
+    DOMAIN = "tail.test"
+
+    def __init__(self, net, policy=None, extra=""):
+        self.net = net
+        self.url = f"http://{net.CONTROL}:8080"
+        self.relay = Coordinator(net, port=8090)
+        relays = net.lab.dir / "relays.json"
+        relays.write_text(json.dumps(self.relay.ask("relays")))
+        self.policy = net.lab.dir / "policy.hujson"
+        if policy:
+            self.set_policy(policy)
+            extra = f"\n  policy: {self.policy}" + extra
+        super().__init__(net.switch, f"coordinator:\n  url: {self.url}\n"
+                         f"  listen: 0.0.0.0:8080\n  base-domain: {self.DOMAIN}\n"
+                         f"  derp-map: {relays}{extra}\n", name="-coordinator")
+
+    def set_policy(self, policy):
+        """In force at once, if it is accepted."""
+        temporary = self.policy.with_suffix(".new")
+        temporary.write_text(json.dumps(policy))
+        temporary.rename(self.policy)
+
+    def user(self, login):
+        self.cli("user", "create", login)
+        return login
+
+    def auth_key(self, *options):
+        return self.json("key", "create", *options)["secret"]
+
+    def nodes(self):
+        return self.json("node", "list")["nodes"]
+
+    def node(self, name):
+        return next((n for n in self.nodes() if n["name"] == name), None)
 
 
 class Tsnet(Talk):
@@ -241,6 +280,9 @@ class Tailnet:
         self.switch.ip("addr", "add", f"{self.GATEWAY6}/64", "dev", "br0", "nodad")
         self.count = 1
         self.control = None
+        self.begin(*options)
+
+    def begin(self, *options):
         self.restart(*options)
 
     def restart(self, *options):
@@ -268,6 +310,13 @@ class Tailnet:
         return host
 
 
+class OwnTailnet(Tailnet):
+    """The same with our coordinator."""
+
+    def begin(self, *options):
+        self.control = Ours(self, *options)
+
+
 def kernel_sink(host, address, port):
     """stream.py of the lab receives one stream on that host; returns the process."""
     log = host.lab.dir / f"sink-{host.name}-{len(host.lab.procs)}.log"
@@ -288,6 +337,7 @@ def kernel_reaches(host, address, port, seconds=2):
     return host.run("/usr/bin/python3", "-c", code, check=False).returncode == 0
 
 
-__all__ = ["BIN", "PORT", "SINK", "Coordinator", "Daemon", "Failed", "Proc", "Tailnet",
+__all__ = ["BIN", "PORT", "SINK", "Coordinator", "Daemon", "Failed", "Ours", "OwnTailnet", "Proc",
+           "Tailnet",
            "Tailscaled", "Talk", "Tsnet", "Warren", "kernel_reaches", "kernel_sends",
            "kernel_sink", "run", "wait_for"]

@@ -17,7 +17,8 @@ struct fragment {
 	int64_t id;
 	uint64_t generation;
 	bool routes;			/* serves networks: AllowedIPs depend on the viewer */
-	char *text;			/* an object without its closing bracket */
+	char *text;			/* an object without its end, where they do */
+	char *caps;			/* ,"CapMap":{...} or empty */
 };
 
 static void add_text(struct str *out, const char *key, const char *value)
@@ -163,16 +164,28 @@ static void add_node(struct coord *coord, const struct tailnet_node *node, bool 
 	}
 	if (node->live.expired)
 		str_add(out, ",\"Expired\":true");
+	if (!self && coord_wireguard_only(node))
+		str_add(out, ",\"IsWireGuardOnly\":true");
 	if (self || node->authorized)
 		str_addf(out, ",\"MachineAuthorized\":%s", node->authorized ? "true" : "false");
 }
 
 /* ---- peers ---- */
 
+bool coord_wireguard_only(const struct tailnet_node *node)
+{
+	static const uint8_t none[TAILNET_KEY_SIZE];
+
+	return node->soft.endpoints && node->soft.endpoints->count > 0 &&
+	       memcmp(node->soft.disco_key, none, sizeof(none)) == 0;
+}
+
 static void fragment_free(struct fragment *f)
 {
-	if (f)
-		free(f->text);
+	if (!f)
+		return;
+	free(f->text);
+	free(f->caps);
 	free(f);
 }
 
@@ -190,23 +203,68 @@ void coord_fragments_free(struct coord *coord)
 	hash_free(&coord->fragments);
 }
 
+static char *peer_caps(const struct coord *coord, int64_t node)
+{
+	json_t *caps = policy_world_peer_caps(coord->world, node), *cap;
+	struct str text = STR_INIT;
+	size_t i;
+
+	str_add(&text, "");
+	text.failed = text.failed || !caps;
+	json_array_foreach(caps, i, cap) {
+		str_add(&text, i == 0 ? ",\"CapMap\":{" : ",");
+		str_add_json(&text, json_string_value(cap), json_string_length(cap));
+		str_add(&text, ":null");
+	}
+	str_add(&text, json_array_size(caps) > 0 ? "}" : "");
+	json_decref(caps);
+	return str_take(&text);
+}
+
+bool coord_caps_changed(struct coord *coord, int64_t node)
+{
+	struct fragment *f = hash_get(&coord->fragments, &node, sizeof(node));
+	char *caps;
+	bool changed;
+
+	if (!f)				/* nobody was told of it */
+		return false;
+	caps = peer_caps(coord, node);
+	changed = !str_equal(caps, f->caps);
+	free(caps);
+	if (changed)
+		coord_fragment_drop(coord, node);
+	return changed;
+}
+
+static bool fragment_fill(struct coord *coord, const struct tailnet_node *node,
+			  struct fragment *f)
+{
+	struct str text = STR_INIT;
+
+	f->id = node->id;
+	f->generation = node->generation;
+	f->routes = node->approved && node->approved->count > 0;
+	f->caps = peer_caps(coord, node->id);
+	add_node(coord, node, false, &text);
+	if (!f->routes) {
+		str_add(&text, ",\"AllowedIPs\":[");
+		add_addresses(node, &text);
+		str_addf(&text, "]%s}", f->caps ? f->caps : "");
+	}
+	f->text = str_take(&text);
+	return f->text && f->caps && !hash_put(&coord->fragments, &f->id, sizeof(f->id), f, NULL);
+}
+
 static const struct fragment *fragment_of(struct coord *coord, const struct tailnet_node *node)
 {
 	struct fragment *f = hash_get(&coord->fragments, &node->id, sizeof(node->id));
-	struct str text = STR_INIT;
 
 	if (f && f->generation == node->generation)
 		return f;
 	coord_fragment_drop(coord, node->id);
 	f = calloc(1, sizeof(*f));
-	if (!f)
-		return NULL;
-	add_node(coord, node, false, &text);
-	f->id = node->id;
-	f->generation = node->generation;
-	f->routes = node->announced && node->announced->count > 0;
-	f->text = str_take(&text);
-	if (f->text && !hash_put(&coord->fragments, &f->id, sizeof(f->id), f, NULL))
+	if (f && fragment_fill(coord, node, f))
 		return f;
 	fragment_free(f);
 	return NULL;
@@ -216,29 +274,21 @@ bool coord_encode_peer(struct coord *coord, int64_t viewer, const struct tailnet
 		       struct str *out)
 {
 	const struct fragment *f = fragment_of(coord, node);
-	json_t *allowed, *subnets = NULL, *caps;
-	size_t i;
-	json_t *cap;
+	json_t *subnets = NULL;
 
 	if (!f)
 		return false;
 	str_add(out, f->text);
-	allowed = policy_world_allowed(coord->world, viewer, node->id, &subnets);
+	if (!f->routes)
+		return !out->failed;
 	str_add(out, ",\"AllowedIPs\":");
-	coord_encode_json_take(allowed, out);
+	coord_encode_json_take(policy_world_allowed(coord->world, viewer, node->id, &subnets), out);
 	if (json_array_size(subnets) > 0) {
 		str_add(out, ",\"PrimaryRoutes\":");
 		coord_encode_json_take(json_incref(subnets), out);
 	}
 	json_decref(subnets);
-	caps = policy_world_peer_caps(coord->world, node->id);
-	json_array_foreach(caps, i, cap) {
-		str_add(out, i == 0 ? ",\"CapMap\":{" : ",");
-		str_add_json(out, json_string_value(cap), json_string_length(cap));
-		str_add(out, ":null");
-	}
-	str_add(out, json_array_size(caps) > 0 ? "}}" : "}");
-	json_decref(caps);
+	str_addf(out, "%s}", f->caps);
 	return !out->failed;
 }
 

@@ -148,6 +148,13 @@ void coord_encode_patch(const struct tailnet_node *node, uint32_t fields, struct
 void coord_encode_user(const struct tailnet_user *user, struct str *out);	/* NULL: tagged */
 void coord_encode_time(int64_t usec, struct str *out);	/* in quotes; 0: the zero time */
 void coord_encode_json_take(json_t *json, struct str *out);
+/*
+ * A node that has been here and has no disco key: it does without path discovery. Stock clients
+ * send to the endpoints of such a peer as they are, if they are told so.
+ */
+bool coord_wireguard_only(const struct tailnet_node *node);
+/* Have others to be told of this node once more, because of its capabilities? */
+bool coord_caps_changed(struct coord *coord, int64_t node);
 /* Does what others see of Hostinfo differ? */
 bool coord_hostinfo_differs(const struct tailnet_node *before, const struct tailnet_node *after);
 void coord_fragment_drop(struct coord *coord, int64_t node);

@@ -116,6 +116,8 @@ static void tell_changes(struct coord *coord)
 	for (uint32_t i = 0; i < c->n_filters; i++) {
 		coord_tell_node(coord, c->filters[i], DIRTY_FILTER | DIRTY_SELF);
 		tell_routers(coord, c->filters[i]);
+		if (coord_caps_changed(coord, c->filters[i]))
+			coord_tell_viewers(coord, c->filters[i], PEER_WHOLE, 0);
 	}
 	for (uint32_t i = 0; i < c->n_routes; i++)
 		coord_tell_viewers(coord, c->routes[i], PEER_WHOLE, 0);
@@ -127,31 +129,46 @@ static void tell_changes(struct coord *coord)
 	policy_changes_clear(&coord->changes);
 }
 
+/* Of what has changed in a node, what those who see it are told. */
+static uint32_t told_fields(const struct tailnet_change *change)
+{
+	uint32_t fields = change->fields & ~(uint32_t)(TAILNET_F_HEALTH | TAILNET_F_HOSTNAME);
+
+	if ((fields & TAILNET_F_HOSTINFO) && !coord_hostinfo_differs(change->before, change->after))
+		fields &= ~(uint32_t)TAILNET_F_HOSTINFO;
+	if (coord_wireguard_only(change->before) != coord_wireguard_only(change->after))
+		fields |= TAILNET_F_OTHER;
+	return fields == TAILNET_F_LAST_SEEN ? 0 : fields;
+}
+
+static void node_removed(struct coord *coord, const struct tailnet_node *node)
+{
+	policy_world_remove(coord->world, node->id, &coord->changes);
+	coord_fragment_drop(coord, node->id);
+	tell_changes(coord);
+	coord_streams_part(coord, node);
+}
+
+static void node_added(struct coord *coord, const struct tailnet_node *node)
+{
+	if (!put_node(coord, node))
+		coord->changes.failed = true;
+	tell_changes(coord);
+}
+
 static void node_changed(struct coord *coord, const struct tailnet_change *change)
 {
 	const struct tailnet_node *node = change->after;
-	uint32_t fields = change->kind == TAILNET_ADDED ? UINT32_MAX : change->fields;
+	bool postures = coord->policy && coord->policy->postures.n > 0;
+	uint32_t fields = told_fields(change);
+	bool whole = (fields & ~(uint32_t)PATCH_FIELDS) || (fields & TAILNET_F_EXPIRY);
 
-	if (change->kind == TAILNET_REMOVED) {
-		policy_world_remove(coord->world, change->before->id, &coord->changes);
-		coord_fragment_drop(coord, change->before->id);
-		tell_changes(coord);
-		coord_streams_part(coord, change->before);
-		return;
-	}
-	if (change->kind == TAILNET_CHANGED && (fields & TAILNET_F_HOSTINFO) &&
-	    !coord_hostinfo_differs(change->before, node))
-		fields &= ~(uint32_t)TAILNET_F_HOSTINFO;
-	if (((fields & POLICY_FIELDS) ||
-	     (coord->policy && coord->policy->postures.n > 0 &&
-	      (change->fields & TAILNET_F_HOSTINFO))) && !put_node(coord, node))
+	if (((change->fields & POLICY_FIELDS) ||
+	     (postures && (change->fields & TAILNET_F_HOSTINFO))) && !put_node(coord, node))
 		coord->changes.failed = true;
 	tell_changes(coord);
-	if (change->kind == TAILNET_ADDED)
-		return;
 	if (fields)
-		coord_tell_viewers(coord, node->id, fields & ~(uint32_t)PATCH_FIELDS ||
-				   (fields & TAILNET_F_EXPIRY) ? PEER_WHOLE : PEER_PATCH, fields);
+		coord_tell_viewers(coord, node->id, whole ? PEER_WHOLE : PEER_PATCH, fields);
 	if (fields & TAILNET_F_NODE_KEY)
 		coord_streams_of(coord, node->id);	/* of the key before */
 	else if (fields & ~(uint32_t)OTHERS_FIELDS)
@@ -172,8 +189,16 @@ static void changed(void *arg, const struct tailnet_changes *changes)
 			coord->changes.failed = true;
 		renamed = renamed || u->kind == TAILNET_CHANGED;
 	}
-	for (uint32_t i = 0; i < changes->nodes; i++)
-		node_changed(coord, &changes->node[i]);
+	for (uint32_t i = 0; i < changes->nodes; i++) {
+		const struct tailnet_change *n = &changes->node[i];
+
+		if (n->kind == TAILNET_REMOVED)
+			node_removed(coord, n->before);
+		else if (n->kind == TAILNET_ADDED)
+			node_added(coord, n->after);
+		else
+			node_changed(coord, n);
+	}
 	tell_changes(coord);
 	if (renamed)
 		coord_tell_users(coord);

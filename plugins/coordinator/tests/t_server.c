@@ -492,6 +492,16 @@ static void two_kinds_of_nodes(struct client *a, struct client *b)
 	join_as(b, "db");
 }
 
+/* A lite update; @rest begins with a comma. */
+static void lite(struct client *c, const char *rest)
+{
+	char body[768];
+
+	snprintf(body, sizeof(body), "{\"Version\":137,\"NodeKey\":\"%s\",\"OmitPeers\":true%s}",
+		 key_text(c->node_key), rest);
+	json_decref(ask(c, "/machine/map", body, 200));
+}
+
 static void maps_and_deltas(void **state)
 {
 	struct client a, b;
@@ -523,21 +533,21 @@ static void maps_and_deltas(void **state)
 	assert_true(json_is_true(json_object_get(node, "Online")));
 
 	/* Its endpoints come by a lite update, and reach the other as a patch. */
-	{
-		char body[512];
-
-		snprintf(body, sizeof(body), "{\"Version\":137,\"NodeKey\":\"%s\",\"OmitPeers\":"
-			 "true,\"Endpoints\":[\"192.0.2.7:41641\"],\"EndpointTypes\":[1],"
-			 "\"Hostinfo\":{\"Hostname\":\"db\",\"OS\":\"linux\","
-			 "\"NetInfo\":{\"PreferredDERP\":7}}}", key_text(b.node_key));
-		json_decref(ask(&b, "/machine/map", body, 200));
-	}
+	lite(&b, ",\"DiscoKey\":\"discokey:00000000000000000000000000000000"
+		 "00000000000000000000000000000005\",\"Endpoints\":[\"192.0.2.7:41641\"],"
+		 "\"EndpointTypes\":[1],\"Hostinfo\":{\"Hostname\":\"db\","
+		 "\"OS\":\"linux\",\"NetInfo\":{\"PreferredDERP\":7}}");
 	do {
 		node = json_array_get(map_with(&a, "PeersChangedPatch"), 0);
 	} while (!json_object_get(node, "Endpoints"));
 	assert_string_equal(json_string_value(json_array_get(json_object_get(node, "Endpoints"),
 							     0)), "192.0.2.7:41641");
 	assert_int_equal(json_integer_value(json_object_get(node, "DERPRegion")), 7);
+
+	/* One that has endpoints and no such key does without discovery: the others are told. */
+	lite(&a, ",\"Endpoints\":[\"192.0.2.8:41641\"]");
+	node = json_array_get(map_with(&b, "PeersChanged"), 0);
+	assert_true(json_is_true(json_object_get(node, "IsWireGuardOnly")));
 
 	/* A policy without the rule takes it away. */
 	assert_int_equal(coord_view_policy(&coord, "{\"acls\": []}", 12, NULL), 0);

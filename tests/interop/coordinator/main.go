@@ -65,6 +65,12 @@ var commands = map[string]func(*coordinator, *arguments) (any, error){
 	"c2n":        (*coordinator).c2n,
 	"routes":     (*coordinator).routes,
 	"cap-map":    (*coordinator).capMap,
+	"relays":     (*coordinator).relays,
+}
+
+// relays is the map of its relay, which other servers may give out as well.
+func (c *coordinator) relays(*arguments) (any, error) {
+	return c.DERPMap, nil
 }
 
 // nodes lists all nodes as the server knows them.
