@@ -210,7 +210,7 @@ static void connect_now(struct warren_ctx *ctx, void *arg)
 	int fds[2];
 
 	if (connect->cancelled) {
-		free(connect);
+		warren_release(connect);
 		return;
 	}
 	here->connects++;
@@ -225,20 +225,21 @@ static void connect_now(struct warren_ctx *ctx, void *arg)
 		REQUIRE(here->http && client);
 	}
 	connect->done(ctx, client, client ? NULL : "nobody is there", connect->arg);
-	free(connect);
+	warren_release(connect);
 }
 
 struct ctl_connect *ctl_connect(struct warren_ctx *ctx, const struct ctl_connect_options *options,
 				ctl_connect_fn *done, void *arg)
 {
-	struct ctl_connect *connect = calloc(1, sizeof(*connect));
+	/* Of the context: the call is dropped when that ends before. */
+	struct ctl_connect *connect = warren_zalloc(ctx, sizeof(*connect));
 
 	REQUIRE(connect);
 	connect->options = *options;
 	connect->done = done;
 	connect->arg = arg;
 	if (warren_defer(ctx, connect_now, connect)) {
-		free(connect);
+		warren_release(connect);
 		return NULL;
 	}
 	return connect;
