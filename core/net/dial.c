@@ -4,6 +4,7 @@
  * is told before the loop has turned: the first step is begun by a timer.
  */
 #include <errno.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -26,10 +27,10 @@ struct warren_dial {
 	const char *doing;		/* "resolving", for a timeout's sentence */
 
 	struct warren_dial_options options;	/* its pointers go to what follows */
-	char name[DIAL_NAME], given_proxy[DIAL_NAME + 16];
+	char name[DIAL_NAME], given_proxy[DIAL_PROXY], given_auth[DIAL_AUTH];
 	struct warren_addr addrs[DIAL_ADDRS];
 	struct warren_tls_client tls;
-	char server_name[DIAL_NAME], ca_file[FILE_NAME];
+	char server_name[DIAL_NAME], ca_file[FILE_NAME], proxy_ca_file[FILE_NAME];
 	char *ca_pem;
 	char alpn_text[ALPN_MAX][32];
 	const char *alpn[ALPN_MAX + 1];
@@ -41,7 +42,17 @@ struct warren_dial {
 	struct dial_tunnel *tunnel;
 	struct warren_stream *stream;	/* while TLS is begun */
 	char peer[ADDRPORT_TEXT];
+	void *tie;			/* wipes with the context */
 };
+
+static void wipe(void *arg)
+{
+	struct warren_dial *dial = arg;
+
+	dial_proxy_wipe(&dial->proxy);
+	sodium_memzero(dial->given_proxy, sizeof(dial->given_proxy));
+	sodium_memzero(dial->given_auth, sizeof(dial->given_auth));
+}
 
 void warren_dial_cancel(struct warren_dial *dial)
 {
@@ -54,6 +65,8 @@ void warren_dial_cancel(struct warren_dial *dial)
 	warren_release(dial->timer);
 	warren_release(dial->kick);
 	warren_release(dial->ca_pem);
+	wipe(dial);
+	warren_release(dial->tie);
 	warren_release(dial);
 }
 
@@ -152,12 +165,49 @@ static const char *tunnel_host(struct warren_dial *dial, char out[ADDR_TEXT])
 	return addr_format(&dial->addrs[0], out);
 }
 
+static void tunnel(struct warren_dial *dial, struct warren_stream *stream)
+{
+	char text[ADDR_TEXT];
+
+	dial->doing = "waiting for an answer of";
+	dial->tunnel = dial_tunnel_new(dial->ctx, stream, tunnel_host(dial, text),
+				       dial->options.port, dial->proxy.auth, tunnelled, dial);
+	if (!dial->tunnel)
+		failed(dial, "no memory", "");
+}
+
+static void proxy_shaken(struct warren_stream *stream, int result, const char *why, void *arg)
+{
+	struct warren_dial *dial = arg;
+
+	if (result) {
+		failed(dial, "TLS with the proxy: ", why);	/* closes the stream */
+		return;
+	}
+	dial->stream = NULL;
+	tunnel(dial, stream);
+}
+
+static void secure_proxy(struct warren_dial *dial, struct warren_stream *stream)
+{
+	static const char *const alpn[] = { "http/1.1", NULL };
+	const struct warren_tls_client tls = {
+		.size = sizeof(tls), .server_name = dial->proxy.host, .alpn = alpn,
+		.ca_file = dial->options.proxy_ca_file,
+	};
+	AUTO(err_free) struct warren_err err = ERR_INIT;
+
+	dial->doing = "beginning TLS with";
+	dial->stream = warren_tls_connect_take(stream, &tls, proxy_shaken, dial, &err);
+	if (!dial->stream)
+		failed(dial, "TLS with the proxy: ", err_first(&err));
+}
+
 static void raced(int fd, const char *why, void *arg)
 {
 	struct warren_dial *dial = arg;
 	struct warren_stream *stream;
 	struct warren_addrport peer;
-	char text[ADDR_TEXT];
 
 	dial->race = NULL;
 	if (fd == -1) {
@@ -171,15 +221,12 @@ static void raced(int fd, const char *why, void *arg)
 	}
 	if (warren_stream_peer(stream, &peer))
 		addrport_format(&peer, dial->peer);
-	if (!dial->proxy.port) {
+	if (!dial->proxy.port)
 		connected(dial, stream);
-		return;
-	}
-	dial->doing = "waiting for an answer of";
-	dial->tunnel = dial_tunnel_new(dial->ctx, stream, tunnel_host(dial, text),
-				       dial->options.port, tunnelled, dial);
-	if (!dial->tunnel)
-		failed(dial, "no memory", "");
+	else if (dial->proxy.tls)
+		secure_proxy(dial, stream);
+	else
+		tunnel(dial, stream);
 }
 
 static void race(struct warren_dial *dial, const struct warren_addr *addrs, uint32_t n)
@@ -211,8 +258,8 @@ static void begin(struct warren_ctx *ctx, void *arg)
 
 	if (dial->options.via == WARREN_VIA_UPLINK &&
 	    !(dial->options.flags & WARREN_DIAL_NO_PROXY) &&
-	    dial_proxy_choose(&dial->proxy, dial->options.proxy, dial->name, dial->options.port,
-			      &err)) {
+	    dial_proxy_choose(&dial->proxy, dial->options.proxy, dial->options.proxy_auth,
+			      dial->name, dial->options.port, &err)) {
 		snprintf(why, sizeof(why), "%s", err_first(&err));
 		err_free(&err);
 		failed(dial, why, "");
@@ -220,6 +267,10 @@ static void begin(struct warren_ctx *ctx, void *arg)
 	}
 	if (!dial->proxy.port && dial->options.n_addresses > 0) {
 		race(dial, dial->addrs, dial->options.n_addresses);
+		return;
+	}
+	if (dial->proxy.port && dial->options.proxy_address.family) {
+		race(dial, &dial->options.proxy_address, 1);
 		return;
 	}
 	dial->doing = "resolving the name";
@@ -292,6 +343,17 @@ static bool copy_options(struct warren_dial *dial, const struct warren_dial_opti
 		if (!str_copy(dial->given_proxy, sizeof(dial->given_proxy), options->proxy))
 			return false;
 	}
+	if (options->proxy_auth) {
+		own->proxy_auth = dial->given_auth;
+		if (!str_copy(dial->given_auth, sizeof(dial->given_auth), options->proxy_auth))
+			return false;
+	}
+	if (options->proxy_ca_file) {
+		own->proxy_ca_file = dial->proxy_ca_file;
+		if (!str_copy(dial->proxy_ca_file, sizeof(dial->proxy_ca_file),
+			      options->proxy_ca_file))
+			return false;
+	}
 	return !options->tls || copy_tls(dial, options->tls);
 }
 
@@ -308,7 +370,8 @@ struct warren_dial *warren_dial(struct warren_ctx *ctx, const struct warren_dial
 	dial->doing = "beginning";
 	dial->timer = warren_timer_new(ctx, on_timeout, dial);
 	dial->kick = warren_timer_new(ctx, begin, dial);
-	if (!dial->timer || !dial->kick || !copy_options(dial, options)) {
+	dial->tie = warren_on_end(ctx, wipe, dial);
+	if (!dial->timer || !dial->kick || !dial->tie || !copy_options(dial, options)) {
 		warren_dial_cancel(dial);
 		return NULL;
 	}

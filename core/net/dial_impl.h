@@ -9,9 +9,13 @@
 
 #include <warren/net.h>
 
+#include "base/base64.h"
+
 enum {
 	DIAL_ADDRS = 16,		/* addresses of one name */
 	DIAL_NAME = 256,		/* bytes of one, with NUL */
+	DIAL_AUTH = 512,		/* of a proxy's user, colon, password, with NUL */
+	DIAL_PROXY = DIAL_NAME + 3 * DIAL_AUTH + 16,	/* of a proxy's URL */
 };
 
 /*
@@ -46,13 +50,17 @@ void dial_race_cancel(struct dial_race *race);
 struct dial_proxy {
 	char host[DIAL_NAME];
 	uint16_t port;			/* 0: no proxy */
+	bool tls;			/* the connection to it is encrypted */
+	char auth[BASE64_TEXT(DIAL_AUTH)];	/* for Proxy-Authorization; empty: none */
 };
 /*
- * The proxy for @host: @given, or (NULL) what the environment names: HTTPS_PROXY or ALL_PROXY, if
- * NO_PROXY does not except the host; lower case goes first. 0, or -EINVAL with a sentence.
+ * The proxy for @host: @given with @auth (or NULL: what @given has), or (NULL) what the environment
+ * names: HTTPS_PROXY or ALL_PROXY, if NO_PROXY does not except the host; lower case goes first. 0,
+ * or -EINVAL with a sentence that repeats no secret. The caller wipes @proxy.
  */
-int dial_proxy_choose(struct dial_proxy *proxy, const char *given, const char *host, uint16_t port,
-		      struct warren_err *err);
+int dial_proxy_choose(struct dial_proxy *proxy, const char *given, const char *auth,
+		      const char *host, uint16_t port, struct warren_err *err);
+void dial_proxy_wipe(struct dial_proxy *proxy);
 /* "Example.com:443" is one of the comma-separated @list. */
 bool dial_proxy_excepted(const char *list, const char *host, uint16_t port);
 
@@ -61,10 +69,10 @@ bool dial_proxy_excepted(const char *list, const char *host, uint16_t port);
  */
 struct dial_tunnel;
 typedef void dial_tunnel_fn(struct warren_stream *stream, const char *why, void *arg);
-/* Takes @stream, which is to the proxy, in any case. */
+/* Takes @stream, which is to the proxy, in any case. @auth: as above. */
 struct dial_tunnel *dial_tunnel_new(struct warren_ctx *ctx, struct warren_stream *stream,
-				    const char *host, uint16_t port, dial_tunnel_fn *done,
-				    void *arg);
+				    const char *host, uint16_t port, const char *auth,
+				    dial_tunnel_fn *done, void *arg);
 void dial_tunnel_cancel(struct dial_tunnel *tunnel);
 
 #endif

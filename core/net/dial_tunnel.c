@@ -3,6 +3,7 @@
  * is skipped, what follows that answer is the tunnel's.
  */
 #include <errno.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,6 +20,7 @@ struct dial_tunnel {
 	dial_tunnel_fn *done;
 	void *arg;
 	int status;
+	bool has_auth;
 };
 
 static void on_end(void *arg)
@@ -109,8 +111,9 @@ static void readable(struct warren_stream *stream, void *arg)
 	}
 	if (tunnel->status)
 		snprintf(why, sizeof(why), "the proxy refused the tunnel with status %d%s",
-			 tunnel->status, tunnel->status == 407 ? ": it wants a password, which is "
-			 "not supported" : "");
+			 tunnel->status, tunnel->status != 407 ? "" : tunnel->has_auth ?
+			 ": it does not take this user and password" : ": it wants a user and a "
+			 "password");
 	else
 		snprintf(why, sizeof(why), "the proxy's answer is no HTTP: %s", err_first(&err));
 	err_free(&err);
@@ -128,14 +131,30 @@ static const struct warren_stream_events events = {
 	.size = sizeof(events), .readable = readable, .ended = ended,
 };
 
-struct dial_tunnel *dial_tunnel_new(struct warren_ctx *ctx, struct warren_stream *stream,
-				    const char *host, uint16_t port, dial_tunnel_fn *done,
-				    void *arg)
+static int send_request(struct dial_tunnel *tunnel, const char *host, uint16_t port,
+			const char *auth)
 {
 	const char *open = strchr(host, ':') ? "[" : "", *close = *open ? "]" : "";
+	char text[2 * DIAL_NAME + BASE64_TEXT(DIAL_AUTH) + 128];
+	bool with = auth[0];
+	int n = snprintf(text, sizeof(text),
+			 "CONNECT %s%s%s:%u HTTP/1.1\r\nHost: %s%s%s:%u\r\n%s%s%s\r\n", open, host,
+			 close, port, open, host, close, port,
+			 with ? "Proxy-Authorization: Basic " : "", auth, with ? "\r\n" : "");
+
+	if (n < 0 || (size_t)n >= sizeof(text))
+		return -EMSGSIZE;
+	/* If it fails, the stream's end says so. */
+	(void)warren_stream_write(tunnel->stream, text, (size_t)n);
+	sodium_memzero(text, sizeof(text));
+	return 0;
+}
+
+struct dial_tunnel *dial_tunnel_new(struct warren_ctx *ctx, struct warren_stream *stream,
+				    const char *host, uint16_t port, const char *auth,
+				    dial_tunnel_fn *done, void *arg)
+{
 	struct dial_tunnel *tunnel = warren_zalloc(ctx, sizeof(*tunnel));
-	char text[2 * DIAL_NAME + 64];
-	int n;
 
 	if (!tunnel) {
 		warren_stream_close(stream);
@@ -144,18 +163,14 @@ struct dial_tunnel *dial_tunnel_new(struct warren_ctx *ctx, struct warren_stream
 	tunnel->stream = stream;
 	tunnel->done = done;
 	tunnel->arg = arg;
+	tunnel->has_auth = auth[0];
 	tunnel->tie = warren_on_end(ctx, on_end, tunnel);
 	tunnel->http = http1_new(HTTP1_RESPONSES, &http_events, tunnel);
-	n = snprintf(text, sizeof(text),
-		     "CONNECT %s%s%s:%u HTTP/1.1\r\nHost: %s%s%s:%u\r\n\r\n", open, host, close,
-		     port, open, host, close, port);
-	if (!tunnel->tie || !tunnel->http || n < 0 || (size_t)n >= sizeof(text)) {
+	if (!tunnel->tie || !tunnel->http || send_request(tunnel, host, port, auth)) {
 		dial_tunnel_cancel(tunnel);
 		return NULL;
 	}
 	http1_expect(tunnel->http, "CONNECT");
-	/* If it fails, the stream's end says so. */
-	(void)warren_stream_write(stream, text, (size_t)n);
 	warren_stream_set(stream, &events, tunnel);
 	return tunnel;
 }

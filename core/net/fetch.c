@@ -41,6 +41,7 @@ struct warren_fetch {
 	uint64_t timeout;
 	uint32_t redirects, hops;
 	struct warren_tls_client tls;
+	const char *proxy, *proxy_auth, *proxy_ca_file;
 	const char *alpn[ALPN_MAX + 1];
 	uint8_t pin[32];
 
@@ -64,6 +65,7 @@ static void destroy(struct warren_fetch *f)
 	warren_release(f->start);
 	for (; f->kept; f->kept = next) {
 		next = f->kept->next;
+		explicit_bzero(f->kept->text, strlen(f->kept->text));	/* a field, a password */
 		free(f->kept);
 	}
 	if (f->out)
@@ -341,6 +343,8 @@ static void begin(struct warren_fetch *f)
 	struct warren_dial_options options = {
 		.size = sizeof(options), .name = f->url.host, .port = f->url.port,
 		.timeout = f->timeout < DIAL_TIMEOUT ? f->timeout : DIAL_TIMEOUT,
+		.proxy = f->proxy, .proxy_auth = f->proxy_auth,
+		.proxy_ca_file = f->proxy_ca_file,
 	};
 
 	if (strcmp(f->url.scheme, "https") == 0) {
@@ -404,13 +408,22 @@ static bool copy_tls(struct warren_fetch *f, const struct warren_tls_client *tls
 	return true;
 }
 
+static bool copy_proxy(struct warren_fetch *f, const struct warren_fetch_options *options)
+{
+	f->proxy = options->proxy ? keep(f, options->proxy) : NULL;
+	f->proxy_auth = options->proxy_auth ? keep(f, options->proxy_auth) : NULL;
+	f->proxy_ca_file = options->proxy_ca_file ? keep(f, options->proxy_ca_file) : NULL;
+	return (f->proxy || !options->proxy) && (f->proxy_auth || !options->proxy_auth) &&
+	       (f->proxy_ca_file || !options->proxy_ca_file);
+}
+
 static bool copy(struct warren_fetch *f, const struct warren_fetch_options *options)
 {
 	f->limit = options->limit ? options->limit : LIMIT;
 	f->timeout = options->timeout ? options->timeout : TIMEOUT;
 	f->redirects = options->redirects;
 	f->method = keep(f, options->method ? options->method : "GET");
-	if (!f->method || !copy_tls(f, options->tls))
+	if (!f->method || !copy_tls(f, options->tls) || !copy_proxy(f, options))
 		return false;
 	if (options->n_fields > WARREN_HTTP_FIELDS)
 		snprintf(f->bad, sizeof(f->bad), "the request has more than %d fields",

@@ -5,6 +5,7 @@
  * the server asks again.
  */
 #include <jansson.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
@@ -80,12 +81,13 @@ static void answer_noise(struct ctl_session *s, const char *method, const char *
 
 static void answer_plain(struct ctl_session *s, const char *url)
 {
-	const struct warren_tls_client tls = {
-		.size = sizeof(tls), .ca_file = s->ca_path[0] ? s->ca_path : NULL,
-	};
+	const char *ca_file = s->ca_path[0] ? s->ca_path : NULL;
+	const struct warren_tls_client tls = { .size = sizeof(tls), .ca_file = ca_file };
+	char auth[CTL_PROXY_AUTH];
 	const struct warren_fetch_options options = {
 		.size = sizeof(options), .method = "HEAD", .url = url, .limit = ANSWER_MAX,
-		.timeout = head_limit, .tls = &tls,
+		.timeout = head_limit, .tls = &tls, .proxy = warren_conf_str(s->conf, "proxy"),
+		.proxy_auth = ctl_proxy_auth(s, auth), .proxy_ca_file = ca_file,
 	};
 
 	for (int i = 0; i < CTL_ANSWERS; i++) {
@@ -93,8 +95,10 @@ static void answer_plain(struct ctl_session *s, const char *url)
 			continue;
 		s->answers.fetches[i] = warren_fetch(s->ctx, &options, fetch_done,
 						     &s->answers.fetches[i]);
+		sodium_memzero(auth, sizeof(auth));
 		return;
 	}
+	sodium_memzero(auth, sizeof(auth));
 	busy(s);
 }
 

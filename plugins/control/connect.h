@@ -12,6 +12,8 @@
 #include <warren/net.h>
 #include <warren/service/identity.h>
 
+#include "plan.h"
+
 /*
  * What is remembered between connections, for as long as the process lives: the server's key, and
  * when Noise was dialled last. Zeroed at first by its owner, and again to forget the key.
@@ -27,12 +29,14 @@ struct ctl_connect_options {
 	const char *url;		/* of the section; http or https, no path */
 	uint16_t version;		/* capability version */
 	bool force_443;			/* never the plaintext port (not for private hosts) */
-	const char *proxy;		/* http://host:port; NULL: the environment's, or none */
-	const char *ca_file;		/* for /key; NULL: the system's */
+	const char *proxy;		/* as in warren_dial_options */
+	const char *proxy_auth;
+	const char *ca_file;		/* for /key and https:// proxies; NULL: the system's */
+	const struct ctl_plan *plan;	/* to be tried before the name; NULL: none */
 	const struct warren_identity_ops *identity;
 	void *identity_self;
 	struct ctl_memory *memory;	/* outlives the attempt */
-	uint64_t timeout;		/* of the whole; 0: 10 s */
+	uint64_t timeout;		/* of the whole; 0: 10 s, with a plan its time and 5 s */
 	/*
 	 * Of the HTTP/2 connection. It has no limits in time or size of its own: a map stream is
 	 * one body that lasts for days, so that whoever requests something bounds its answer.

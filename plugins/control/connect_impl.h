@@ -26,7 +26,7 @@ struct ctl_keyget;
 struct ctl_keyget_options {		/* what it points to lives as long as the request */
 	const struct warren_url *url;
 	uint16_t version;
-	const char *proxy, *ca_file;
+	const char *proxy, *proxy_auth, *ca_file;
 	uint64_t timeout;
 };
 /* @key NULL: @why is a sentence with the URL. */
@@ -45,7 +45,9 @@ struct ctl_try_options {		/* likewise */
 	const char *host;
 	uint16_t port, version;
 	bool tls;
-	const char *proxy;
+	struct warren_addr address;	/* instead of resolving @host; family 0: none */
+	const char *proxy, *proxy_auth, *ca_file;	/* the last for a proxy that speaks TLS */
+	struct warren_addr proxy_address;
 	const uint8_t *server_key;
 	const struct warren_identity_ops *identity;
 	void *identity_self;

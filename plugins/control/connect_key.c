@@ -207,6 +207,7 @@ struct ctl_keyget *ctl_keyget_new(struct warren_ctx *ctx, const struct ctl_keyge
 	struct warren_dial_options dial = {
 		.size = sizeof(dial), .name = url->host, .port = url->port,
 		.timeout = options->timeout, .proxy = options->proxy,
+		.proxy_auth = options->proxy_auth, .proxy_ca_file = options->ca_file,
 		.tls = strcmp(url->scheme, "https") == 0 ? &tls : NULL,
 	};
 	struct ctl_keyget *get = warren_zalloc(ctx, sizeof(*get));

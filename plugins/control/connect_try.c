@@ -223,7 +223,9 @@ struct ctl_try *ctl_try_new(struct warren_ctx *ctx, const struct ctl_try_options
 	struct warren_dial_options dial = {
 		.size = sizeof(dial), .name = options->host, .port = options->port,
 		.timeout = options->timeout, .proxy = options->proxy,
-		.tls = options->tls ? &tls : NULL,
+		.proxy_auth = options->proxy_auth, .proxy_ca_file = options->ca_file,
+		.proxy_address = options->proxy_address, .addresses = &options->address,
+		.n_addresses = options->address.family != 0, .tls = options->tls ? &tls : NULL,
 	};
 	struct ctl_try *try = warren_zalloc(ctx, sizeof(*try));
 

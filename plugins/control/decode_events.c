@@ -7,7 +7,7 @@
 
 #include "map_impl.h"
 
-enum { URL_MAX = 4096, PLANS_MAX = 64 };
+enum { URL_MAX = 4096 };
 static const double sleep_max = 300;	/* seconds: section 6.3, Debug */
 
 int ctl_member_health(struct ctl_map *map, const json_t *o,
@@ -82,18 +82,6 @@ int ctl_member_ping(struct ctl_map *map, const json_t *o,
 	return ctl_decode_done(map, &p, "PingRequest");
 }
 
-static uint64_t microseconds(struct ctl_parse *p, const json_t *o, const char *key)
-{
-	const json_t *value = ctl_get(o, key);
-	double number = json_number_value(value);
-
-	if (value && !json_is_number(value))
-		ctl_parse_fail(p, "%s: not a number", key);
-	if (!(number > 0))
-		return 0;
-	return number > sleep_max ? (uint64_t)(sleep_max * 1e6) : (uint64_t)(number * 1e6);
-}
-
 int ctl_member_debug(struct ctl_map *map, const json_t *o,
 		     const struct warren_json_piece *piece)
 {
@@ -102,7 +90,7 @@ int ctl_member_debug(struct ctl_map *map, const json_t *o,
 	(void)piece;
 	if (!json_is_object(o))
 		ctl_parse_fail(&p, "not an object");
-	map->delta.debug.sleep = microseconds(&p, o, "SleepSeconds");
+	map->delta.debug.sleep = ctl_get_micros(&p, o, "SleepSeconds", sleep_max);
 	map->delta.debug.disable_log_tail = ctl_get_bool(&p, o, "DisableLogTail");
 	map->delta.debug.has_exit = ctl_get(o, "Exit");
 	map->delta.has_debug = !p.failed;
@@ -113,27 +101,9 @@ int ctl_member_plan(struct ctl_map *map, const json_t *o,
 		    const struct warren_json_piece *piece)
 {
 	struct ctl_parse p = ctl_decode_parse(map, &map->delta.arena);
-	const json_t *list;
-	uint32_t n;
 
 	(void)piece;
-	p.list_max = PLANS_MAX;
-	if (!json_is_object(o))
-		ctl_parse_fail(&p, "not an object");
-	list = ctl_get_array(&p, o, "Candidates", &n);
-	map->delta.plan = ctl_parse_alloc(&p, n, sizeof(*map->delta.plan));
-	for (uint32_t i = 0; !p.failed && i < n; i++) {
-		const json_t *from = json_array_get(list, i);
-		struct ctl_dial_candidate *to = &map->delta.plan[i];
-
-		to->ip = ctl_get_addr(&p, from, "IP");
-		to->ace_host = ctl_get_str(&p, from, "ACEHost", 255);
-		to->ace_host = to->ace_host ? to->ace_host : "";
-		to->delay = microseconds(&p, from, "DialStartDelaySec");
-		to->timeout = microseconds(&p, from, "DialTimeoutSec");
-		to->priority = (int32_t)ctl_get_int(&p, from, "Priority", INT32_MIN, INT32_MAX);
-	}
-	map->delta.n_plan = n;
+	map->delta.plan = ctl_plan_parse(&p, o, &map->delta.n_plan);
 	map->delta.has_plan = !p.failed;
 	return ctl_decode_done(map, &p, "ControlDialPlan");
 }

@@ -191,6 +191,18 @@ int32_t ctl_get_scaled(struct ctl_parse *p, const json_t *o, const char *key, do
 	return number < INT32_MAX ? (int32_t)(number < 0 ? number - 0.5 : number + 0.5) : INT32_MAX;
 }
 
+uint64_t ctl_get_micros(struct ctl_parse *p, const json_t *o, const char *key, double max)
+{
+	const json_t *value = ctl_get(o, key);
+	double number = json_number_value(value);
+
+	if (value && !json_is_number(value))
+		ctl_parse_fail(p, "%s: not a number", key);
+	if (!(number > 0))
+		return 0;
+	return number > max ? (uint64_t)(max * 1e6) : (uint64_t)(number * 1e6);
+}
+
 /*
  * ---- Times ----
  */

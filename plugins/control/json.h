@@ -54,6 +54,8 @@ bool ctl_get_bool(struct ctl_parse *p, const json_t *o, const char *key);
 uint8_t ctl_get_tri(struct ctl_parse *p, const json_t *o, const char *key);
 /* A real or an integer times @scale, kept within int32_t. */
 int32_t ctl_get_scaled(struct ctl_parse *p, const json_t *o, const char *key, double scale);
+/* Of seconds, whole or not: microseconds, at most @max seconds; negative is 0. */
+uint64_t ctl_get_micros(struct ctl_parse *p, const json_t *o, const char *key, double max);
 /* Nanoseconds since 1970; 0: absent or the zero time; times before 1970 become one second. */
 int64_t ctl_get_time(struct ctl_parse *p, const json_t *o, const char *key);
 /* The same of a text. False: no RFC 3339. */

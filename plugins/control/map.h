@@ -16,6 +16,8 @@
 
 #include <warren/service/netmap.h>
 
+#include "plan.h"
+
 struct ctl_map_limits {			/* 0: the default */
 	uint64_t message_max;		/* bytes of a message as it comes; 64 MiB */
 	uint64_t decoded_max;		/* bytes of its JSON; 64 MiB */
@@ -34,13 +36,6 @@ struct ctl_ping {			/* PingRequest, section 4.6 */
 	struct warren_addr ip;		/* family 0: none */
 	const uint8_t *payload;
 	size_t n_payload;
-};
-
-struct ctl_dial_candidate {		/* ControlDialPlan.Candidates, section 3.5 */
-	struct warren_addr ip;		/* family 0: none */
-	const char *ace_host;		/* "": none */
-	uint64_t delay, timeout;	/* microseconds; 0: none given */
-	int32_t priority;
 };
 
 struct ctl_debug {

@@ -32,10 +32,13 @@ static int check_proxy(const struct warren_conf *at, struct warren_err *err)
 {
 	struct warren_url url;
 
-	if (warren_url_parse(warren_conf_str(at, NULL), &url, NULL) || strcmp(url.path, "/") ||
-	    strcmp(url.scheme, "http"))
-		return warren_fail(err, at, "\"%s\" is no proxy: expected http://HOST:PORT",
-				   warren_conf_str(at, NULL));
+	if (strchr(warren_conf_str(at, NULL), '@'))	/* not its text: a password */
+		return warren_fail(err, at, "user and password do not stand here, where everybody "
+				   "can see them: put USER:PASSWORD into a file that "
+				   "control.proxy-auth names");
+	if (warren_url_parse(warren_conf_str(at, NULL), &url, NULL) || strcmp(url.path, "/"))
+		return warren_fail(err, at, "\"%s\" is no proxy: expected http://HOST:PORT or "
+				   "https://HOST:PORT", warren_conf_str(at, NULL));
 	return 0;
 }
 
@@ -148,15 +151,25 @@ const struct warren_option ctl_options[CTL_OPTIONS] = {
 		.type = WARREN_STRING,
 		.max = 255,
 		.brief = "HTTP proxy on the way to the server; absent: the environment's.",
+		.help = "http://HOST:PORT, or https:// where the proxy itself speaks TLS. It must "
+			"allow CONNECT to the server's ports.",
 		.check = check_proxy,
 		.example = "http://proxy.example.com:3128",
+	},
+	{
+		.key = "proxy-auth",
+		.type = WARREN_SECRET_REF,
+		.max = 511,
+		.brief = "User and password for the proxy.",
+		.help = "A file that holds USER:PASSWORD.",
 	},
 	{
 		.key = "ca-file",
 		.type = WARREN_PATH,
 		.flags = WARREN_READ,
 		.brief = "Certificates (PEM) to trust, instead of the system's.",
-		.help = "Every user may read it.",
+		.help = "Those of the server, and of a proxy with https://. Every user may read "
+			"the file.",
 	},
 };
 

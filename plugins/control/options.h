@@ -6,7 +6,7 @@
 
 #include <warren/plugin.h>
 
-enum { CTL_OPTIONS = 11, CTL_ROUTES_MAX = 256 };
+enum { CTL_OPTIONS = 12, CTL_ROUTES_MAX = 256 };
 extern const struct warren_option ctl_options[CTL_OPTIONS];
 
 /* What this node offers to lead to, at most @room networks; returns how many. */

@@ -50,7 +50,8 @@ static bool document_read(const json_t *o, struct ctl_persist *out)
 	       get_key(o, "old_node_key", out->old_node_key);
 }
 
-int ctl_persist_load(struct warren_ctx *ctx, struct ctl_persist *out, struct warren_err *err)
+int ctl_persist_load(struct warren_ctx *ctx, const char *host, struct ctl_persist *out,
+		     struct warren_err *err)
 {
 	uint8_t id[32];
 	void *data = NULL;
@@ -72,6 +73,10 @@ int ctl_persist_load(struct warren_ctx *ctx, struct ctl_persist *out, struct war
 	if (!document_read(o, out))
 		result = warren_fail(err, NULL, "%s in the state folder of this plugin is "
 				     "damaged: restore it, or remove it to log in anew", document);
+	else if (json_object_get(o, "dial_plan") &&
+		 !ctl_plan_load(&out->plan, host, json_object_get(o, "dial_plan")))
+		warren_log(ctx, LOG_WARNING, "%s has no usable dial plan: the control server is "
+			   "reached by its name only, until it sends another", document);
 	json_decref(o);
 	warren_release(data);
 	return result;
@@ -84,6 +89,7 @@ void ctl_persist_wipe(struct ctl_persist *p)
 	p->user = 0;
 	memset(p->node_key, 0, sizeof(p->node_key));
 	memset(p->old_node_key, 0, sizeof(p->old_node_key));
+	memset(&p->plan, 0, sizeof(p->plan));
 }
 
 static void saved(struct warren_ctx *ctx, int result, void *arg)
@@ -107,6 +113,10 @@ void ctl_persist_save(struct warren_ctx *ctx, const struct ctl_persist *p)
 		      "logged_in", p->logged_in, "logged_out", p->logged_out, "login", p->login,
 		      "display_name", p->display_name, "user", (json_int_t)p->user, "node_key",
 		      key, "old_node_key", old);
+	if (o && p->plan.n && json_object_set_new(o, "dial_plan", ctl_plan_json(&p->plan))) {
+		json_decref(o);
+		o = NULL;
+	}
 	if (o)
 		text = json_dumps(o, JSON_COMPACT);
 	json_decref(o);

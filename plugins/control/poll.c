@@ -302,6 +302,21 @@ static void map_debug(void *arg, const struct ctl_debug *debug)
 				 "ignored", s->url);
 }
 
+static void map_dial_plan(void *arg, const struct ctl_dial_candidate *candidates, uint32_t n)
+{
+	struct ctl_session *s = arg;
+	struct ctl_plan plan;
+	uint32_t left_out = ctl_plan_set(&plan, s->host_name, candidates, n);
+
+	if (left_out)
+		warren_log_limit(s->ctx, &s->records, LOG_WARNING, "left out of the dial plan of "
+				 "%s: %u of %u candidates", s->url, left_out, n);
+	if (ctl_plan_equal(&plan, &s->persist.plan))
+		return;
+	s->persist.plan = plan;
+	ctl_persist_save(s->ctx, &s->persist);
+}
+
 static void map_client_version(void *arg, const struct ctl_client_version *version)
 {
 	struct ctl_session *s = arg;
@@ -329,6 +344,7 @@ const struct ctl_map_events ctl_session_map_events = {
 	.ping = map_ping,
 	.browser_url = map_browser_url,
 	.debug = map_debug,
+	.dial_plan = map_dial_plan,
 	.client_version = map_client_version,
 	.bad_record = map_bad_record,
 };

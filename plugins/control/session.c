@@ -445,6 +445,7 @@ static void options_server(struct ctl_session *s)
 		ctl_session_forget(s);
 	}
 	sodium_memzero(&s->link.memory, sizeof(s->link.memory));
+	memset(&s->persist.plan, 0, sizeof(s->persist.plan));
 	s->persist.logged_out = false;
 	str_copy(s->persist.url, sizeof(s->persist.url), s->url);
 	ctl_persist_save(s->ctx, &s->persist);
@@ -460,6 +461,7 @@ int ctl_session_reload(struct ctl_session *s, const struct warren_conf *conf,
 		return result;
 	moved = !warren_conf_equal(s->conf, conf, "url") ||
 		!warren_conf_equal(s->conf, conf, "proxy") ||
+		!warren_conf_equal(s->conf, conf, "proxy-auth") ||
 		!warren_conf_equal(s->conf, conf, "ca-file");
 	shown = !warren_conf_equal(s->conf, conf, "shields-up") ||
 		!warren_conf_equal(s->conf, conf, "accept-routes") ||
@@ -585,7 +587,7 @@ int ctl_session_new(struct warren_ctx *ctx, const struct warren_conf *conf,
 		return result;
 	options_take(s, conf, fd);
 	ctl_host_read(&s->host);
-	result = ctl_persist_load(ctx, &s->persist, err);
+	result = ctl_persist_load(ctx, s->host_name, &s->persist, err);
 	if (result)
 		return result;
 	s->login.needed = true;

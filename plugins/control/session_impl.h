@@ -179,6 +179,9 @@ uint64_t ctl_backoff(uint32_t failures);
 /* ---- link.c ---- */
 int ctl_link_init(struct ctl_session *session);
 void ctl_link_open(struct ctl_session *session);	/* if it is not there or on its way */
+/* "user:password" of the option proxy-auth, or NULL; the caller wipes @out. */
+enum { CTL_PROXY_AUTH = 512 };
+const char *ctl_proxy_auth(const struct ctl_session *session, char out[CTL_PROXY_AUTH]);
 /* Now, with all requests on it. @why: it is broken; NULL: it is not wanted. */
 void ctl_link_close(struct ctl_session *session, const char *why);
 

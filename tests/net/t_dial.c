@@ -522,7 +522,7 @@ static void test_proxy_refuses(void **state)
 	static const struct { const char *answer, *words; } cases[] = {
 		{ "HTTP/1.1 403 No\r\nContent-Length: 5\r\n\r\nnever", "refused the tunnel with "
 		  "status 403" },
-		{ "HTTP/1.1 407 Who\r\n\r\n", "it wants a password" },
+		{ "HTTP/1.1 407 Who\r\n\r\n", "it wants a user and a password" },
 		{ "SSH-2.0-OpenSSH\r\n\r\n", "the proxy's answer is no HTTP" },
 		{ "HTTP/1.1 101 Other\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
 		  "refused the tunnel with status 101" },
@@ -553,10 +553,71 @@ static void test_proxy_refuses(void **state)
 		close(fd);
 	}
 	close(listener);
-	options.proxy = "http://alice:zebra@127.0.0.1:1";
+}
+
+/* What is asked of the proxy at @options.proxy, whose port is @listener's. */
+static void expect_asked(struct warren_dial_options options, int listener, const char *field)
+{
+	static const char no[] = "HTTP/1.1 407 No\r\n\r\n";
+	AUTO(str_free) struct str got = STR_INIT;
+	struct outcome outcome;
+	int fd;
+
 	dial(&outcome, "control.example.invalid", 443, options);
-	expect_failed(&outcome, "expected http://HOST:PORT, without user and password");
+	fd = accept_one(listener);
+	read_until(fd, "\r\n\r\n", &got);
+	if (!strstr(str_text(&got), field))
+		fail_msg("\"%s\" is not in \"%s\"", field, str_text(&got));
+	assert_int_equal(write(fd, no, strlen(no)), strlen(no));
+	expect_failed(&outcome, "does not take this user and password");
 	assert_null(strstr(outcome.why, "zebra"));
+	assert_null(strstr(outcome.why, "alice"));
+	close(fd);
+}
+
+static void test_proxy_password(void **state)
+{
+	static const char *const bad[] = {
+		"http://a%3Alice:zebra@127.0.0.1:1", "http://alice:zebr%a@127.0.0.1:1",
+		"http://alice:zebra%0a@127.0.0.1:1", "http://alice:zebra%@127.0.0.1:1",
+		"http://@127.0.0.1:1", "http://:@127.0.0.1:1", "http://alice:zebra@127.0.0.1:1/x",
+		"ftp://alice:zebra@127.0.0.1:1", "http://alice:zebra@", "alice:zebra",
+	};
+	struct warren_dial_options options = { .timeout = 0 };
+	struct outcome outcome;
+	char proxy[128], long_one[700];
+	uint16_t port = 0;
+	int listener = listen_at("127.0.0.1", &port, 8);
+
+	(void)state;
+	options.proxy = proxy;
+	snprintf(proxy, sizeof(proxy), "http://al%%20ice:ze%%3abr@@127.0.0.1:%u", port);
+	expect_asked(options, listener, "\r\nProxy-Authorization: Basic YWwgaWNlOnplOmJyQA==\r\n");
+	snprintf(proxy, sizeof(proxy), "alice:zebra@127.0.0.1:%u", port);
+	expect_asked(options, listener, "\r\nProxy-Authorization: Basic YWxpY2U6emVicmE=\r\n");
+	setenv("https_proxy", proxy, 1);
+	options.proxy = NULL;
+	expect_asked(options, listener, "\r\nProxy-Authorization: Basic YWxpY2U6emVicmE=\r\n");
+	unsetenv("https_proxy");
+	options.proxy = proxy;
+	snprintf(proxy, sizeof(proxy), "http://alice@127.0.0.1:%u/", port);
+	expect_asked(options, listener, "\r\nProxy-Authorization: Basic YWxpY2U6\r\n");
+	options.proxy_auth = "alice:zebra";
+	expect_asked(options, listener, "\r\nProxy-Authorization: Basic YWxpY2U6emVicmE=\r\n");
+	close(listener);
+
+	options.proxy_auth = "zebra";
+	dial(&outcome, "control.example.invalid", 443, options);
+	expect_failed(&outcome, "expected USER:PASSWORD");
+	assert_null(strstr(outcome.why, "zebra"));
+	options.proxy_auth = NULL;
+	for (size_t i = 0; i <= sizeof(bad) / sizeof(*bad); i++) {
+		snprintf(long_one, sizeof(long_one), "http://alice:zebra%0600d@127.0.0.1:1", 0);
+		options.proxy = i < sizeof(bad) / sizeof(*bad) ? bad[i] : long_one;
+		dial(&outcome, "control.example.invalid", 443, options);
+		expect_failed(&outcome, "expected http://HOST:PORT or https://HOST:PORT");
+		assert_null(strstr(outcome.why, "zebr"));
+	}
 }
 
 static void test_proxy_of_environment(void **state)
@@ -593,6 +654,107 @@ static void test_proxy_of_environment(void **state)
 	wait_for(&outcome);
 	assert_null(strstr(outcome.why, "through the proxy"));
 	close(listener);
+}
+
+/*
+ * ---- TLS to the proxy ----
+ */
+
+struct proxied {			/* a proxy behind TLS, and a host behind it */
+	struct warren_tls_server *proxy_tls, *host_tls;
+	struct warren_tls_client tls;
+	char ca_file[32];
+	uint16_t port;
+	int listener;
+};
+
+static struct warren_tls_server *tls_of(const struct cert *cert)
+{
+	return warren_tls_server_new(cert->pem, (const uint8_t *)cert->key_pem,
+				     strlen(cert->key_pem), NULL, NULL);
+}
+
+static void proxy_dial(struct proxied *p, const char *proxy_name, bool known,
+		       struct server *server, struct outcome *outcome)
+{
+	char proxy[96];
+	struct warren_dial_options options = { .proxy = proxy, .tls = &p->tls,
+					       .proxy_address = addr("127.0.0.1"),
+					       .proxy_ca_file = known ? p->ca_file : NULL };
+
+	snprintf(proxy, sizeof(proxy), "https://alice:zebra@%s.example.invalid:%u", proxy_name,
+		 p->port);
+	dial(outcome, "control.example.invalid", 443, options);
+	*server = (struct server){ .done = false };
+	server->stream = warren_tls_accept_take(
+		warren_stream_new_take(ctx, accept_one(p->listener)), p->proxy_tls, accepted,
+		server, NULL);
+	assert_non_null(server->stream);
+}
+
+static void proxy_refused(struct proxied *p, const char *proxy_name, bool known)
+{
+	struct server server;
+	struct outcome outcome;
+
+	proxy_dial(p, proxy_name, known, &server, &outcome);
+	expect_failed(&outcome, "through the proxy");
+	expect_failed(&outcome, "TLS with the proxy: ");
+	warren_stream_close(server.stream);
+}
+
+/* TLS of the host inside that of the proxy. */
+static void proxy_serves(struct proxied *p)
+{
+	static const char answer[] = "HTTP/1.1 200 Fine\r\n\r\n";
+	struct server server;
+	struct outcome outcome;
+	const char *input;
+	size_t len;
+
+	proxy_dial(p, "proxy", true, &server, &outcome);
+	do {
+		parts_settle(engine);
+		input = (const char *)warren_stream_input(server.stream, &len);
+	} while (!outcome.done && (len < 4 || memcmp(input + len - 4, "\r\n\r\n", 4)));
+	assert_false(outcome.done);
+	assert_memory_equal(input, "CONNECT control.example.invalid:443 HTTP/1.1\r\n", 46);
+	warren_stream_drain(server.stream, len);
+	warren_stream_write(server.stream, answer, strlen(answer));
+	server.stream = warren_tls_accept_take(server.stream, p->host_tls, accepted, &server, NULL);
+	wait_for(&outcome);
+	if (!outcome.stream)
+		fail_msg("%s", outcome.why);
+	warren_stream_close(outcome.stream);
+	warren_stream_close(server.stream);
+}
+
+static void test_proxy_tls(void **state)
+{
+	struct cert authority = cert_new(NULL, NULL, 30);
+	struct cert proxy_cert = cert_new(&authority, "DNS:proxy.example.invalid", 30);
+	struct cert host_cert = cert_new(NULL, "DNS:control.example.invalid", 30);
+	struct proxied p = {
+		.proxy_tls = tls_of(&proxy_cert), .host_tls = tls_of(&host_cert),
+		.tls = { .size = sizeof(p.tls), .pin_sha256 = host_cert.sha256 },
+		.ca_file = "/tmp/warren-proxy-XXXXXX",
+	};
+	int fd = mkstemp(p.ca_file);
+
+	(void)state;
+	p.listener = listen_at("127.0.0.1", &p.port, 8);
+	assert_int_equal(write(fd, authority.pem, strlen(authority.pem)), strlen(authority.pem));
+	close(fd);
+	proxy_refused(&p, "other", true);	/* another's name */
+	proxy_refused(&p, "proxy", false);	/* an authority that nobody knows */
+	proxy_serves(&p);
+	unlink(p.ca_file);
+	close(p.listener);
+	warren_tls_server_free(p.proxy_tls);
+	warren_tls_server_free(p.host_tls);
+	cert_free(&authority);
+	cert_free(&proxy_cert);
+	cert_free(&host_cert);
 }
 
 static void test_exceptions(void **state)
@@ -644,6 +806,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_proxy, begin, finish),
 		cmocka_unit_test_setup_teardown(test_proxy_refuses, begin, finish),
 		cmocka_unit_test_setup_teardown(test_proxy_of_environment, begin, finish),
+		cmocka_unit_test_setup_teardown(test_proxy_password, begin, finish),
+		cmocka_unit_test_setup_teardown(test_proxy_tls, begin, finish),
 		cmocka_unit_test(test_exceptions),
 	};
 

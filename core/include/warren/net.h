@@ -274,7 +274,8 @@ bool warren_noise_challenge(const struct warren_stream *stream, uint8_t out[32])
  * Via the uplink a plugin needs WARREN_PRIVOP(SOCKET) in its `privops`; without it the dial fails.
  * Only a process that has no monitor at all, as in unit tests, dials with a socket of its own. The
  * proxy's environment is the daemon's HTTPS_PROXY or ALL_PROXY, and NO_PROXY; it is used by CONNECT
- * for whatever port, and gets the name to resolve.
+ * for whatever port, and gets the name to resolve. Of its user and password (RFC 7617) no sentence
+ * tells anything.
  */
 enum { WARREN_VIA_UPLINK = 0, WARREN_VIA_TAILNET = 1 };
 enum { WARREN_DIAL_NO_PROXY = 1u << 0 };
@@ -287,7 +288,14 @@ struct warren_dial_options {
 	const struct warren_addr *addresses;	/* instead of resolving; the name stays for TLS */
 	uint32_t n_addresses;
 	const struct warren_tls_client *tls;	/* NULL: none */
-	const char *proxy;		/* http://host:port; NULL: from the environment or none */
+	/*
+	 * http:// or https:// (TLS to the proxy itself), [USER:PASSWORD@]HOST:PORT, user and
+	 * password percent-encoded; NULL: from the environment or none.
+	 */
+	const char *proxy;
+	const char *proxy_auth;		/* "user:password" for @proxy; NULL: as its URL says */
+	const char *proxy_ca_file;	/* PEM, for https:// proxies; NULL: the system's */
+	struct warren_addr proxy_address;	/* of the proxy, instead of resolving its name */
 };
 /* @stream, or NULL and a sentence. Called from the loop, once; @stream is the callee's. */
 typedef void warren_stream_fn(struct warren_ctx *ctx, struct warren_stream *stream,
@@ -467,6 +475,7 @@ struct warren_fetch_options {
 	uint64_t timeout;		/* 0: 30 s */
 	uint32_t redirects;		/* 0: a redirect is an answer as any other */
 	const struct warren_tls_client *tls;	/* further settings; server_name is the URL's */
+	const char *proxy, *proxy_auth, *proxy_ca_file;	/* as in warren_dial_options */
 };
 /* @status 0: no answer, @why says why. The fetch is gone then. */
 typedef void warren_fetch_fn(struct warren_ctx *ctx, int status,

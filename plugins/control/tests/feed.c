@@ -75,6 +75,11 @@ static void on_dial_plan(void *arg, const struct ctl_dial_candidate *candidates,
 {
 	struct feed *feed = arg;
 
+	struct ctl_plan plan;
+
+	/* What is not left out fits; the test below sees which. */
+	require(ctl_plan_set(&plan, "control.example", candidates, n) == n - plan.n &&
+		ctl_plan_time(&plan) <= 55000000);
 	str_addf(&feed->events, "plan %u", n);
 	for (uint32_t i = 0; i < n; i++)
 		str_addf(&feed->events, " family=%d host=%s delay=%" PRIu64 " timeout=%" PRIu64

@@ -673,6 +673,56 @@ static void test_port_80_hangs(void **state)
 }
 
 /* Given up, or the context ends, after any number of turns: nobody is told, nothing is left. */
+/*
+ * ---- Other ways (ControlDialPlan) ----
+ */
+
+static struct ctl_plan plan_to(const char *text)
+{
+	struct ctl_plan plan = { .n = 1, .ways = { { .timeout = 3000000 } } };
+
+	assert_int_equal(addr_parse(text, &plan.ways[0].ip), 0);
+	return plan;
+}
+
+/* The name does not resolve; the plan says where. What answers there must have the key. */
+static void test_plan_leads(void **state)
+{
+	static const char lost[] = "lost.example.invalid";
+	struct ctl_memory memory = { .has_key = true };
+	const struct ctl_plan plan = plan_to("127.0.0.88");
+	struct ctl_connect_options options = { .plan = &plan };
+	struct outcome outcome;
+	char url[64];
+
+	(void)state;
+	url_of(url, "http", lost, listen_at("127.0.0.88", false));
+	snprintf(memory.url, sizeof(memory.url), "%s", url);
+	warren_private_public(&server.key, memory.server_key);
+	connect_to(&outcome, url, &memory, options);
+	expect_connected(&outcome);
+	assert_int_equal(server.keys, 0);
+
+	memory.server_key[0] ^= 1;	/* it is somebody else who answers */
+	connect_to(&outcome, url, &memory, options);
+	expect_failed(&outcome, lost);
+}
+
+/* What the plan leads to does not answer: the name does. */
+static void test_plan_fails(void **state)
+{
+	struct ctl_memory memory = { .has_key = false };
+	const struct ctl_plan plan = plan_to("127.0.0.99");
+	struct ctl_connect_options options = { .plan = &plan };
+	struct outcome outcome;
+	char url[64];
+
+	(void)state;
+	url_of(url, "http", "127.0.0.1", listen_at("127.0.0.1", false));
+	connect_to(&outcome, url, &memory, options);
+	expect_connected(&outcome);
+}
+
 static void test_cancel(void **state)
 {
 	struct outcome outcome;
@@ -728,6 +778,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_silence, begin, finish),
 		cmocka_unit_test_setup_teardown(test_plain_after_tls, begin, finish),
 		cmocka_unit_test_setup_teardown(test_port_80_hangs, begin, finish),
+		cmocka_unit_test_setup_teardown(test_plan_leads, begin, finish),
+		cmocka_unit_test_setup_teardown(test_plan_fails, begin, finish),
 		cmocka_unit_test_setup_teardown(test_cancel, begin, finish),
 		cmocka_unit_test_setup_teardown(test_context_ends, begin, finish),
 	};
