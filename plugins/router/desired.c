@@ -75,12 +75,23 @@ static int compare_items(const void *a, const void *b, void *part)
 	return memcmp(a, b, parts[p].size);
 }
 
-/* Sorts and removes what stands there twice. */
+static bool is_sorted(enum router_part part, const struct router_list *list)
+{
+	size_t size = parts[part].size;
+
+	for (size_t i = 1; i < list->n; i++) {
+		if (compare_items(list->items + (i - 1) * size, list->items + i * size, &part) > 0)
+			return false;
+	}
+	return true;
+}
+
+/* Sorts and removes what stands there twice. Peers mostly have addresses in their own order. */
 static void list_sort(enum router_part part, struct router_list *list)
 {
 	size_t size = parts[part].size, kept = 0;
 
-	if (list->n > 1)
+	if (!is_sorted(part, list))
 		qsort_r(list->items, list->n, size, compare_items, &part);
 	for (size_t i = 0; i < list->n; i++) {
 		uint8_t *item = list->items + i * size;
@@ -140,7 +151,10 @@ static void only_in(enum router_part part, const struct router_list *a, const st
 int router_diff(enum router_part part, const struct router_list *from, const struct router_list *to,
 		struct router_list *out)
 {
-	if (list_room(out, from->n + to->n, parts[part].size))
+	/* Room for all, which is seldom needed: not zeroed, so that the kernel need not give it. */
+	out->n = 0;
+	out->items = reallocarray(NULL, from->n + to->n + 1, parts[part].size);
+	if (!out->items)
 		return -ENOMEM;
 	only_in(part, from, to, false, out);
 	only_in(part, to, from, true, out);
