@@ -11,6 +11,7 @@
 #include <strings.h>
 #include <syslog.h>
 
+#include "../login/page.h"
 #include "base/base64.h"
 #include "base/err.h"
 #include "base/str.h"
@@ -213,27 +214,15 @@ static void verify(struct coord *coord, struct warren_exchange *x)
 
 /* ---- the page of a login ---- */
 
-static void login_page(struct coord *coord, struct warren_exchange *x, const char *code)
+static void login_page(struct coord *coord, struct warren_exchange *x, const char *path)
 {
-	const struct tailnet_pending *pending = tailnet_pending(coord->tailnet, code);
-	struct str page = STR_INIT;
+	char code[TAILNET_CODE];
+	size_t len = strcspn(path, "?");
+	bool fits = len < sizeof(code);
 
-	str_add(&page, "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta "
-		"name=\"viewport\" content=\"width=device-width\"><title>Join the network</title>"
-		"<main>");
-	if (pending)
-		str_addf(&page, "<h1>A device wants to join</h1><p>Ask whoever runs this network "
-			 "to approve it with</p><pre>warren node approve %s</pre>"
-			 "<p>Then it is connected by itself; this page can be closed.</p>",
-			 pending->code);
-	else
-		str_add(&page, "<h1>This link is not valid any more</h1><p>Links are good for 15 "
-			"minutes and for one device. Start again on the device.</p>");
-	str_add(&page, "</main></html>\n");
-	warren_exchange_set(x, NULL, NULL);
-	warren_exchange_reply(x, pending ? 200 : 404, "text/html; charset=utf-8", str_text(&page),
-			      page.len);
-	str_free(&page);
+	memcpy(code, path, fits ? len : 0);
+	code[fits ? len : 0] = '\0';
+	login_page_reply(x, tailnet_pending(coord->tailnet, code));
 }
 
 /* ---- requests ---- */

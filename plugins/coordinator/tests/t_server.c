@@ -655,15 +655,18 @@ static void refused(void **state)
 /* ---- without Noise ---- */
 
 static struct str answer;
+static char answer_policy[256];		/* Content-Security-Policy */
 static int answer_status;
 static volatile bool answer_came;
 
 static void fetched(struct warren_ctx *c, int status, const struct warren_http_head *head,
 		    const uint8_t *body, size_t len, const char *why, void *arg)
 {
+	const char *csp = head ? warren_http_field(head, "content-security-policy") : NULL;
+
 	(void)c;
-	(void)head;
 	(void)arg;
+	str_copy(answer_policy, sizeof(answer_policy), csp ? csp : "");
 	str_free(&answer);
 	str_addn(&answer, body ? (const char *)body : why, body ? len : strlen(why));
 	answer_status = status;
@@ -685,6 +688,30 @@ static const char *get(const char *method, const char *path, const char *body, i
 	if (answer_status != status)
 		fail_msg("%s: %d %s", path, answer_status, str_text(&answer));
 	return str_text(&answer);
+}
+
+/* Whatever a messenger hung behind the link. */
+static void page(void **state)
+{
+	const struct tailnet_pending *pending;
+	char path[128], command[64];
+	struct client a;
+	uint32_t pos = 0;
+
+	(void)state;
+	connect_client(&a);
+	json_decref(do_register(&a, "<b>phone", NULL, ""));
+	pending = tailnet_pending_next(coord.tailnet, &pos);
+	assert_non_null(pending);
+	snprintf(path, sizeof(path), "/register/%s?utm=1", pending->code);
+	snprintf(command, sizeof(command), "warren node approve %s", pending->code);
+	assert_non_null(strstr(get("GET", path, NULL, 200), command));
+	assert_non_null(strstr(str_text(&answer), "&lt;b&gt;phone"));
+	assert_non_null(strstr(answer_policy, "frame-ancestors 'none'"));
+	snprintf(path, sizeof(path), "/register/%s0", pending->code);
+	assert_null(strstr(get("GET", path, NULL, 404), "approve"));
+	client_end(&a);
+	str_free(&answer);
 }
 
 static void outside(void **state)
@@ -722,6 +749,7 @@ int main(void)
 		ON_LOOP(deleted),
 		ON_LOOP(by_link),
 		ON_LOOP(refused),
+		ON_LOOP(page),
 		ON_LOOP(outside),
 	};
 
