@@ -199,10 +199,11 @@ static char *dns_config(const struct warren_conf *conf)
 	const struct warren_conf *dns = warren_conf_map(conf, "dns");
 	bool magic = !dns || warren_conf_bool(dns, "magic-dns");
 	const char *base = warren_conf_str(conf, "base-domain");
-	json_t *o = json_pack("{s:b,s:[s],s:{s:[]}}", "Proxied", magic, "Domains", base, "Routes",
-			      base);
+	json_t *o = json_pack("{s:b,s:[s],s:{}}", "Proxied", magic, "Domains", base, "Routes");
 	char *text;
 
+	if (magic)			/* an empty list: clients answer by themselves */
+		json_object_set_new(json_object_get(o, "Routes"), base, json_array());
 	for (uint32_t i = 0; dns && i < warren_conf_count(dns, "search"); i++)
 		json_array_append_new(json_object_get(o, "Domains"), json_string(warren_conf_str(
 				      warren_conf_at(dns, "search", i), NULL)));
@@ -239,24 +240,19 @@ static int read_file(struct coord *coord, const char *key, char **out, size_t *l
 			       "longer than %d bytes", POLICY_MAX);
 }
 
-static int load_derp(struct coord *coord, struct warren_err *err)
+/* *@out NULL: none is configured. */
+static int load_derp(struct coord *coord, json_t **out, struct warren_err *err)
 {
 	char *text;
 	size_t len;
 	int result = read_file(coord, "derp-map", &text, &len, err);
-	json_t *map = text ? json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL) : NULL;
 
-	free(text);
-	if (result)
+	*out = NULL;
+	if (result || !text)
 		return result;
-	if (text && json_object_size(json_object_get(map, "Regions")) == 0) {
-		json_decref(map);
-		return warren_fail_key(err, -EINVAL, coord->conf, "derp-map", "this file is no "
-				       "DERPMap with Regions in JSON");
-	}
-	json_decref(coord->derp_map);
-	coord->derp_map = map;
-	return 0;
+	*out = coord_derp_parse(text, len, err);
+	free(text);
+	return *out ? 0 : -EINVAL;
 }
 
 static int load_policy(struct coord *coord, struct warren_err *err)
@@ -400,7 +396,10 @@ static int begin(struct coord *coord, struct warren_err *err)
 	int result = load_key(coord, err);
 
 	if (!result)
-		result = load_derp(coord, err);
+		result = load_derp(coord, &coord->derp_map, err);
+	if (!result && !coord->derp_map)
+		warren_log(coord->ctx, LOG_WARNING, "no \"derp-map\": clients have no relay, and "
+			   "stock ones do not come up before they have reached a peer without one");
 	coord->dns_config = dns_config(coord->conf);
 	coord->zstd = ZSTD_createCCtx();
 	if (!result && (!coord->dns_config || !coord->zstd))
@@ -460,23 +459,31 @@ static int coord_start(struct warren_ctx *ctx, const struct warren_conf *conf,
 	return result;
 }
 
+/* All is read and checked before the first of it is in force; the policy is the last to refuse. */
 static int take_settings(struct coord *coord, struct warren_err *err)
 {
 	const struct tailnet_config config = config_of(coord->conf);
-	char why[TAILNET_WHY];
-	char *dns = dns_config(coord->conf);
-	int result = dns ? load_derp(coord, err) : -ENOMEM;
+	char why[TAILNET_WHY], *dns = dns_config(coord->conf);
+	json_t *derp = NULL;
+	int result = dns ? load_derp(coord, &derp, err) : -ENOMEM;
 
-	if (!result && tailnet_configure(coord->tailnet, &config, why))
+	if (!result && tailnet_config_check(&config, why))
 		result = warren_fail(err, coord->conf, "%s", why);
+	if (!result && warren_conf_has(coord->conf, "policy"))
+		result = warren_watch(coord->ctx, coord->conf, "policy", policy_changed, coord);
 	if (!result)
 		result = load_policy(coord, err);
+	if (!result && tailnet_configure(coord->tailnet, &config, why))
+		result = warren_fail(err, coord->conf, "%s", why);
 	if (result) {
 		free(dns);
+		json_decref(derp);
 		return result;
 	}
 	free(coord->dns_config);
 	coord->dns_config = dns;
+	json_decref(coord->derp_map);
+	coord->derp_map = derp;
 	take_names(coord);
 	return 0;
 }
@@ -492,8 +499,6 @@ static int coord_reload(struct warren_ctx *ctx, const struct warren_conf *old,
 				       "coordinator that runs cannot change: restart warrend");
 	coord->conf = now;
 	result = take_settings(coord, err);
-	if (!result && warren_conf_has(now, "policy"))
-		result = warren_watch(ctx, now, "policy", policy_changed, coord);
 	if (result) {
 		coord->conf = old;
 		return result;

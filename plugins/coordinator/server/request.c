@@ -193,6 +193,20 @@ void register_request_free(struct register_request *r)
 
 /* ---- map ---- */
 
+/* Is it of any use to another host? (7.4) */
+static bool usable(const struct warren_addrport *at)
+{
+	const uint8_t *b = at->addr.bytes;
+	static const uint8_t zero[15];
+	bool low = memcmp(b, zero, sizeof(zero)) == 0;	/* :: and ::1 */
+
+	if (!at->port)
+		return false;
+	if (at->addr.family == 4)
+		return b[0] != 0 && b[0] != 127 && b[0] < 224;
+	return !(low && b[15] <= 1) && !(b[0] == 0xfe && (b[1] & 0xc0) == 0x80) && b[0] != 0xff;
+}
+
 static bool get_endpoints(struct map_request *r)
 {
 	const json_t *list = json_object_get(r->json, "Endpoints");
@@ -207,8 +221,8 @@ static bool get_endpoints(struct map_request *r)
 
 		if (!text)
 			return false;
-		if (addrport_parse(text, &e->at))
-			continue;	/* with a zone, say: nobody could use it */
+		if (addrport_parse(text, &e->at) || !usable(&e->at))
+			continue;	/* with a zone, say */
 		e->type = (uint8_t)json_integer_value(json_array_get(types, i));
 		r->n_endpoints++;
 	}

@@ -161,6 +161,11 @@ void coord_fragment_drop(struct coord *coord, int64_t node);
 void coord_fragments_free(struct coord *coord);
 int64_t coord_user_id(const struct tailnet_node *node);	/* as clients see it */
 
+/* ---- derp.c ---- */
+
+/* A DERPMap, checked; NULL with a sentence. */
+json_t *coord_derp_parse(const char *text, size_t len, struct warren_err *err);
+
 /* ---- request.c: what clients send ---- */
 
 struct register_request {		/* points into the JSON */
