@@ -1,11 +1,12 @@
 /*
- * What a provider sends: the first byte says whether the rest is taken for its keys, for a token,
- * or for claims.
+ * What a provider and a browser send: the first byte says whether the rest is taken for keys, a
+ * token, a description of the provider, the query of a callback, a Cookie field, or claims.
  */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "../flow.h"
 #include "../token.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -50,6 +51,30 @@ static void fuzz_claims(const char *text, size_t len)
 	json_decref(claims);
 }
 
+static void fuzz_discovery(const char *text, size_t len)
+{
+	struct login_provider provider;
+	struct warren_url url;
+
+	if (login_discovery_parse(text, len, "https://a", &provider, NULL) == 0 &&
+	    (warren_url_parse(provider.token, &url, NULL) || strcmp(url.scheme, "https") != 0))
+		abort();
+}
+
+static void fuzz_browser(bool cookie, const char *data, size_t len)
+{
+	char *text = strndup(data, len), value[LOGIN_RANDOM];
+	struct login_query query;
+
+	if (!text)
+		return;
+	if (cookie)
+		login_cookie_find(text, "warren-login-a", value);
+	else
+		login_query_parse(text, &query);
+	free(text);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const char *text = (const char *)data + 1;
@@ -60,6 +85,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		login_keys_free(login_keys_parse(text, size - 1, NULL));
 	else if (data[0] == 't')
 		fuzz_token(text, size - 1);
+	else if (data[0] == 'd')
+		fuzz_discovery(text, size - 1);
+	else if (data[0] == 'q' || data[0] == 'h')
+		fuzz_browser(data[0] == 'h', text, size - 1);
 	else
 		fuzz_claims(text, size - 1);
 	return 0;
