@@ -78,7 +78,8 @@ static const struct warren_option options[] = {
 	  .help = "Without one members reach only their own devices.",
 	  .example = "/etc/warren/policy.hujson" },
 	{ .key = "derp-map", .type = WARREN_PATH, .flags = WARREN_READ,
-	  .brief = "Relays, as a DERPMap in JSON.", .example = "/etc/warren/derp.json" },
+	  .brief = "Relays, as a DERPMap in JSON; read again when it changes.",
+	  .example = "/etc/warren/derp.json" },
 	{ .key = "key-expiry", .type = WARREN_DURATION, .def = "180d",
 	  .brief = "How long a user's device stays logged in; 0: for ever.",
 	  .help = "Tagged nodes do not expire." },
@@ -267,44 +268,102 @@ static int load_policy(struct coord *coord, struct warren_err *err)
 	return result;
 }
 
-/* ---- the policy file changes ---- */
+/* ---- a file changes: the policy, the map of relays ---- */
+
+static char *read_answer(const struct warren_priv_answer *answer, size_t *len)
+{
+	char *text = malloc(POLICY_MAX + 1);
+	ssize_t n = 1;
+
+	*len = 0;
+	while (text && n > 0 && *len <= POLICY_MAX) {
+		n = read(answer->fds[0], text + *len, POLICY_MAX + 1 - *len);
+		*len += n > 0 ? (size_t)n : 0;
+	}
+	close(answer->fds[0]);
+	if (text && n == 0 && *len <= POLICY_MAX)
+		return text;
+	free(text);
+	return NULL;
+}
+
+static char *take_file(struct warren_ctx *ctx, const struct warren_priv_answer *answer,
+		       const char *key, size_t *len)
+{
+	bool opened = answer->result >= 0 && answer->count == 1;
+	char *text = opened ? read_answer(answer, len) : NULL;
+
+	if (!text)
+		warren_log(ctx, LOG_WARNING, "coordinator.%s has changed and cannot be read: %s; "
+			   "what it said before stays in force", key,
+			   answer->error ? answer->error : "too long, or an error of the disk");
+	return text;
+}
 
 static void policy_opened(struct warren_ctx *ctx, const struct warren_priv_answer *answer,
 			  void *arg)
 {
-	struct coord *coord = arg;
-	char *text = NULL;
-	size_t len = 0;
-	ssize_t n = 1;
+	size_t len;
+	char *text = take_file(ctx, answer, "policy", &len);
 
-	if (answer->result < 0 || answer->count != 1) {
-		warren_log(ctx, LOG_WARNING, "coordinator.policy cannot be opened: %s; the policy "
-			   "before it stays in force", answer->error ? answer->error : "no file");
-		return;
-	}
-	text = malloc(POLICY_MAX + 1);
-	while (text && n > 0 && len <= POLICY_MAX) {
-		n = read(answer->fds[0], text + len, POLICY_MAX + 1 - len);
-		len += n > 0 ? (size_t)n : 0;
-	}
-	close(answer->fds[0]);
-	if (!text || n < 0 || len > POLICY_MAX)
-		warren_log(ctx, LOG_WARNING, "coordinator.policy cannot be read; the policy before "
-			   "it stays in force");
-	else
-		coord_view_reloaded(coord, text, len);
+	if (text)
+		coord_view_reloaded(arg, text, len);
 	free(text);
+}
+
+static void derp_opened(struct warren_ctx *ctx, const struct warren_priv_answer *answer,
+			void *arg)
+{
+	struct coord *coord = arg;
+	struct warren_err err = ERR_INIT;
+	size_t len;
+	char *text = take_file(ctx, answer, "derp-map", &len);
+	json_t *map = text ? coord_derp_parse(text, len, &err) : NULL;
+
+	if (map) {
+		json_decref(coord->derp_map);
+		coord->derp_map = map;
+		coord_tell_everybody(coord);
+		warren_log(ctx, LOG_NOTICE, "the new map of relays is in force");
+	} else if (text) {
+		warren_log(ctx, LOG_WARNING, "%s; the one before it stays in force",
+			   err_first(&err));
+	}
+	err_free(&err);
+	free(text);
+}
+
+static void file_changed(struct coord *coord, const char *key, warren_priv_fn *opened)
+{
+	struct warren_priv_open item = { .access = WARREN_READ };
+
+	str_copy(item.key, sizeof(item.key), key);
+	if (warren_priv(coord->ctx, WARREN_OP_OPEN, &item, sizeof(item), opened, coord))
+		warren_log(coord->ctx, LOG_WARNING, "%s has changed and cannot be opened; what it "
+			   "said before stays in force", key);
 }
 
 static void policy_changed(struct warren_ctx *ctx, void *arg)
 {
-	struct warren_priv_open item = { .access = WARREN_READ };
-	struct coord *coord = arg;
+	(void)ctx;
+	file_changed(arg, "coordinator.policy", policy_opened);
+}
 
-	str_copy(item.key, sizeof(item.key), "coordinator.policy");
-	if (warren_priv(ctx, WARREN_OP_OPEN, &item, sizeof(item), policy_opened, coord))
-		warren_log(ctx, LOG_WARNING, "coordinator.policy has changed and cannot be opened; "
-			   "the policy before it stays in force");
+static void derp_changed(struct warren_ctx *ctx, void *arg)
+{
+	(void)ctx;
+	file_changed(arg, "coordinator.derp-map", derp_opened);
+}
+
+static int watch_files(struct coord *coord)
+{
+	int result = 0;
+
+	if (warren_conf_has(coord->conf, "policy"))
+		result = warren_watch(coord->ctx, coord->conf, "policy", policy_changed, coord);
+	if (!result && warren_conf_has(coord->conf, "derp-map"))
+		result = warren_watch(coord->ctx, coord->conf, "derp-map", derp_changed, coord);
+	return result;
 }
 
 /* ---- life ---- */
@@ -410,8 +469,8 @@ static int begin(struct coord *coord, struct warren_err *err)
 		result = coord_view_start(coord, err);
 	if (!result)
 		result = load_policy(coord, err);
-	if (!result && warren_conf_has(coord->conf, "policy"))
-		result = warren_watch(coord->ctx, coord->conf, "policy", policy_changed, coord);
+	if (!result)
+		result = watch_files(coord);
 	return result ? result : serve(coord, err);
 }
 
@@ -469,8 +528,8 @@ static int take_settings(struct coord *coord, struct warren_err *err)
 
 	if (!result && tailnet_config_check(&config, why))
 		result = warren_fail(err, coord->conf, "%s", why);
-	if (!result && warren_conf_has(coord->conf, "policy"))
-		result = warren_watch(coord->ctx, coord->conf, "policy", policy_changed, coord);
+	if (!result)
+		result = watch_files(coord);
 	if (!result)
 		result = load_policy(coord, err);
 	if (!result && tailnet_configure(coord->tailnet, &config, why))

@@ -130,3 +130,68 @@ def test_coordinator_is_killed(own):
     wait_for("they are back", lambda: all(n["online"] for n in own.control.nodes()), 60)
     third = Tsnet(own, "third", auth_key=auth_key)
     stock.pings(third.ip4)
+
+
+def route_policy(*extra):
+    return {"tagOwners": {"tag:gw": []}, "autoApprovers": {"routes": {"10.77.0.0/16": ["tag:gw"]}},
+            "grants": [{"src": ["*"], "dst": ["*"], "ip": ["*"]}, *extra]}
+
+
+def test_routes_of_a_tagged_gateway(own):
+    own.control.set_policy(route_policy())
+    wait_for("it is in force", lambda: "new policy is in force" in own.control.log())
+    gateway = Tailscaled(own, "gateway", up=(
+        f"--auth-key={own.control.auth_key('--tag', 'tag:gw')}",
+        "--advertise-routes=10.77.1.0/24,10.88.0.0/24"))
+    gateway.host.sysctl("net.ipv4.ip_forward", 1)
+    gateway.host.ip("addr", "add", "10.77.1.1/32", "dev", "lo")
+    gateway.host.ip("addr", "add", "10.88.0.1/32", "dev", "lo")
+    stock = Tailscaled(own, up=(f"--auth-key={key(own)}", "--accept-routes"))
+    node = own.control.node("gateway")
+    assert (node["tags"], node["expiry"]) == (["tag:gw"], None)
+    assert node["approved"] == ["10.77.1.0/24"]
+    stock.pings("10.77.1.1")
+    assert stock.host.ping("10.88.0.1", wait=1, check=False).returncode != 0
+    own.control.cli("route", "approve", "gateway", "10.88.0.0/24")
+    stock.pings("10.88.0.1")
+    own.control.cli("route", "revoke", "gateway", "10.77.1.0/24")
+    wait_for("it is gone", lambda: "10.77.1.0/24" not in stock.peer("gateway")["AllowedIPs"])
+    assert stock.peer("gateway")["PrimaryRoutes"] == ["10.88.0.0/24"]
+
+
+def test_a_second_gateway_takes_over(own):
+    own.control.set_policy(route_policy())
+    wait_for("it is in force", lambda: "new policy is in force" in own.control.log())
+    gateways = []
+    for name in ("gw1", "gw2"):
+        gateways.append(Tailscaled(own, name, up=(
+            f"--auth-key={own.control.auth_key('--tag', 'tag:gw')}",
+            "--advertise-routes=10.77.1.0/24")))
+        gateways[-1].host.sysctl("net.ipv4.ip_forward", 1)
+        gateways[-1].host.ip("addr", "add", "10.77.1.1/32", "dev", "lo")
+    stock = Tailscaled(own, up=(f"--auth-key={key(own)}", "--accept-routes"))
+    stock.pings("10.77.1.1")
+    assert own.control.node("gw1")["primary"] == ["10.77.1.0/24"]
+    gateways[0].cli("down")
+    wait_for("the other one is elected",
+             lambda: own.control.node("gw2")["primary"] == ["10.77.1.0/24"], 30)
+    stock.pings("10.77.1.1")
+    gateways[0].cli("up")
+    wait_for("it is back", lambda: own.control.node("gw1")["online"])
+    assert own.control.node("gw2")["primary"] == ["10.77.1.0/24"]
+    stock.pings("10.77.1.1")
+
+
+def test_ephemeral_nodes_and_names(own):
+    options = ("--user", "alice", "--ephemeral", "--reusable")
+    stock = Tailscaled(own, up=(f"--auth-key={key(own)}",))
+    tsnet = Tsnet(own, auth_key=own.control.auth_key(*options))
+    stock.pings(tsnet.ip4)
+    own.control.cli("node", "rename", "tsnet", "printer")
+    wait_for("it has another name",
+             lambda: stock.peer("tsnet")["DNSName"] == f"printer.{own.control.DOMAIN}.")
+    tsnet.ask("logout")
+    wait_for("it is deleted", lambda: own.control.node("printer") is None)
+    wait_for("nobody sees it", lambda: stock.peer("tsnet") is None)
+    again = Tsnet(own, "again", auth_key=own.control.auth_key(*options))
+    assert again.ip4 != tsnet.ip4       # an address rests for a while

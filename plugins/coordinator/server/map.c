@@ -378,6 +378,7 @@ static void flush(struct warren_ctx *ctx, void *arg)
 	struct stream *s;
 
 	(void)ctx;
+	coord->flushed = warren_now();
 	while ((s = list_first(&coord->dirty, struct stream, dirty_link))) {
 		if (warren_now() > until) {
 			warren_timer_set(coord->flush, 0);
@@ -390,14 +391,17 @@ static void flush(struct warren_ctx *ctx, void *arg)
 	}
 }
 
+/* The first news go at once, so that peers know a node before it calls them; then they gather. */
 static void mark(struct stream *s)
 {
+	uint64_t now = warren_now(), next = s->coord->flushed + batch;
+
 	if (s->is_dirty)
 		return;
 	if (!s->coord->flush)
 		s->coord->flush = warren_timer_new(s->coord->ctx, flush, s->coord);
 	if (list_empty(&s->coord->dirty) && s->coord->flush)
-		warren_timer_set(s->coord->flush, batch);
+		warren_timer_set(s->coord->flush, next > now ? next - now : 0);
 	s->is_dirty = true;
 	list_add_tail(&s->coord->dirty, &s->dirty_link);
 }

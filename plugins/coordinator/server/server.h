@@ -52,6 +52,7 @@ struct coord {
 	struct hash by_node;		/* streams, the first of each node */
 	struct list dirty;		/* streams with something to say */
 	struct warren_timer *flush;
+	uint64_t flushed;		/* when streams were told last */
 	struct ZSTD_CCtx_s *zstd;
 	uint64_t secret[2];		/* of the hashes of what streams were told */
 	struct hash fragments;		/* of peers, by node id */

@@ -276,7 +276,7 @@ void coord_view_reloaded(struct coord *coord, const char *text, size_t len)
 		warren_log(coord->ctx, LOG_WARNING, "%s; the one before it stays in force",
 			   err_first(&err));
 	else
-		warren_log(coord->ctx, LOG_INFO, "the new policy is in force");
+		warren_log(coord->ctx, LOG_NOTICE, "the new policy is in force");
 	err_free(&err);
 }
 
