@@ -132,7 +132,8 @@ static void tell_changes(struct coord *coord)
 /* Of what has changed in a node, what those who see it are told. */
 static uint32_t told_fields(const struct tailnet_change *change)
 {
-	uint32_t fields = change->fields & ~(uint32_t)(TAILNET_F_HEALTH | TAILNET_F_HOSTNAME);
+	uint32_t fields = change->fields & ~(uint32_t)(TAILNET_F_HEALTH | TAILNET_F_HOSTNAME |
+						       TAILNET_F_OTHER);
 
 	if ((fields & TAILNET_F_HOSTINFO) && !coord_hostinfo_differs(change->before, change->after))
 		fields &= ~(uint32_t)TAILNET_F_HOSTINFO;

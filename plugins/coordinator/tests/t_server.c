@@ -560,6 +560,73 @@ static void maps_and_deltas(void **state)
 	client_end(&b);
 }
 
+/* What is as it was is not told again, whatever made us look. */
+static void only_what_differs(void **state)
+{
+	struct client a, b;
+	const struct tailnet_user *user;
+	json_t *o, *profile;
+
+	(void)state;
+	two_kinds_of_nodes(&a, &b);
+	stream(&a, false);
+	stream(&b, true);
+	assert_non_null(map_with(&a, "DNSConfig"));
+	assert_non_null(map_with(&b, "DNSConfig"));
+	assert_non_null(map_with(&a, "PeersChangedPatch"));	/* the other one came online */
+	assert_int_equal(coord_view_policy(&coord, policy, sizeof(policy) - 1, NULL), 0);
+	user = tailnet_user_by_login(coord.tailnet, "alice");
+	act((struct tailnet_act){ .verb = TAILNET_USER_RENAME, .user = user->id, .text = "eve" });
+	while ((o = next_map(&a)) && !json_object_get(o, "UserProfiles")) {
+		assert_null(json_object_get(o, "Node"));
+		assert_null(json_object_get(o, "PacketFilters"));
+		json_decref(o);
+	}
+	assert_int_equal(json_array_size(json_object_get(o, "UserProfiles")), 1);
+	profile = json_array_get(json_object_get(o, "UserProfiles"), 0);
+	assert_string_equal(json_string_value(json_object_get(profile, "LoginName")), "eve");
+	assert_null(json_object_get(o, "Node"));
+	assert_null(json_object_get(o, "PacketFilters"));
+	assert_null(json_object_get(o, "DNSConfig"));
+	json_decref(o);
+	profile = json_array_get(map_with(&b, "UserProfiles"), 0);
+	assert_string_equal(json_string_value(json_object_get(profile, "LoginName")), "eve");
+	client_end(&a);
+	client_end(&b);
+}
+
+/* A node that was given a new key: its streams end, others get the key with what belongs to it. */
+static void another_key(void **state)
+{
+	struct client a, b;
+	json_t *o, *patch;
+
+	(void)state;
+	two_kinds_of_nodes(&a, &b);
+	stream(&a, false);
+	stream(&b, false);
+	assert_non_null(map_with(&a, "DNSConfig"));
+	assert_non_null(map_with(&b, "DNSConfig"));
+	act((struct tailnet_act){ .verb = TAILNET_KEY_CREATE, .reusable = true, .user =
+		tailnet_user_by_login(coord.tailnet, "alice")->id });
+	warren_private_new(&a.node);
+	warren_private_public(&a.node, a.node_key);
+	o = do_register(&a, "Laptop", secret, "");
+	assert_true(json_is_true(json_object_get(o, "MachineAuthorized")));
+	json_decref(o);
+	do {
+		patch = json_array_get(map_with(&b, "PeersChangedPatch"), 0);
+	} while (!json_object_get(patch, "Key"));
+	assert_string_equal(json_string_value(json_object_get(patch, "Key")), key_text(a.node_key));
+	assert_non_null(json_object_get(patch, "DiscoKey"));
+	assert_non_null(json_object_get(patch, "Endpoints"));
+	assert_non_null(json_object_get(patch, "KeyExpiry"));
+	(void)map_with(&a, "-");
+	assert_null(a.stream);
+	client_end(&a);
+	client_end(&b);
+}
+
 static void deleted(void **state)
 {
 	struct client a, b;
@@ -797,6 +864,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		ON_LOOP(maps_and_deltas),
+		ON_LOOP(only_what_differs),
+		ON_LOOP(another_key),
 		ON_LOOP(deleted),
 		ON_LOOP(by_link),
 		ON_LOOP(refused),
