@@ -5,6 +5,7 @@
 
 #include "../policy_verbs.h"
 
+#define LONGEST (INT64_C(36500) * 86400 * 1000000)	/* durations: a century */
 #define OPERAND WARREN_POSITIONAL | WARREN_REQUIRED
 #define NODE_OPERAND								\
 	{ .key = "node", .type = WARREN_STRING, .flags = OPERAND, .min = 1, .max = 255,	\
@@ -62,7 +63,7 @@ static const struct warren_option node_approve_args[] = {
 	{ .key = "user", .type = WARREN_STRING, .min = 1, .max = 255,
 	  .brief = "Whose device it is; not needed while there is one user.",
 	  .example = "wells" },
-	{ .key = "expiry", .type = WARREN_DURATION, .max = INT64_MAX / 4,
+	{ .key = "expiry", .type = WARREN_DURATION, .max = LONGEST,
 	  .brief = "Log in again after that; else as coordinator.key-expiry says.",
 	  .example = "30d" },
 	{ .key = "pin", .type = WARREN_BOOL, .def = "false",
@@ -81,7 +82,7 @@ static const struct warren_option node_rename_args[] = {
 };
 static const struct warren_option node_expire_args[] = {
 	NODE_OPERAND,
-	{ .key = "in", .type = WARREN_DURATION, .max = INT64_MAX / 4,
+	{ .key = "in", .type = WARREN_DURATION, .max = LONGEST,
 	  .brief = "After that, instead of now.", .example = "7d" },
 	{ .key = "never", .type = WARREN_BOOL, .def = "false",
 	  .brief = "Not at all; brings an expired node back." },
@@ -107,7 +108,7 @@ static const struct warren_option key_create_args[] = {
 	  .brief = "Whose devices they will be.", .example = "wells" },
 	{ .key = "tag", .type = WARREN_STRING, .flags = WARREN_MANY, .min = 1, .max = 255,
 	  .brief = "Devices belong to these tags instead.", .example = "tag:server" },
-	{ .key = "expiry", .type = WARREN_DURATION, .def = "1h", .max = INT64_MAX / 4,
+	{ .key = "expiry", .type = WARREN_DURATION, .def = "1h", .max = LONGEST,
 	  .brief = "How long the key is good; off: for ever." },
 	{ .key = "reusable", .type = WARREN_BOOL, .def = "false",
 	  .brief = "For any number of devices." },
@@ -132,7 +133,7 @@ static const struct warren_option backup_args[] = {
 	  .brief = "Where the copy goes.", .example = "/var/backups/coordinator.db" },
 };
 static const struct warren_option log_args[] = {
-	{ .key = "since", .type = WARREN_DURATION, .max = INT64_MAX / 4,
+	{ .key = "since", .type = WARREN_DURATION, .max = LONGEST,
 	  .brief = "Not older than that.", .example = "7d" },
 	{ .key = "limit", .type = WARREN_INT, .def = "100", .min = 1, .max = 10000,
 	  .brief = "At most so many, the newest." },
@@ -291,7 +292,8 @@ const struct warren_command coord_commands[COORD_COMMANDS] = {
 		VERB("coordinator backup", backup_args, coord_run_backup),
 		.brief = "Copy the database as a whole, while it is in use.",
 		.help = "Users, nodes, keys (hashed), the audit log. The server's own key is in "
-			"the state folder, not in the database.",
+			"the state folder, not in the database. The client makes the file: say "
+			"umask 077 before, if others can look into that folder.",
 		.example = "warren coordinator backup /var/backups/coordinator.db",
 	}, {
 		VERB("coordinator log", log_args, coord_run_log),

@@ -264,7 +264,9 @@ static void tampered(void **state)
 	AUTO(auto_free) char *token = with("nonce", json_string("n-1"));
 	size_t len = strlen(token), dot = strcspn(token, ".");
 	static const char *const wrecks[] = { "", ".", "..", "...", "a.b.c", "e30.e30.e30",
-					      "e30..", "!.!.!", "eyJhbGciOiJSUzI1NiJ9" };
+					      "e30..", "!.!.!",
+					      "e30.e30.e", "e3\xee.e30.e30",
+					      "e30.e30.e30=", "eyJhbGciOiJSUzI1NiJ9" };
 
 	(void)state;
 	good(token);
@@ -361,6 +363,10 @@ static void key_sets(void **state)
 	assert_non_null(set);
 	assert_int_equal(login_keys_count(set), 1);
 	login_keys_free(set);
+	json_object_set_new(o, "n", json_string("not base64\xc3\xae"));
+	assert_null(parse(json_pack("[O]", o), NULL));
+	json_object_set_new(o, "n", json_integer(3));
+	assert_null(parse(json_pack("[O]", o), NULL));
 	json_decref(o);
 }
 
