@@ -1,0 +1,115 @@
+"""Prints what a tailnet of simulated clients costs the coordinator: joins, changes, memory, idling.
+
+The clients are one process on the same cores (tailnet_load.c), each with a Noise session and a map
+stream of its own over a real socket; all see each other. Needs root. Judges nothing.
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "lab"))
+from lab import Daemon, Lab  # noqa: E402
+
+LOAD = pathlib.Path(os.environ["WARREN_BUILDDIR"]) / "tests/bench/tailnet_load"
+PORT = 8080
+YAML = f"""
+coordinator: {{url: "http://127.0.0.1:{PORT}", listen: "127.0.0.1:{PORT}",
+  base-domain: tail.example.com, policy: %s}}
+"""
+
+
+def row(what, value, note=""):
+    print(f"coordinator: {what:<42} {value:>14}  {note}".rstrip(), flush=True)
+
+
+def cpu_seconds(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident(pid):
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) / 1024
+    return 0
+
+
+class Load:
+    def __init__(self, lab, clients, at_a_time):
+        policy = lab.dir / "policy.hujson"
+        policy.write_text('{"grants": [{"src": ["*"], "dst": ["*"], "ip": ["*"]}]}')
+        policy.chmod(0o644)
+        host = lab.host(f"hq{clients}")
+        self.daemon = Daemon(host, YAML % policy)
+        self.daemon.cli("user", "create", "load")
+        key = self.daemon.json("key", "create", "--user", "load", "--reusable")["secret"]
+        server = self.daemon.status()["coordinator"]["key"]
+        self.popen = subprocess.Popen(
+            host.argv(LOAD, "127.0.0.1", str(PORT), server, key, str(clients), str(at_a_time)),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.joined = self.line()
+        self.pid = self.daemon.engine_pid()
+
+    def line(self):
+        line = self.popen.stdout.readline()
+        assert line, "the load program ended"
+        return json.loads(line)
+
+    def change(self):
+        self.popen.stdin.write("change\n")
+        self.popen.stdin.flush()
+        return self.line()
+
+    def close(self):
+        self.popen.stdin.close()
+        self.popen.wait(30)
+        self.daemon.stop()
+
+
+def storm(lab):
+    load = Load(lab, 500, 500)
+    row("500 nodes join at once", f"{load.joined['seconds']:.2f} s",
+        f"aim: 10 s; {load.joined['joined']} joined, {load.joined['failures']} failures")
+    load.close()
+
+
+def many(lab):
+    load = Load(lab, 2000, 50)
+    row("2,000 nodes join, 50 at a time", f"{load.joined['seconds']:.2f} s",
+        f"{load.joined['joined']} joined, {load.joined['failures']} failures")
+    time.sleep(15)      # what the joins left to be told
+    worst, told = 0, []
+    for _ in range(5):
+        answer = load.change()
+        worst = max(worst, answer["seconds"])
+        told.append(answer["told"])
+        time.sleep(1)
+    row("a change of one reaches all of 2,000", f"{worst:.3f} s",
+        f"aim: 1 s; the worst of 5, told: {min(told)}")
+    row("resident memory with 2,000 nodes", f"{resident(load.pid):.0f} MiB", "aim: 120 MiB")
+    before, begun = cpu_seconds(load.pid), time.monotonic()
+    time.sleep(20)
+    used = (cpu_seconds(load.pid) - before) / (time.monotonic() - begun) * 100
+    row("CPU of a core while nothing happens", f"{used:.1f} %", "aim: 2 %")
+    load.close()
+
+
+def main():
+    if os.geteuid() != 0 or not LOAD.exists():
+        print("coordinator: skipped: needs root and tests/bench/tailnet_load")
+        return
+    for part in (storm, many):
+        with tempfile.TemporaryDirectory(prefix="warren-bench-") as directory:
+            lab = Lab(directory)
+            try:
+                part(lab)
+            finally:
+                lab.close()
+
+
+main()
