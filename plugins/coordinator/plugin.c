@@ -562,7 +562,12 @@ static int coord_reload(struct warren_ctx *ctx, const struct warren_conf *old,
 		coord->conf = old;
 		return result;
 	}
-	coord_tell_everybody(coord);
+	if (warren_conf_equal(old, now, "base-domain")) {
+		coord_tell_everybody(coord);
+	} else {			/* all names are other ones: they come again */
+		coord_fragments_free(coord);
+		coord_streams_close(coord);
+	}
 	return 0;
 }
 

@@ -12,6 +12,7 @@
 #include <syslog.h>
 
 #include "../login/page.h"
+#include "base/addr.h"
 #include "base/base64.h"
 #include "base/err.h"
 #include "base/str.h"
@@ -225,6 +226,44 @@ static void login_page(struct coord *coord, struct warren_exchange *x, const cha
 	login_page_reply(x, tailnet_pending(coord->tailnet, code));
 }
 
+/* ---- addresses of this server, for clients whose resolver fails ---- */
+
+static const uint64_t names_fresh = 600 * UINT64_C(1000000);
+
+static void resolved(struct warren_ctx *ctx, int result, const struct warren_addr *addrs,
+		     const char *why, void *arg)
+{
+	struct coord *coord = arg;
+	struct warren_url url;
+	struct str list = STR_INIT;
+	char text[ADDR_TEXT];
+
+	(void)ctx;
+	(void)why;
+	/* What was known stays; while we stop nobody asks any more. */
+	if (!coord->world || result <= 0 || warren_url_parse(coord->url, &url, NULL))
+		return;
+	str_addf(&list, "{\"%s\":[", url.host);
+	for (int i = 0; i < result; i++)
+		str_addf(&list, "%s\"%s\"", i > 0 ? "," : "", addr_format(&addrs[i], text));
+	str_add(&list, "]}");
+	free(coord->names);
+	coord->names = str_take(&list);
+}
+
+/* Nothing before the first look-up is done, as relays do that have no names (path-protocols.md). */
+static void bootstrap_dns(struct coord *coord, struct warren_exchange *x)
+{
+	struct warren_url url;
+
+	if ((!coord->names_at || warren_now() - coord->names_at > names_fresh) &&
+	    warren_url_parse(coord->url, &url, NULL) == 0) {
+		coord->names_at = warren_now();
+		(void)warren_resolve(coord->ctx, url.host, resolved, coord);
+	}
+	json(x, "application/json", coord->names ? coord->names : "");
+}
+
 /* ---- requests ---- */
 
 static bool is(const struct warren_http_head *head, const char *method, const char *path)
@@ -247,6 +286,8 @@ static void on_head(struct warren_exchange *x, const struct warren_http_head *he
 		json(x, "application/health+json", "{\"status\":\"pass\"}\n");
 	else if (is(head, "GET", "/robots.txt"))
 		text(x, 200, "User-agent: *\nDisallow: /\n");
+	else if (is(head, "GET", "/bootstrap-dns"))
+		bootstrap_dns(coord, x);
 	else if (is(head, "POST", "/verify"))
 		verify(coord, x);
 	else if (strcmp(head->method, "GET") == 0 && str_starts(head->path, "/register/"))
@@ -314,6 +355,7 @@ int coord_route(struct coord *coord, const struct warren_front *front, void *sel
 		struct warren_err *err)
 {
 	static const char *const paths[] = { "/key", "/ts2021", "/health", "/verify",
+					     "/bootstrap-dns",
 					     "/register" };
 	struct warren_url url;
 	int result = warren_url_parse(coord->url, &url, err);
@@ -337,6 +379,8 @@ void coord_outers_close(struct coord *coord)
 
 	list_for_each_safe(o, next, &coord->outers, link)
 		outer_free(o);
+	free(coord->names);
+	coord->names = NULL;
 	list_for_each_safe(a, after, &coord->asked, link) {	/* those of front */
 		warren_exchange_set(a->x, NULL, NULL);
 		warren_exchange_cancel(a->x);

@@ -57,6 +57,8 @@ struct coord {
 	uint64_t secret[2];		/* of the hashes of what streams were told */
 	struct hash fragments;		/* of peers, by node id */
 	struct coord_stats stats;
+	char *names;			/* JSON: this server's name and addresses, or NULL */
+	uint64_t names_at;		/* when they were looked up last */
 	size_t bodies;			/* bytes of requests that are being received */
 	struct warren_limit refused_limit;
 };

@@ -796,6 +796,10 @@ static void outside(void **state)
 	assert_string_equal(get("GET", "/key?w=1", NULL, 400), "capability version must be set\n");
 	get("GET", "/health", NULL, 200);
 	get("GET", "/", NULL, 404);
+	for (int i = 0; i < 1000 && !strstr(get("GET", "/bootstrap-dns", NULL, 200), "}"); i++)
+		parts_settle(engine);
+	assert_string_equal(get("GET", "/bootstrap-dns", NULL, 200),
+			    "{\"127.0.0.1\":[\"127.0.0.1\"]}");
 	get("POST", "/ts2021", "", 400);
 	get("GET", "/register/nothing", NULL, 404);
 	snprintf(body, sizeof(body), "{\"NodePublic\":\"%s\"}", key_text(a.node_key));
