@@ -672,7 +672,6 @@ static void test_port_80_hangs(void **state)
 	close(listener);
 }
 
-/* Given up, or the context ends, after any number of turns: nobody is told, nothing is left. */
 /*
  * ---- Other ways (ControlDialPlan) ----
  */
@@ -723,6 +722,7 @@ static void test_plan_fails(void **state)
 	expect_connected(&outcome);
 }
 
+/* Given up, or the context ends, after any number of turns: nobody is told, nothing is left. */
 static void test_cancel(void **state)
 {
 	struct outcome outcome;
