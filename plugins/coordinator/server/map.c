@@ -18,7 +18,8 @@
 #include "base/str.h"
 
 enum {
-	PEERS_DIRTY = 128,		/* news of more peers than that: all of them anew */
+	PEERS_DIRTY = 512,		/* news of more peers than that: all of them anew */
+	PEERS_KEPT = 32,		/* memory for so many stays with a stream */
 	BEHIND = 1 << 20,		/* bytes not taken: nothing more until they are */
 	ZSTD_LEVEL = 1,
 };
@@ -44,7 +45,7 @@ struct stream {
 	bool zstd, first, is_dirty, behind, lives;	/* @lives: more than one message */
 	uint32_t what;			/* DIRTY_ */
 	struct news *news;
-	uint32_t n_news;
+	uint32_t n_news, cap_news;
 	struct known *users;		/* whose profile it has */
 	uint32_t n_users, cap_users;
 	uint64_t told_self, told_filter;	/* hashes of what it was told last */
@@ -343,6 +344,11 @@ static bool compose(struct stream *s, const struct tailnet_node *node, struct st
 		str_cut(out, 0);
 	else
 		str_add(out, "}");
+	if (s->cap_news > PEERS_KEPT) {
+		free(s->news);
+		s->news = NULL;
+		s->cap_news = 0;
+	}
 	s->what = s->n_news = 0;
 	s->first = false;
 	return ok && !out->failed;
@@ -406,6 +412,21 @@ static void mark(struct stream *s)
 	list_add_tail(&s->coord->dirty, &s->dirty_link);
 }
 
+static bool room_for_news(struct stream *s)
+{
+	uint32_t cap = s->cap_news ? s->cap_news * 2 : PEERS_KEPT / 4;
+	struct news *grown;
+
+	if (s->n_news < s->cap_news)
+		return true;
+	grown = cap <= PEERS_DIRTY ? realloc(s->news, cap * sizeof(*grown)) : NULL;
+	if (!grown)
+		return false;
+	s->news = grown;
+	s->cap_news = cap;
+	return true;
+}
+
 static void stream_news(struct stream *s, int64_t peer, enum peer_news kind, uint32_t fields)
 {
 	for (uint32_t i = 0; i < s->n_news; i++) {
@@ -417,12 +438,10 @@ static void stream_news(struct stream *s, int64_t peer, enum peer_news kind, uin
 		mark(s);
 		return;
 	}
-	if (!s->news)
-		s->news = calloc(PEERS_DIRTY, sizeof(*s->news));
-	if (!s->news || s->n_news == PEERS_DIRTY)
-		s->what |= DIRTY_ALL;
-	else
+	if (room_for_news(s))
 		s->news[s->n_news++] = (struct news){ peer, kind, fields };
+	else
+		s->what |= DIRTY_ALL;
 	mark(s);
 }
 

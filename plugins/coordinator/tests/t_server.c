@@ -20,7 +20,6 @@
 #include "base/base64.h"
 #include "base/err.h"
 #include "base/str.h"
-#include "base/util.h"
 #include "engine/ctx.h"
 #include "engine/engine.h"
 
@@ -627,6 +626,68 @@ static void another_key(void **state)
 	client_end(&b);
 }
 
+static void count_registered(void *arg, const struct tailnet_registered *answer)
+{
+	assert_int_equal(answer->as, TAILNET_REGISTERED);
+	++*(uint32_t *)arg;
+}
+
+/* Ids of peers that a message adds, into @seen; how many are new. */
+static uint32_t see_peers(const json_t *list, bool *seen, size_t max)
+{
+	uint32_t added = 0;
+	int64_t before = 0;
+
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		int64_t id = json_integer_value(json_object_get(json_array_get(list, i), "ID"));
+
+		assert_true(id > before && (size_t)id < max);
+		added += !seen[id];
+		seen[id] = true;
+		before = id;
+	}
+	return added;
+}
+
+/* More come at once than a stream remembers one by one. */
+static void many_at_once(void **state)
+{
+	enum { MANY = 700 };
+	static const char *const tags[] = { "tag:db" };
+	static bool seen[MANY + 10];
+	struct tailnet_register reg = { .hostname = "db", .auth_key = secret, .capver = 137 };
+	uint32_t registered = 0, told = 0;
+	struct client a;
+	json_t *o;
+
+	(void)state;
+	memset(seen, 0, sizeof(seen));
+	act((struct tailnet_act){ .verb = TAILNET_KEY_CREATE, .reusable = true, .user = act(
+		(struct tailnet_act){ .verb = TAILNET_USER_CREATE, .text = "alice" }) });
+	join_as(&a, "watcher");
+	stream(&a, true);
+	assert_non_null(map_with(&a, "DNSConfig"));
+	act((struct tailnet_act){ .verb = TAILNET_KEY_CREATE, .strings = tags, .n_strings = 1,
+				  .reusable = true });
+	for (int i = 0; i < MANY; i++) {
+		randombytes_buf(reg.machine_key, 32);
+		randombytes_buf(reg.node_key, 32);
+		assert_non_null(tailnet_register(coord.tailnet, &reg, count_registered,
+						 &registered));
+	}
+	while (told < MANY) {
+		o = next_map(&a);
+		assert_non_null(o);
+		told += see_peers(json_object_get(o, "Peers"), seen, MANY + 10);
+		told += see_peers(json_object_get(o, "PeersChanged"), seen, MANY + 10);
+		json_decref(o);
+	}
+	for (int i = 0; i < 1000 && registered < MANY; i++)
+		parts_settle(engine);
+	assert_int_equal(registered, MANY);
+	client_end(&a);
+}
+
 static void deleted(void **state)
 {
 	struct client a, b;
@@ -812,56 +873,6 @@ static void outside(void **state)
 	str_free(&answer);
 }
 
-/* ---- the map of relays ---- */
-
-static void relays(void **state)
-{
-	static const char good[] = "{\"Regions\":{\"900\":{\"RegionID\":900,\"Nodes\":[{\"Name\":"
-				   "\"900a\",\"RegionID\":900,\"HostName\":\"r.example\"}]}}}";
-	static const char *const bad[] = {
-		"{", "[]", "{}", "{\"Regions\":{}}", "{\"Regions\":[]}",
-		"{\"Regions\":{\"1\":null}}",
-		"{\"Regions\":{\"1\":{\"RegionID\":2,\"Nodes\":[{\"Name\":\"a\",\"RegionID\":2,"
-		"\"HostName\":\"r\"}]}}}",
-		"{\"Regions\":{\"1\":{\"RegionID\":1,\"Nodes\":[]}}}",
-		"{\"Regions\":{\"1\":{\"RegionID\":1,\"Nodes\":[{\"Name\":\"a\",\"RegionID\":2,"
-		"\"HostName\":\"r\"}]}}}",
-		"{\"Regions\":{\"1\":{\"RegionID\":1,\"Nodes\":[{\"Name\":\"a\",\"RegionID\":1}]}"
-		"}}",
-	};
-	json_t *map = coord_derp_parse(good, sizeof(good) - 1, NULL);
-
-	(void)state;
-	assert_non_null(map);
-	json_decref(map);
-	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
-		struct warren_err err = ERR_INIT;
-
-		assert_null(coord_derp_parse(bad[i], strlen(bad[i]), &err));
-		assert_non_null(err_first(&err));
-		err_free(&err);
-	}
-}
-
-/* Endpoints that no other host could use are left out. */
-static void endpoints(void **state)
-{
-	static const char body[] =
-		"{\"Version\":137,\"Endpoints\":[\"192.0.2.1:1\",\"127.0.0.1:1\",\"0.0.0.0:1\","
-		"\"192.0.2.1:0\",\"224.0.0.1:1\",\"[::1]:1\",\"[::]:1\",\"[fe80::1]:1\","
-		"\"[fe80::1%eth0]:1\",\"[ff02::1]:1\",\"x\",\"[2001:db8::1]:41641\"],"
-		"\"EndpointTypes\":[2,1,1,1,1,1,1,1,1,1,1,3]}";
-	struct map_request r;
-
-	(void)state;
-	assert_int_equal(map_request_parse(body, sizeof(body) - 1, &r, NULL), 0);
-	assert_int_equal(r.n_endpoints, 2);
-	assert_int_equal(r.endpoints[0].type, 2);
-	assert_int_equal(r.endpoints[1].at.port, 41641);
-	assert_int_equal(r.endpoints[1].type, 3);
-	map_request_free(&r);
-}
-
 #define ON_LOOP(test) cmocka_unit_test_setup_teardown(test, begin, finish)
 
 int main(void)
@@ -870,13 +881,12 @@ int main(void)
 		ON_LOOP(maps_and_deltas),
 		ON_LOOP(only_what_differs),
 		ON_LOOP(another_key),
+		ON_LOOP(many_at_once),
 		ON_LOOP(deleted),
 		ON_LOOP(by_link),
 		ON_LOOP(refused),
 		ON_LOOP(page),
 		ON_LOOP(outside),
-		cmocka_unit_test(relays),
-		cmocka_unit_test(endpoints),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
