@@ -227,7 +227,10 @@ int policy_run_explain(struct warren_ctx *ctx, const struct warren_conf *args,
 	warren_reply_bool(reply, "allowed", allowed);
 	warren_reply_str(reply, "why", "%s", why);
 	warren_reply_text(reply, "%s", why);
-	return allowed ? 0 : EXIT_REFUSED;
+	if (allowed)
+		return 0;
+	warren_reply_end(reply, EXIT_REFUSED, NULL);	/* no error, but no either */
+	return WARREN_PENDING;
 }
 
 /* ---- diff ---- */
