@@ -189,14 +189,17 @@ const struct warren_option policy_explain_args[POLICY_EXPLAIN_ARGS] = {
 	  .brief = "The protocol." },
 };
 
-/* The address of a node of that name; else the text as it is. */
-static const char *node_or(struct coord *coord, const char *text, char out[ADDR_TEXT])
+/* The address of a node of that name; a user's login as the policy writes it; else the text. */
+static const char *node_or(struct coord *coord, const char *text, char out[TAILNET_TEXT + 2])
 {
 	const struct tailnet_node *node = tailnet_node_by_name(coord->tailnet, text);
 
-	if (!node)
+	if (node)
+		return addr_format(node->v4.family ? &node->v4 : &node->v6, out);
+	if (strchr(text, '@') || !tailnet_user_by_login(coord->tailnet, text))
 		return text;
-	return addr_format(node->v4.family ? &node->v4 : &node->v6, out);
+	snprintf(out, TAILNET_TEXT + 2, "%s@", text);
+	return out;
 }
 
 int policy_run_explain(struct warren_ctx *ctx, const struct warren_conf *args,
@@ -204,7 +207,7 @@ int policy_run_explain(struct warren_ctx *ctx, const struct warren_conf *args,
 {
 	static const int numbers[] = { 6, 17, 1 };
 	struct coord *coord = warren_self(ctx);
-	char dst[256], why[HJ_ERROR], a[ADDR_TEXT], b[ADDR_TEXT], *colon;
+	char dst[256], why[HJ_ERROR], a[TAILNET_TEXT + 2], b[TAILNET_TEXT + 2], *colon;
 	uint16_t port = 0;
 	bool allowed;
 
