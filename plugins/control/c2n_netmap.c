@@ -39,8 +39,8 @@ static int candidate_feed(struct ctl_map *map, const char *text, char *why, size
 	return result == -ENOMEM ? result : -EINVAL;
 }
 
-static int candidate(const json_t *message, const json_t *omit, struct str *out, char *why,
-		     size_t size)
+static int candidate(const json_t *message, const struct ctl_snapshot *in_force,
+		     const json_t *omit, struct str *out, char *why, size_t size)
 {
 	static const struct ctl_map_events none = { .published = NULL };
 	const struct ctl_map_limits limits = {
@@ -57,7 +57,7 @@ static int candidate(const json_t *message, const json_t *omit, struct str *out,
 	if (!result) {
 		str_add(out, ",\"candidate\":");
 		made = ctl_map_current(map);
-		ctl_store_write_netmap(ctl_snapshot_of(made), false, omit, out);
+		ctl_store_write_netmap(ctl_snapshot_of(made), in_force, false, omit, out);
 		warren_obj_unref(made);
 	}
 	ctl_map_free(map);
@@ -73,6 +73,7 @@ int ctl_c2n_netmap(const struct ctl_c2n_facts *facts, const uint8_t *body, size_
 						 NULL;
 	const json_t *omit = json_object_get(request, "omitFields");
 	const json_t *message = json_object_get(request, "candidate");
+	const struct ctl_snapshot *in_force = facts->map ? ctl_snapshot_of(facts->map) : NULL;
 	int result = 0;
 
 	if (body && !json_is_object(request)) {
@@ -85,10 +86,9 @@ int ctl_c2n_netmap(const struct ctl_c2n_facts *facts, const uint8_t *body, size_
 		return -EINVAL;
 	}
 	str_add(out, "{\"current\":");
-	ctl_store_write_netmap(facts->map ? ctl_snapshot_of(facts->map) : NULL, facts->cached,
-			       omit, out);
+	ctl_store_write_netmap(in_force, in_force, facts->cached, omit, out);
 	if (message && !json_is_null(message))
-		result = candidate(message, omit, out, why, size);
+		result = candidate(message, in_force, omit, out, why, size);
 	str_addc(out, '}');
 	if (!out->failed)
 		return result;

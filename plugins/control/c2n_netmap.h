@@ -18,9 +18,10 @@ int ctl_c2n_netmap(const struct ctl_c2n_facts *facts, const uint8_t *body, size_
 struct ctl_snapshot;
 /*
  * A snapshot as the stock client's NetworkMap, without the fields whose names the array @omit (or
- * NULL) has: they are zero. NULL: no map.
+ * NULL) has: they are zero. NULL: no map. NodeKey is that of @in_force (or NULL), since a candidate
+ * is not shown with a key that this node does not have.
  */
-void ctl_store_write_netmap(const struct ctl_snapshot *snapshot, bool cached, const json_t *omit,
-			    struct str *out);
+void ctl_store_write_netmap(const struct ctl_snapshot *snapshot, const struct ctl_snapshot *in_force,
+			    bool cached, const json_t *omit, struct str *out);
 
 #endif

@@ -456,7 +456,13 @@ static void put_cap_names(struct str *out, const struct warren_node *self)
 	str_addc(out, ']');
 }
 
-static void put_self(struct str *out, const struct ctl_record *self, const json_t *omit)
+static const struct ctl_record *self_of(const struct ctl_snapshot *snapshot)
+{
+	return snapshot && snapshot->state.self ? ctl_record_base(snapshot->state.self) : NULL;
+}
+
+static void put_self(struct str *out, const struct ctl_record *self, const struct ctl_record *own,
+		     const json_t *omit)
 {
 	static const struct warren_key32 zero;
 	char text[WARREN_KEYTEXT_MAX];
@@ -466,14 +472,14 @@ static void put_self(struct str *out, const struct ctl_record *self, const json_
 	if (field(out, omit, "AllCaps", self, "null"))
 		put_cap_names(out, &self->node);
 	put_str(out, "NodeKey", warren_keytext_format(WARREN_KEYTEXT_NODE,
-		self && !is_omitted(omit, "NodeKey") ? self->node.key.bytes : zero.bytes, text));
+		own && !is_omitted(omit, "NodeKey") ? own->node.key.bytes : zero.bytes, text));
 	put_str(out, "MachineKey", warren_keytext_format(WARREN_KEYTEXT_MACHINE,
 		self && !is_omitted(omit, "MachineKey") ? self->node.machine_key.bytes :
 							  zero.bytes, text));
 }
 
-void ctl_store_write_netmap(const struct ctl_snapshot *snapshot, bool cached, const json_t *omit,
-			    struct str *out)
+void ctl_store_write_netmap(const struct ctl_snapshot *snapshot, const struct ctl_snapshot *in_force,
+			    bool cached, const json_t *omit, struct str *out)
 {
 	const struct ctl_state *state = snapshot ? &snapshot->state : NULL;
 
@@ -484,7 +490,7 @@ void ctl_store_write_netmap(const struct ctl_snapshot *snapshot, bool cached, co
 	str_addc(out, '{');
 	if (field(out, omit, "Cached", cached, "false"))
 		str_add(out, "true");
-	put_self(out, state->self ? ctl_record_base(state->self) : NULL, omit);
+	put_self(out, self_of(snapshot), self_of(in_force), omit);
 	if (field(out, omit, "Peers", state->peers, "null"))
 		put_peers(out, state->peers);
 	if (field(out, omit, "DNS", state->dns, "{}"))

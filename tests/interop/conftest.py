@@ -27,9 +27,9 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture
 def tailnet(lab, request):
-    """A Tailnet; @pytest.mark.control(...) has options for its coordinator."""
+    """A Tailnet; @pytest.mark.control(...) has options for its coordinator, and where it listens."""
     mark = request.node.get_closest_marker("control")
-    one = interop.Tailnet(lab, *(mark.args if mark else ()))
+    one = interop.Tailnet(lab, *(mark.args if mark else ()), **(mark.kwargs if mark else {}))
     yield one
     assert one.control.alive(), "the test control server refused a request and ended"
 

@@ -70,11 +70,15 @@ class Talk:
 class Coordinator(Talk):
     """The stock test control server, on the switch."""
 
-    def __init__(self, net, *options, port=8080):
-        self.url = f"http://{net.CONTROL}:{port}"
-        super().__init__(net.switch, "coordinator", "-listen", f":{port}", "-url", self.url,
-                         "-relay", net.GATEWAY4, *options)
-        wait_for("coordinator listens", lambda: f":{port}" in net.switch.run("ss", "-ltn").stdout)
+    def __init__(self, net, *options, port=8080, url=None, listen=None, tls=""):
+        self.url = url or f"http://{net.CONTROL}:{port}"
+        self.ca = net.lab.dir / "ca.pem"
+        listen = f":{port}" if listen is None else listen
+        super().__init__(net.switch, "coordinator", "-listen", listen, "-listen-tls", tls,
+                         "-ca", self.ca, "-url", self.url, "-relay", net.GATEWAY4, *options)
+        for where in filter(None, (listen, tls)):
+            wait_for(f"coordinator listens at {where}",
+                     lambda where=where: f"{where} " in net.switch.run("ss", "-ltn").stdout)
 
     def nodes(self):
         return self.ask("nodes") or []
@@ -181,14 +185,15 @@ class Tsnet(Talk):
 class Tailscaled:
     """A stock tailscaled with a kernel TUN, on a host of its own."""
 
-    def __init__(self, net, name="stock", up=("--auth-key=tskey-auth-any",)):
+    def __init__(self, net, name="stock", up=("--auth-key=tskey-auth-any",), **env):
         self.net, self.name, self.host = net, name, net.host(name)
         state = net.lab.dir / f"state-{name}"
         self.socket = state / "tailscaled.sock"
         state.mkdir()
         self.proc = self.host.start(BIN / "tailscaled", f"--statedir={state}",
                                     f"--socket={self.socket}", "--tun=tailscale0",
-                                    f"--port={PORT}", "--no-logs-no-support", env=STOCK_ENV)
+                                    f"--port={PORT}", "--no-logs-no-support",
+                                    env={**STOCK_ENV, **env})
         wait_for("tailscaled listens", self.socket.exists)
         if up is not None:
             self.up(*up)
@@ -269,7 +274,7 @@ class Tailnet:
     # A private address: at others the stock client insists on TLS when it has to connect again.
     CONTROL = "10.54.17.1"
 
-    def __init__(self, lab, *options):
+    def __init__(self, lab, *options, **listeners):
         self.lab = lab
         self.switch = lab.host("switch")
         self.switch.ip("link", "add", "br0", "type", "bridge", "forward_delay", "0")
@@ -280,17 +285,17 @@ class Tailnet:
         self.switch.ip("addr", "add", f"{self.GATEWAY6}/64", "dev", "br0", "nodad")
         self.count = 1
         self.control = None
-        self.begin(*options)
+        self.begin(*options, **listeners)
 
-    def begin(self, *options):
-        self.restart(*options)
+    def begin(self, *options, **listeners):
+        self.restart(*options, **listeners)
 
-    def restart(self, *options):
+    def restart(self, *options, **listeners):
         """A (new) control server, which knows nobody."""
         if self.control:
             self.control.kill()
             self.control.popen.wait(5)
-        self.control = Coordinator(self, *options)
+        self.control = Coordinator(self, *options, **listeners)
 
     def host(self, name):
         host = self.lab.host(name)

@@ -11,17 +11,21 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"tailscale.com/tailcfg"
@@ -34,6 +38,11 @@ const maxLine = 64 << 20
 
 type coordinator struct {
 	*testcontrol.Server
+
+	mu         sync.Mutex
+	busy       int // that many logins are refused
+	retryAfter string
+	logins     []float64 // when each arrived, in seconds
 }
 
 // arguments are those of all commands; each uses some.
@@ -49,6 +58,7 @@ type arguments struct {
 	Path     string
 	Body     string
 	Seconds  float64
+	Count    int
 	Routes   []netip.Prefix
 	CapMap   tailcfg.NodeCapMap
 }
@@ -66,6 +76,8 @@ var commands = map[string]func(*coordinator, *arguments) (any, error){
 	"routes":     (*coordinator).routes,
 	"cap-map":    (*coordinator).capMap,
 	"relays":     (*coordinator).relays,
+	"busy":       (*coordinator).setBusy,
+	"logins":     (*coordinator).listLogins,
 }
 
 // relays is the map of its relay, which other servers may give out as well.
@@ -138,8 +150,8 @@ func (c *coordinator) ping(a *arguments) (any, error) {
 	return nil, nil
 }
 
-// c2n sends an HTTP request to node Key and returns its answer. The stock server passes on the
-// beginning of a long body only: the request that brings it is over by then.
+// c2n sends an HTTP request to node Key and returns its answer. The body is read while the request
+// that brings it lasts: the stock server's own round trip returns too late for a long one.
 func (c *coordinator) c2n(a *arguments) (any, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), a.timeout())
 	defer cancel()
@@ -147,14 +159,21 @@ func (c *coordinator) c2n(a *arguments) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	res, err := c.NodeRoundTripper(a.Key).RoundTrip(req)
+	answers := make(chan map[string]any, 1)
+	err = c.SendC2N(a.Key, req, func(res *http.Response) {
+		body, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+		answers <- map[string]any{"status": res.StatusCode, "header": res.Header,
+			"body": string(body), "cut": err != nil}
+	})
 	if err != nil {
 		return nil, err
 	}
-	defer res.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
-	return map[string]any{"status": res.StatusCode, "header": res.Header, "body": string(body),
-		"cut": err != nil}, nil
+	select {
+	case answer := <-answers:
+		return answer, nil
+	case <-ctx.Done():
+		return nil, errors.New("no answer in time")
+	}
 }
 
 // routes lets node Key serve Routes.
@@ -167,6 +186,32 @@ func (c *coordinator) routes(a *arguments) (any, error) {
 func (c *coordinator) capMap(a *arguments) (any, error) {
 	c.SetNodeCapMap(a.Key, a.CapMap)
 	return nil, nil
+}
+
+// setBusy refuses the next Count logins, which shall come again after Seconds.
+func (c *coordinator) setBusy(a *arguments) (any, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.busy, c.retryAfter = a.Count, strconv.Itoa(int(a.Seconds))
+	return nil, nil
+}
+
+// listLogins tells when each register request came, refused or not.
+func (c *coordinator) listLogins(*arguments) (any, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]float64{}, c.logins...), nil
+}
+
+func (c *coordinator) limitLogin() (reject bool, retryAfter, why string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.logins = append(c.logins, float64(time.Now().UnixMicro())/1e6)
+	if c.busy == 0 {
+		return false, "", ""
+	}
+	c.busy--
+	return true, c.retryAfter, "too many logins"
 }
 
 func (a *arguments) timeout() time.Duration {
@@ -210,8 +255,34 @@ func (c *coordinator) execute(line []byte) any {
 	return map[string]any{"answer": answer}
 }
 
+func (c *coordinator) handler(plainKeyOnly bool) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		log.Printf("http %s %s", r.Method, r.URL)
+		if plainKeyOnly && r.TLS == nil && r.URL.Path == "/ts2021" {
+			http.Error(w, "no upgrades here", http.StatusForbidden)
+			return
+		}
+		c.ServeHTTP(w, r)
+	})
+}
+
+func mustListen(address string) net.Listener {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return listener
+}
+
+func serve(server *http.Server, listener net.Listener) {
+	log.Fatal(server.Serve(listener))
+}
+
 func main() {
-	listen := flag.String("listen", "", "address and port of the HTTP server")
+	listen := flag.String("listen", "", "address and port of the HTTP server; empty: none")
+	listenTLS := flag.String("listen-tls", "", "the same with TLS")
+	caFile := flag.String("ca", "", "file to write the authority to that vouches for the latter")
+	plainKeyOnly := flag.Bool("plain-key-only", false, "refuse the upgrade without TLS")
 	url := flag.String("url", "", "its URL, as the nodes see it")
 	requireAuth := flag.Bool("require-auth", false, "let every node log in interactively")
 	requireAuthKey := flag.String("require-auth-key", "", "refuse nodes without this key")
@@ -222,7 +293,7 @@ func main() {
 	flag.Parse()
 	log.SetFlags(log.Lmicroseconds)
 
-	c := &coordinator{&testcontrol.Server{
+	c := &coordinator{Server: &testcontrol.Server{
 		DERPMap:            startRelay(*relay),
 		ExplicitBaseURL:    *url,
 		RequireAuth:        *requireAuth,
@@ -238,16 +309,18 @@ func main() {
 		}
 	}
 	c.HoldMapRequest = c.noteMapRequest
+	c.MaybeRateLimitRegister = c.limitLogin
 	// The server makes its keys when it is first asked for them, but does not expect a node that
 	// remembers those of its predecessor.
 	c.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/key?v=142", nil))
-	go func() {
-		log.Fatal(http.ListenAndServe(*listen, http.HandlerFunc(
-			func(w http.ResponseWriter, r *http.Request) {
-				log.Printf("http %s %s", r.Method, r.URL)
-				c.ServeHTTP(w, r)
-			})))
-	}()
+	server := &http.Server{Handler: c.handler(*plainKeyOnly)}
+	if *listen != "" {
+		go serve(server, mustListen(*listen))
+	}
+	if *listenTLS != "" {
+		config := newAuthority(*caFile, *url)
+		go serve(server, tls.NewListener(mustListen(*listenTLS), config))
+	}
 
 	lines := bufio.NewScanner(os.Stdin)
 	lines.Buffer(nil, maxLine)
