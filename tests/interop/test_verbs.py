@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import pathlib
 import pty
 import re
 import select
@@ -220,3 +221,40 @@ def test_what_is_offered_and_approved_is_led_to(tailnet):
     box.cli("set", "--advertise-routes=", "--advertise-exit-node=false")
     assert stock.host.ping("198.51.100.9", wait=1, check=False).returncode != 0
     assert stock.host.ping("1.1.1.1", wait=1, check=False).returncode != 0
+
+
+def readme_lines():
+    """The commands of the README's "Join a tailnet", in order, without their comments."""
+    text = (pathlib.Path(__file__).parents[2] / "README.md").read_text()
+    section = text.partition("\n## Join a tailnet\n")[2].partition("\n## ")[0]
+    code = re.findall(r"^    (\S.*)$", section, re.M)
+    return [line.partition(" # ")[0].strip() for line in code]
+
+
+def test_the_readme_word_by_word(tailnet):
+    """From the first command until the ping of the peer is answered."""
+    host = tailnet.host("box")
+    lines = readme_lines()
+    server = re.search(r"//([^:/]+)", lines[0])[1]
+    host.names[server] = tailnet.CONTROL
+    box = Daemon(host, "node: {hostname: box}\n")
+    tools = tailnet.lab.dir / "tools"
+    tools.mkdir()
+    (tools / "warren").write_text(
+        f'#!/bin/sh\nexec {BINDIR / "warren"} --socket {box.socket} "$@"\n')
+    (tools / "warren").chmod(0o755)
+    env = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
+    assert lines[0].startswith("warren up "), lines
+    assert host.run("sh", "-c", lines[0], env=env, timeout=30).returncode == 0
+    peer = Tsnet(tailnet, "tokyo")
+    wait_for("the peer is in the map", lambda: peer.ip4 in box.cli("status").stdout)
+    at = next(i for i, line in enumerate(lines) if line.startswith("ping "))
+    assert at > 1
+    for line in lines[1:at]:
+        assert peer.ip4 in host.run("sh", "-c", line, env=env).stdout, line
+    assert lines[at] == f"ping {peer.ip4}"
+    ping = host.start("sh", "-c", f"exec {lines[at]}", private=False, env=env,
+                      log=box.dir / "ping.log")
+    wait_for("an answer", lambda: f"bytes from {peer.ip4}" in ping.output())
+    ping.kill(2)
+    assert ping.popen.wait(5) == 0, ping.output()
