@@ -21,7 +21,8 @@ struct ctl_snapshot;
  * NULL) has: they are zero. NULL: no map. NodeKey is that of @in_force (or NULL), since a candidate
  * is not shown with a key that this node does not have.
  */
-void ctl_store_write_netmap(const struct ctl_snapshot *snapshot, const struct ctl_snapshot *in_force,
-			    bool cached, const json_t *omit, struct str *out);
+void ctl_store_write_netmap(const struct ctl_snapshot *snapshot,
+			    const struct ctl_snapshot *in_force, bool cached,
+			    const json_t *omit, struct str *out);
 
 #endif

@@ -478,8 +478,9 @@ static void put_self(struct str *out, const struct ctl_record *self, const struc
 							  zero.bytes, text));
 }
 
-void ctl_store_write_netmap(const struct ctl_snapshot *snapshot, const struct ctl_snapshot *in_force,
-			    bool cached, const json_t *omit, struct str *out)
+void ctl_store_write_netmap(const struct ctl_snapshot *snapshot,
+			    const struct ctl_snapshot *in_force, bool cached,
+			    const json_t *omit, struct str *out)
 {
 	const struct ctl_state *state = snapshot ? &snapshot->state : NULL;
 

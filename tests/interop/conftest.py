@@ -27,7 +27,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture
 def tailnet(lab, request):
-    """A Tailnet; @pytest.mark.control(...) has options for its coordinator, and where it listens."""
+    """A Tailnet; @pytest.mark.control(...) has options for its coordinator and its listeners."""
     mark = request.node.get_closest_marker("control")
     one = interop.Tailnet(lab, *(mark.args if mark else ()), **(mark.kwargs if mark else {}))
     yield one
