@@ -18,6 +18,7 @@ static const uint64_t second = 1000000;
 enum {
 	ANSWER_SECONDS = 120,		/* but a followup may take as long as the user does */
 	LOGOUT_SECONDS = 15,
+	KEY_STORED_USEC = 20000,	/* how often to ask whether a new key is stored */
 	ANSWER_MAX = 1 << 20,		/* section 3.7 */
 };
 
@@ -114,7 +115,19 @@ static bool wants_new_key(const struct ctl_session *s)
 	       (s->persist.logged_in && (s->login.force || s->login.expired));
 }
 
-/* Chooses the key to show; 0 or -errno. */
+/*
+ * A server that does not know the key in force may have said yes to the one that was prepared,
+ * just before a crash: the same question again. False: there is none, or it was asked already.
+ */
+bool ctl_login_take_prepared(struct ctl_session *s)
+{
+	if (s->login.prepared || !s->identity->prepared(s->identity_self, WARREN_KEY_NODE))
+		return false;
+	s->login.prepared = true;
+	return true;
+}
+
+/* Chooses the key to show; 0, -errno, or WARREN_PENDING while a new one is being stored. */
 static int login_key(struct ctl_session *s)
 {
 	int result;
@@ -129,7 +142,7 @@ static int login_key(struct ctl_session *s)
 	if (result == -EPERM)
 		ctl_session_error(s, true, "the node key is refused, and it is a file of yours "
 				  "(identity.node-key): put another key there");
-	else if (result)
+	else if (result < 0)
 		ctl_session_error(s, false, "cannot make a node key: %s", strerror(-result));
 	s->login.prepared = result == 0;
 	return result;
@@ -197,9 +210,12 @@ void ctl_login_run(struct ctl_session *s)
 	if (s->login.logout) {
 		wish.followup = NULL;
 		memcpy(s->login.trying, s->persist.node_key, 32);
-	} else if (login_key(s)) {
-		login_wait(s, 0);
-		return;
+	} else {
+		result = login_key(s);
+		if (result) {
+			login_wait(s, result == WARREN_PENDING ? KEY_STORED_USEC : 0);
+			return;
+		}
 	}
 	memcpy(wish.node_key, s->login.trying, 32);
 	old_key(s, wish.old_node_key);
@@ -288,7 +304,9 @@ static void login_reply(struct ctl_session *s, const struct ctl_registered *repl
 				  "too", s->url);
 		login_wait(s, 0);
 	} else if (reply->node_key_expired) {
-		s->identity->abandon(s->identity_self, WARREN_KEY_NODE);
+		/* Where the old key was shown, one that waits for its yes is still good. */
+		if (s->login.prepared)
+			s->identity->abandon(s->identity_self, WARREN_KEY_NODE);
 		s->login.prepared = false;
 		s->login.refused_once = true;
 		s->auth_url[0] = '\0';
@@ -296,6 +314,8 @@ static void login_reply(struct ctl_session *s, const struct ctl_registered *repl
 		ctl_session_error(s, true, "%s runs a tailnet lock, which this node cannot sign "
 				  "for: an administrator must sign it", s->url);
 		login_wait(s, 0);
+	} else if (reply->auth_url[0] && s->persist.logged_in && ctl_login_take_prepared(s)) {
+		s->auth_url[0] = '\0';
 	} else if (reply->auth_url[0] && s->persist.logged_in && !s->login.key_tried &&
 		   !s->auth_url[0] && warren_conf_has(s->conf, "auth-key") &&
 		   !s->login.key_useless) {

@@ -102,6 +102,7 @@ static void poll_refused(struct ctl_session *s)
 		s->poll.refusals = 0;
 		s->registered = false;
 		s->login.needed = true;
+		ctl_login_take_prepared(s);
 	}
 	poll_failed(s, text);
 }

@@ -191,6 +191,7 @@ void ctl_login_run(struct ctl_session *session);	/* connected and needed */
 void ctl_login_stop(struct ctl_session *session);	/* gives up what is under way */
 /* Also the wait: the next ctl_login_run() begins anew. */
 void ctl_login_reset(struct ctl_session *session);
+bool ctl_login_take_prepared(struct ctl_session *session);	/* true: the next login shows it */
 void ctl_login_end(struct ctl_session *session);	/* and the auth key that was given */
 void ctl_logout_end(struct ctl_session *session, int result, const char *why);
 

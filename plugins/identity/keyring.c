@@ -110,6 +110,32 @@ size_t identity_key_text(const struct identity_key *key, char out[IDENTITY_TEXT_
 	return end + 1;
 }
 
+enum {
+	AFTER_LEN = 2 * IDENTITY_KEY_LEN,
+};
+
+size_t identity_next_text(const uint8_t after[IDENTITY_KEY_LEN], const struct identity_key *key,
+			  char out[IDENTITY_NEXT_MAX])
+{
+	hex_encode(out, after, IDENTITY_KEY_LEN);
+	out[AFTER_LEN] = '\n';
+	return AFTER_LEN + 1 + identity_key_text(key, out + AFTER_LEN + 1);
+}
+
+int identity_next_parse(const void *text, size_t len, const uint8_t after[IDENTITY_KEY_LEN],
+			struct identity_key **out)
+{
+	char want[AFTER_LEN + 1];
+	const char *from = text;
+
+	if (len <= AFTER_LEN || from[AFTER_LEN] != '\n')
+		return -EINVAL;
+	hex_encode(want, after, IDENTITY_KEY_LEN);
+	if (memcmp(from, want, AFTER_LEN))
+		return 0;
+	return identity_key_parse(from + AFTER_LEN + 1, len - AFTER_LEN - 1, out);
+}
+
 const uint8_t *identity_key_public(const struct identity_key *key)
 {
 	return key->public_;

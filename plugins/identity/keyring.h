@@ -17,6 +17,8 @@ enum {
 	IDENTITY_KEY_LEN = 32,
 	/* "privkey:", 64 hex digits, newline: control-protocol.md 1.1 */
 	IDENTITY_TEXT_MAX = 74,
+	/* 64 hex digits, newline, and that */
+	IDENTITY_NEXT_MAX = 65 + IDENTITY_TEXT_MAX,
 };
 
 struct identity_key;			/* reference-counted */
@@ -30,6 +32,15 @@ struct identity_key *identity_key_new(void);
 int identity_key_parse(const void *text, size_t len, struct identity_key **out);
 /* The "privkey:" form with a newline; returns its length. The caller wipes @out. */
 size_t identity_key_text(const struct identity_key *key, char out[IDENTITY_TEXT_MAX]);
+/*
+ * A key that is to follow the one whose public half is @after: its hex digits on a line, then the
+ * "privkey:" form. Once another key is in force the file says by itself that it is of no use.
+ */
+size_t identity_next_text(const uint8_t after[IDENTITY_KEY_LEN], const struct identity_key *key,
+			  char out[IDENTITY_NEXT_MAX]);
+/* *@out stays NULL: it follows another key than @after. -EINVAL: no such file; -ENOMEM. */
+int identity_next_parse(const void *text, size_t len, const uint8_t after[IDENTITY_KEY_LEN],
+			struct identity_key **out);
 const uint8_t *identity_key_public(const struct identity_key *key);
 void identity_key_unref(struct identity_key *key);	/* the last one wipes; NULL is allowed */
 

@@ -61,10 +61,11 @@ static const struct warren_topic topics[] = {
 
 static const struct {
 	const char *name, *file, *text;	/* file NULL: memory only */
+	const char *next;		/* where a prepared one is kept; NULL: memory only */
 } kinds[WARREN_KEY_KINDS] = {
-	[WARREN_KEY_MACHINE] = { "machine", "machine.key", "mkey:" },
-	[WARREN_KEY_NODE] = { "node", "node.key", "nodekey:" },
-	[WARREN_KEY_DISCO] = { "disco", NULL, "discokey:" },
+	[WARREN_KEY_MACHINE] = { "machine", "machine.key", "mkey:", NULL },
+	[WARREN_KEY_NODE] = { "node", "node.key", "nodekey:", "node.next" },
+	[WARREN_KEY_DISCO] = { "disco", NULL, "discokey:", NULL },
 };
 
 struct identity {
@@ -72,6 +73,7 @@ struct identity {
 	struct identity_ring ring;
 	struct identity_key *next[WARREN_KEY_KINDS];	/* being stored, then put into force */
 	struct identity_key *prepared[WARREN_KEY_KINDS];	/* for a commit to come */
+	bool stored[WARREN_KEY_KINDS];		/* that one is on disk, or is in memory only */
 	bool node_key_given;			/* by `node-key` */
 };
 
@@ -181,18 +183,70 @@ static int identity_rotate(void *self, enum warren_key_kind kind)
 	return key ? identity_change_take(id, kind, key) : -ENOMEM;
 }
 
+static void next_stored(struct warren_ctx *ctx, int result, void *arg)
+{
+	struct identity *id = warren_self(ctx);
+
+	(void)arg;
+	id->stored[WARREN_KEY_NODE] = result == 0 && id->prepared[WARREN_KEY_NODE];
+	if (result == 0)
+		return;
+	warren_log(ctx, LOG_ERR, "cannot store the node key to come: %s; the one in force stays",
+		   strerror(-result));
+	identity_key_unref(id->prepared[WARREN_KEY_NODE]);
+	id->prepared[WARREN_KEY_NODE] = NULL;
+}
+
+/* What somebody else may accept is on disk before he hears of it. */
+static int identity_store_next(struct identity *id, enum warren_key_kind kind)
+{
+	uint8_t current[IDENTITY_KEY_LEN];
+	char text[IDENTITY_NEXT_MAX];
+	size_t len;
+	int result;
+
+	if (!kinds[kind].next) {
+		id->stored[kind] = true;
+		return 0;
+	}
+	identity_ring_public(&id->ring, kind, current);
+	len = identity_next_text(current, id->prepared[kind], text);
+	result = warren_state_write(id->ctx, kinds[kind].next, WARREN_STATE_KEY, 0, text, len,
+				    next_stored, NULL);
+	sodium_memzero(text, sizeof(text));
+	return result;
+}
+
 static int identity_prepare(void *self, enum warren_key_kind kind, uint8_t out[32])
 {
 	struct identity *id = self;
+	int result;
 
 	if (kind == WARREN_KEY_NODE && id->node_key_given)
 		return -EPERM;
-	if (!id->prepared[kind])
+	if (!id->prepared[kind]) {
+		id->stored[kind] = false;
 		id->prepared[kind] = identity_key_new();
-	if (!id->prepared[kind])
-		return -ENOMEM;
+		if (!id->prepared[kind])
+			return -ENOMEM;
+		result = identity_store_next(id, kind);
+		if (result) {
+			identity_key_unref(id->prepared[kind]);
+			id->prepared[kind] = NULL;
+			return result;
+		}
+	}
+	if (!id->stored[kind])
+		return WARREN_PENDING;
 	memcpy(out, identity_key_public(id->prepared[kind]), IDENTITY_KEY_LEN);
 	return 0;
+}
+
+static bool identity_prepared(void *self, enum warren_key_kind kind)
+{
+	const struct identity *id = self;
+
+	return id->prepared[kind] && id->stored[kind];
 }
 
 static int identity_commit(void *self, enum warren_key_kind kind)
@@ -250,34 +304,43 @@ static const struct warren_identity_ops ops = {
 	.prepare = identity_prepare,
 	.commit = identity_commit,
 	.abandon = identity_abandon,
+	.prepared = identity_prepared,
 };
 
 /*
  * ---- Life ----
  */
 
-/* The key in the state folder; *@out stays NULL where there is none yet. */
-static int identity_load(struct warren_ctx *ctx, enum warren_key_kind kind,
-			 struct identity_key **out, struct warren_err *err)
+/* Reads a key file's text with @after NULL, else a key to come after that one. */
+static int identity_load_file(struct warren_ctx *ctx, const char *file, const uint8_t *after,
+			      struct identity_key **out, struct warren_err *err)
 {
 	void *data = NULL;
 	size_t len = 0;
 	int result;
 
-	result = warren_state_read(ctx, kinds[kind].file, WARREN_STATE_KEY, 0, &data, &len, err);
+	result = warren_state_read(ctx, file, WARREN_STATE_KEY, 0, &data, &len, err);
 	if (result == -ENOENT)
 		return 0;
 	if (result)
 		return result;
-	result = identity_key_parse(data, len, out);
+	result = after ? identity_next_parse(data, len, after, out)
+		       : identity_key_parse(data, len, out);
 	warren_release(data);
 	if (result == -EINVAL)
 		warren_fail(err, NULL, "%s in the state folder holds no private key: restore it "
-			    "from a backup, or remove it to become a new node",
-			    kinds[kind].file);
+			    "from a backup, or remove it%s", file,
+			    after ? "" : " to become a new node");
 	else if (result)
 		warren_fail(err, NULL, "out of memory");
 	return result;
+}
+
+/* The key in the state folder; *@out stays NULL where there is none yet. */
+static int identity_load(struct warren_ctx *ctx, enum warren_key_kind kind,
+			 struct identity_key **out, struct warren_err *err)
+{
+	return identity_load_file(ctx, kinds[kind].file, NULL, out, err);
 }
 
 /* The key of the state folder, made and stored now if there is none. */
@@ -349,6 +412,20 @@ static void identity_end(void *arg)
 	}
 }
 
+/* A key that was prepared before a restart and never came into force. */
+static int identity_load_next(struct identity *id, struct warren_err *err)
+{
+	uint8_t current[IDENTITY_KEY_LEN];
+	struct identity_key *key = NULL;
+	int result;
+
+	identity_ring_public(&id->ring, WARREN_KEY_NODE, current);
+	result = identity_load_file(id->ctx, kinds[WARREN_KEY_NODE].next, current, &key, err);
+	id->prepared[WARREN_KEY_NODE] = key;
+	id->stored[WARREN_KEY_NODE] = key != NULL;
+	return result;
+}
+
 static int identity_make_keys(struct identity *id, const struct warren_conf *conf,
 			      struct warren_err *err)
 {
@@ -365,6 +442,8 @@ static int identity_make_keys(struct identity *id, const struct warren_conf *con
 		identity_ring_set_take(&id->ring, WARREN_KEY_NODE, key);
 	} else {
 		result = identity_load_or_make(id, WARREN_KEY_NODE, err);
+		if (!result)
+			result = identity_load_next(id, err);
 		if (result)
 			return result;
 	}

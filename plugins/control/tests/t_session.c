@@ -339,6 +339,40 @@ static void test_rotation(void **state)
 	WAIT(node, node_state(node) == CTL_RUNNING);
 }
 
+/* The server's yes to a new key that is lost in a crash: the same key is shown again. */
+static void test_rotation_cut_off(void **state)
+{
+	struct node *node = *state;
+	char old[WARREN_KEYTEXT_MAX], now[WARREN_KEYTEXT_MAX], next[WARREN_KEYTEXT_MAX];
+
+	node_join(node);
+	node_key(node, old);
+	node->coord.reply = NULL;
+	assert_int_equal(ctl_session_login(node->session, NULL, true, NULL), 0);
+	WAIT(node, node->coord.held);
+	str_copy(next, sizeof(next), text_at(node->coord.registers[1].json, "NodeKey"));
+	node_stop(node);
+	coord_forget(&node->coord);
+	node->coord.reply = LINK_REPLY("unknown");
+	node_start(node, "");
+	WAIT(node, node->coord.n_registers >= 2);
+	assert_string_equal(text_at(node->coord.registers[0].json, "NodeKey"), old);
+	assert_string_equal(text_at(node->coord.registers[1].json, "NodeKey"), next);
+	assert_string_equal(text_at(node->coord.registers[1].json, "OldNodeKey"), old);
+	node->coord.reply = OK_REPLY;
+	WAIT(node, node->coord.stream);
+	node_key(node, now);
+	assert_string_equal(now, next);
+	node_stop(node);
+	coord_forget(&node->coord);
+	node->coord.reply = LINK_REPLY("forgotten");
+	node_start(node, "");
+	WAIT(node, node->coord.n_registers >= 2);
+	/* In force, it is no key to come any more. */
+	assert_string_equal(text_at(node->coord.registers[0].json, "NodeKey"), next);
+	assert_string_equal(text_at(node->coord.registers[1].json, "NodeKey"), next);
+}
+
 /* An expired key: a login with a new one begins by itself. */
 static void test_expiry(void **state)
 {
@@ -695,6 +729,7 @@ int main(void)
 		NODE_TEST(test_http_status),
 		NODE_TEST(test_node_key_expired),
 		NODE_TEST(test_rotation),
+		NODE_TEST(test_rotation_cut_off),
 		NODE_TEST(test_expiry),
 		NODE_TEST(test_expiry_again),
 		NODE_TEST(test_away),

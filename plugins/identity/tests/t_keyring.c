@@ -134,6 +134,31 @@ static void key_files(void **state)
 	assert_null(key);
 }
 
+/* A key to come counts while the key that it follows is in force. */
+static void keys_to_come(void **state)
+{
+	struct identity_key *a = key_of_hex(a_private), *b = key_of_hex(b_private), *got = NULL;
+	char text[IDENTITY_NEXT_MAX];
+	size_t len = identity_next_text(identity_key_public(a), b, text);
+
+	(void)state;
+	assert_int_equal(len, IDENTITY_NEXT_MAX - 1);
+	assert_int_equal(identity_next_parse(text, len, identity_key_public(b), &got), 0);
+	assert_null(got);
+	assert_int_equal(identity_next_parse(text, len, identity_key_public(a), &got), 0);
+	assert_memory_equal(identity_key_public(got), identity_key_public(b), IDENTITY_KEY_LEN);
+	for (size_t cut = 0; cut < len - 1; cut++) {
+		struct identity_key *none = NULL;
+
+		assert_int_equal(identity_next_parse(text, cut, identity_key_public(a), &none),
+				 -EINVAL);
+		assert_null(none);
+	}
+	identity_key_unref(a);
+	identity_key_unref(b);
+	identity_key_unref(got);
+}
+
 static void new_keys_are_clamped_and_differ(void **state)
 {
 	struct identity_key *a = identity_key_new(), *b = identity_key_new();
@@ -245,6 +270,7 @@ int main(void)
 		cmocka_unit_test(known_answers),
 		cmocka_unit_test(refuses_points_of_small_order),
 		cmocka_unit_test(key_files),
+		cmocka_unit_test(keys_to_come),
 		cmocka_unit_test(new_keys_are_clamped_and_differ),
 		cmocka_unit_test(boxes),
 		cmocka_unit_test(replaced_under_readers),

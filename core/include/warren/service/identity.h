@@ -32,13 +32,16 @@ struct warren_identity_ops {
 	int (*rotate)(void *self, enum warren_key_kind kind);
 	/*
 	 * Lane. The same in two steps, for a key that somebody else must accept before it is used:
-	 * `prepare` makes it (or takes the one that was prepared before) and gives its public half;
-	 * `commit` does what is left, -ENOENT: none is prepared; `abandon` wipes it. It is in
-	 * memory only until the commit. -EPERM: the key is the operator's, not ours to change.
+	 * `prepare` makes it (or takes the one that was prepared before) and gives its public half.
+	 * WARREN_PENDING: it is being stored, to be there after a crash too; ask again soon.
+	 * `commit` does what is left, -ENOENT: none is prepared; `abandon` forgets it. -EPERM: the
+	 * key is the operator's, not ours to change.
 	 */
 	int (*prepare)(void *self, enum warren_key_kind kind, uint8_t out[32]);
 	int (*commit)(void *self, enum warren_key_kind kind);
 	void (*abandon)(void *self, enum warren_key_kind kind);
+	/* One is prepared and stored, perhaps since before a restart. */
+	bool (*prepared)(void *self, enum warren_key_kind kind);
 };
 
 struct warren_identity_event {
