@@ -199,17 +199,17 @@ static int put_node(struct eval *e, const struct enode *n)
 /* What the policy's autoApprovers approve is approved. */
 static bool approve(struct eval *e, struct enode *n)
 {
-	const struct policy_node node = node_as(e, n);
-	struct warren_prefix *grown;
+	const size_t most = n->n_approved + n->n_announced + 1;
+	struct warren_prefix *grown = realloc(n->approved, most * sizeof(*grown));
+	struct policy_node node;
 
+	if (!grown)
+		return false;
+	n->approved = grown;
+	node = node_as(e, n);
 	for (uint32_t i = 0; i < n->n_announced; i++) {
-		if (!policy_world_approves(e->world, &node, &n->announced[i]))
-			continue;
-		grown = realloc(n->approved, (n->n_approved + 1) * sizeof(*grown));
-		if (!grown)
-			return false;
-		n->approved = grown;
-		n->approved[n->n_approved++] = n->announced[i];
+		if (policy_world_approves(e->world, &node, &n->announced[i]))
+			n->approved[n->n_approved++] = n->announced[i];
 	}
 	return put_node(e, n) == 0;
 }
