@@ -18,6 +18,7 @@ static const uint64_t second = 1000000;
 enum {
 	ANSWER_SECONDS = 120,		/* but a followup may take as long as the user does */
 	LOGOUT_SECONDS = 15,
+	LEAVE_SECONDS = 5,		/* the stock client's; a stop has 10 */
 	KEY_STORED_USEC = 20000,	/* how often to ask whether a new key is stored */
 	ANSWER_MAX = 1 << 20,		/* section 3.7 */
 };
@@ -419,6 +420,24 @@ int ctl_session_logout(struct ctl_session *s, ctl_logout_fn *done, void *arg)
 	return 0;
 }
 
+static void left(struct warren_ctx *ctx, int result, const char *why, void *arg)
+{
+	(void)arg;
+	if (result)
+		warren_log(ctx, LOG_WARNING, "%s", why);
+	warren_stopped(ctx);
+}
+
+bool ctl_login_leave(struct ctl_session *s)
+{
+	if (!warren_conf_bool(s->conf, "ephemeral") || !s->persist.logged_in || !s->link.http ||
+	    !s->up || ctl_session_logout(s, left, NULL))
+		return false;
+	s->login.leaving = true;
+	warren_timer_set(s->login.logout_limit, LEAVE_SECONDS * second);
+	return true;
+}
+
 void ctl_logout_end(struct ctl_session *s, int result, const char *why)
 {
 	ctl_logout_fn *done = s->login.logout_done;
@@ -431,7 +450,7 @@ void ctl_logout_end(struct ctl_session *s, int result, const char *why)
 	if (result != -ECANCELED) {
 		ctl_link_close(s, NULL);
 		ctl_session_forget(s);
-		s->persist.logged_out = true;
+		s->persist.logged_out = !s->login.leaving;
 		ctl_persist_save(s->ctx, &s->persist);
 		warren_log(s->ctx, LOG_NOTICE, "logged out at %s", s->url);
 	}

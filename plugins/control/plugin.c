@@ -145,8 +145,7 @@ static int control_reload(struct warren_ctx *ctx, const struct warren_conf *old,
 
 static int control_stop(struct warren_ctx *ctx)
 {
-	ctl_session_stop(warren_self(ctx));
-	return 0;
+	return ctl_session_stop(warren_self(ctx));
 }
 
 static void control_found(struct warren_ctx *ctx, const char *service, const void *found,

@@ -273,7 +273,7 @@ void ctl_session_forget(struct ctl_session *s)
 
 void ctl_session_run(struct ctl_session *s)
 {
-	bool wanted = s->up && !s->persist.logged_out;
+	bool wanted = s->up && !s->persist.logged_out && !s->login.leaving;
 	uint8_t key[32];
 
 	session_expiry(s);
@@ -490,12 +490,15 @@ int ctl_session_reload(struct ctl_session *s, const struct warren_conf *conf,
  */
 
 /* What belongs to the connection goes first: the context ends the newest of what it owns first. */
-void ctl_session_stop(struct ctl_session *s)
+int ctl_session_stop(struct ctl_session *s)
 {
+	if (!s->login.logout && ctl_login_leave(s))
+		return WARREN_PENDING;
 	ctl_link_close(s, NULL);
 	if (s->login.logout)
 		ctl_logout_end(s, -ECANCELED, "the plugin stops");
 	ctl_map_flush(s->map);
+	return 0;
 }
 
 static void session_end(void *arg)

@@ -52,6 +52,7 @@ struct ctl_login {
 	bool waiting;			/* for retry */
 
 	bool logout;			/* wanted */
+	bool leaving;			/* with the daemon: the next start may log in again */
 	struct warren_timer *logout_limit;
 	ctl_logout_fn *logout_done;
 	void *logout_arg;
@@ -148,8 +149,8 @@ struct ctl_session {
 /* In `start`; it ends with @ctx. */
 int ctl_session_new(struct warren_ctx *ctx, const struct warren_conf *conf,
 		    struct ctl_session **out, struct warren_err *err);
-/* In `stop`. */
-void ctl_session_stop(struct ctl_session *session);
+/* In `stop`; what that returns. An ephemeral node is logged out first, as the stock one is. */
+int ctl_session_stop(struct ctl_session *session);
 int ctl_session_reload(struct ctl_session *session, const struct warren_conf *conf,
 		       struct warren_err *err);
 /* A soft need has come, or (@ops NULL) goes. */
@@ -191,6 +192,8 @@ void ctl_login_run(struct ctl_session *session);	/* connected and needed */
 void ctl_login_stop(struct ctl_session *session);	/* gives up what is under way */
 /* Also the wait: the next ctl_login_run() begins anew. */
 void ctl_login_reset(struct ctl_session *session);
+/* Logs an ephemeral node out for the stop. False: nothing to do; else warren_stopped() comes. */
+bool ctl_login_leave(struct ctl_session *session);
 bool ctl_login_take_prepared(struct ctl_session *session);	/* true: the next login shows it */
 void ctl_login_end(struct ctl_session *session);	/* and the auth key that was given */
 void ctl_logout_end(struct ctl_session *session, int result, const char *why);

@@ -195,3 +195,18 @@ def test_ephemeral_nodes_and_names(own):
     wait_for("nobody sees it", lambda: stock.peer("tsnet") is None)
     again = Tsnet(own, "again", auth_key=own.control.auth_key(*options))
     assert again.ip4 != tsnet.ip4       # an address rests for a while
+
+
+def test_our_ephemeral_node_leaves(own):
+    auth_key = own.control.auth_key("--user", "alice", "--ephemeral", "--reusable")
+    warren = Warren(own, auth_key=auth_key, control="\n  ephemeral: true", joined=False)
+
+    def runs():
+        return warren.control()["state"] == "Running"
+
+    wait_for("it runs", runs)
+    wait_for("the coordinator knows it", lambda: own.control.node("warren"))
+    warren.stop()
+    wait_for("it is deleted at once", lambda: own.control.node("warren") is None)
+    warren.start()
+    wait_for("it runs again", runs)

@@ -71,14 +71,19 @@ static const char *full_map(struct node *node, const char *more)
 }
 
 /* Logged in and Running. */
-static void node_join(struct node *node)
+static void node_join_with(struct node *node, const char *control)
 {
 	node->coord.reply = OK_REPLY;
-	node_start(node, "");
+	node_start(node, control);
 	WAIT(node, node->coord.stream);
 	coord_send(&node->coord, full_map(node, ""));
 	WAIT(node, node_state(node) == CTL_RUNNING);
 	WAIT(node, node->coord.n_updates == 1);
+}
+
+static void node_join(struct node *node)
+{
+	node_join_with(node, "");
 }
 
 static void reload(struct node *node, const char *control)
@@ -480,6 +485,40 @@ static void test_logout(void **state)
 	WAIT(node, node->coord.stream);
 }
 
+static void stopped(struct wcore_engine *engine, int result, const char *text, void *arg)
+{
+	bool *done = arg;
+
+	(void)engine;
+	(void)result;
+	(void)text;
+	*done = true;
+}
+
+/* An ephemeral node says goodbye with the daemon, and may come again. */
+static void test_ephemeral_leaves(void **state)
+{
+	struct node *node = *state;
+	char old[WARREN_KEYTEXT_MAX], now[WARREN_KEYTEXT_MAX];
+	bool done = false;
+
+	node_join_with(node, ", ephemeral: true");
+	node_key(node, old);
+	wcore_engine_stop(node->engine, stopped, &done);
+	WAIT(node, done);
+	assert_int_equal(node->coord.n_registers, 2);
+	assert_string_equal(text_at(node->coord.registers[1].json, "Expiry"),
+			    "1970-01-01T00:02:03Z");
+	assert_string_equal(text_at(node->coord.registers[1].json, "NodeKey"), old);
+	node_stop(node);
+	coord_forget(&node->coord);
+	node_start(node, ", ephemeral: true");
+	WAIT(node, node->coord.stream);
+	node_key(node, now);
+	assert_string_not_equal(now, old);
+	assert_int_equal(node->coord.n_registers, 1);
+}
+
 static void test_down_and_up(void **state)
 {
 	struct node *node = *state;
@@ -735,6 +774,7 @@ int main(void)
 		NODE_TEST(test_away),
 		NODE_TEST(test_forgotten),
 		NODE_TEST(test_logout),
+		NODE_TEST(test_ephemeral_leaves),
 		NODE_TEST(test_down_and_up),
 		NODE_TEST(test_shields),
 		NODE_TEST(test_accept_routes),
