@@ -7,6 +7,7 @@ import pathlib
 import pty
 import re
 import select
+import signal
 import subprocess
 import termios
 import time
@@ -104,9 +105,14 @@ class Terminal:
         argv = box.host.argv(BINDIR / "warren", "--socket", box.socket, "up", *words)
         self.popen = subprocess.Popen(
             [str(a) for a in argv], stdin=slave, stdout=slave, stderr=slave,
-            start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+            start_new_session=True, preexec_fn=self.at_login)
         os.close(slave)
+
+    @staticmethod
+    def at_login():
+        """What a shell on a terminal has, wherever the suite itself was started."""
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def until(self, pattern, seconds=15):
         end = time.monotonic() + seconds
