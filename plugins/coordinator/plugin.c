@@ -213,11 +213,28 @@ static char *dns_config(const struct warren_conf *conf)
 	return text;
 }
 
+/* All of @fd, which is closed, for free(). NULL: no memory, too long, or an error of the disk. */
+static char *read_text(int fd, size_t *len)
+{
+	char *text = malloc(POLICY_MAX + 1);
+	ssize_t n = 1;
+
+	*len = 0;
+	while (text && n > 0 && *len <= POLICY_MAX) {
+		n = read(fd, text + *len, POLICY_MAX + 1 - *len);
+		*len += n > 0 ? (size_t)n : 0;
+	}
+	close(fd);
+	if (text && n == 0 && *len <= POLICY_MAX)
+		return text;
+	free(text);
+	return NULL;
+}
+
 /* A file of the configuration as text; *@out NULL when none is named. */
 static int read_file(struct coord *coord, const char *key, char **out, size_t *len,
 		     struct warren_err *err)
 {
-	ssize_t n = 1;
 	int fd;
 
 	*out = NULL;
@@ -227,16 +244,9 @@ static int read_file(struct coord *coord, const char *key, char **out, size_t *l
 	fd = warren_conf_open_wait(coord->ctx, coord->conf, key, err);
 	if (fd < 0)
 		return fd;
-	*out = malloc(POLICY_MAX + 1);
-	while (*out && n > 0 && *len <= POLICY_MAX) {
-		n = read(fd, *out + *len, POLICY_MAX + 1 - *len);
-		*len += n > 0 ? (size_t)n : 0;
-	}
-	close(fd);
-	if (*out && n == 0 && *len <= POLICY_MAX)
+	*out = read_text(fd, len);
+	if (*out)
 		return 0;
-	free(*out);
-	*out = NULL;
 	return warren_fail_key(err, -EIO, coord->conf, key, "this file cannot be read, or is "
 			       "longer than %d bytes", POLICY_MAX);
 }
@@ -270,28 +280,11 @@ static int load_policy(struct coord *coord, struct warren_err *err)
 
 /* ---- a file changes: the policy, the map of relays ---- */
 
-static char *read_answer(const struct warren_priv_answer *answer, size_t *len)
-{
-	char *text = malloc(POLICY_MAX + 1);
-	ssize_t n = 1;
-
-	*len = 0;
-	while (text && n > 0 && *len <= POLICY_MAX) {
-		n = read(answer->fds[0], text + *len, POLICY_MAX + 1 - *len);
-		*len += n > 0 ? (size_t)n : 0;
-	}
-	close(answer->fds[0]);
-	if (text && n == 0 && *len <= POLICY_MAX)
-		return text;
-	free(text);
-	return NULL;
-}
-
 static char *take_file(struct warren_ctx *ctx, const struct warren_priv_answer *answer,
 		       const char *key, size_t *len)
 {
 	bool opened = answer->result >= 0 && answer->count == 1;
-	char *text = opened ? read_answer(answer, len) : NULL;
+	char *text = opened ? read_text(answer->fds[0], len) : NULL;
 
 	if (!text)
 		warren_log(ctx, LOG_WARNING, "coordinator.%s has changed and cannot be read: %s; "

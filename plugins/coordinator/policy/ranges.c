@@ -248,12 +248,3 @@ bool ranges_contain(const struct ranges *set, const struct range *range)
 
 	return i < set->n && range_inside(range, &set->at[i]);
 }
-
-bool ranges_equal(const struct ranges *a, const struct ranges *b)
-{
-	for (uint32_t i = 0; i < a->n && i < b->n; i++) {
-		if (!range_equal(&a->at[i], &b->at[i]))
-			return false;
-	}
-	return a->n == b->n;
-}

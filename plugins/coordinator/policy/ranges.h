@@ -45,7 +45,6 @@ void ranges_join(struct ranges *set);
 void ranges_remove(struct ranges *set, const struct range *hole); /* joined before and after */
 bool ranges_overlap(const struct ranges *set, const struct range *range);
 bool ranges_contain(const struct ranges *set, const struct range *range);	/* whole */
-bool ranges_equal(const struct ranges *a, const struct ranges *b);
 
 /* What a node of a tailnet may have as an address: "*" as a source; and the public internet. */
 extern const struct range ranges_tailnet[3];

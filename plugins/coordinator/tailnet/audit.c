@@ -217,14 +217,3 @@ void audit_key(struct change *ch, const struct tailnet *tn, const struct tailnet
 	end(ch, tn, who, action, "key", (after ? after : before)->id,
 	    (after ? after : before)->prefix, &o, before, after);
 }
-
-int tailnet_audit(struct tailnet *tn, const struct store_audit *audit)
-{
-	struct store_tx *tx = store_tx_new();
-
-	if (!tx)
-		return -ENOMEM;
-	store_tx_audit(tx, audit);
-	change_background(tn, tx);
-	return 0;
-}

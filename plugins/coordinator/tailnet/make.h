@@ -35,7 +35,6 @@ bool set_endpoints(const struct tailnet_endpoints **field, const struct tailnet_
 		   uint32_t count);
 /* Another reference to what some other record has. */
 void share_strings(const struct tailnet_strings **field, const struct tailnet_strings *list);
-void share_prefixes(const struct tailnet_prefixes **field, const struct tailnet_prefixes *list);
 void share_soft(struct tailnet_soft *soft, const struct tailnet_soft *from);
 void share_live(struct tailnet_live *live, const struct tailnet_live *from);
 

@@ -194,11 +194,6 @@ void share_strings(const struct tailnet_strings **field, const struct tailnet_st
 	replace(field, counted_ref(list));
 }
 
-void share_prefixes(const struct tailnet_prefixes **field, const struct tailnet_prefixes *list)
-{
-	replace(field, counted_ref(list));
-}
-
 void share_soft(struct tailnet_soft *soft, const struct tailnet_soft *from)
 {
 	struct tailnet_soft old = *soft;

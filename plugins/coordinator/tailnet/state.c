@@ -190,11 +190,6 @@ void state_pin(struct tailnet *tn, int64_t machine, int64_t user, bool pinned)
 		ids_remove(m->pins, &m->n_pins, user);
 }
 
-const struct tailnet_machine *tailnet_machine_next(const struct tailnet *tn, uint32_t *pos)
-{
-	return hash_next(&tn->machine_ids, pos);
-}
-
 bool tailnet_pinned(const struct tailnet *tn, int64_t machine, int64_t user)
 {
 	const struct tailnet_machine *m = state_machine_by_id(tn, machine);

@@ -135,8 +135,6 @@ struct tailnet_machine {
 	int64_t *nodes, *pins;		/* ids of its nodes; of the users that it is pinned to */
 	uint32_t n_nodes, n_pins;
 };
-/* All, in no order: start with *@pos 0; NULL at the end. */
-const struct tailnet_machine *tailnet_machine_next(const struct tailnet *tn, uint32_t *pos);
 /* Whether @machine is pinned to @user. */
 bool tailnet_pinned(const struct tailnet *tn, int64_t machine, int64_t user);
 /* "name.base.domain." */
@@ -343,12 +341,6 @@ struct tailnet_outcome {
 typedef void tailnet_done_fn(void *arg, const struct tailnet_outcome *outcome);
 /* @done may be NULL. -ENOMEM: it is not called. */
 int tailnet_do(struct tailnet *tn, const struct tailnet_act *act, tailnet_done_fn *done, void *arg);
-
-/*
- * An audit row for what others did ("policy.load"): on disk with the next commit, soon.
- */
-struct store_audit;
-int tailnet_audit(struct tailnet *tn, const struct store_audit *audit);
 
 /* Counters since start, for metrics. */
 struct tailnet_stats {
