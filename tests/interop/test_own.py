@@ -100,7 +100,14 @@ def test_policy_decides_who_sees_whom(own):
     assert not kernel_reaches(stock.host, tsnet.ip4, SINK + 1, seconds=1)
     own.control.set_policy({"grants": [{"src": ["nobody"], "dst": ["*"], "ip": ["*"]}]})
     wait_for("it is refused", lambda: "stays in force" in own.control.log())
+    own.control.set_policy({"grants": [], "tests": [{"src": "alice@", "accept": ["alice@:22"]}]})
+    wait_for("its test fails", lambda: "does not pass" in own.control.log())
     assert kernel_reaches(stock.host, tsnet.ip4, SINK)
+    # A start has no other one to keep.
+    own.control.stop()
+    own.control.start()
+    wait_for("it is in force", lambda: "in force all the same" in own.control.log())
+    assert own.control.node("tsnet")
 
 
 def test_deleted_and_expired_nodes(own):

@@ -243,6 +243,7 @@ int coord_view_policy(struct coord *coord, const char *text, size_t len, struct 
 {
 	struct policy *before = coord->policy, *fresh;
 	struct policy_error error = { .line = 0 };
+	bool passes;
 
 	fresh = text ? policy_parse(text, len, NULL, &error) : policy_default();
 	if (!fresh && error.line)
@@ -251,12 +252,20 @@ int coord_view_policy(struct coord *coord, const char *text, size_t len, struct 
 	if (!fresh)
 		return warren_fail(err, NULL, "the policy is refused: %s", error.text);
 	if (policy_world_set(coord->world, fresh, &coord->changes)) {
+		policy_changes_clear(&coord->changes);
 		policy_free(fresh);
+		warren_fail(err, NULL, "no memory for the policy");
 		return -ENOMEM;
 	}
-	if (before && !policy_world_tests(coord->world, &error)) {
-		warren_fail(err, NULL, "the policy is refused: the test at line %u does not pass",
-			    error.line);
+	passes = policy_world_tests(coord->world, &error);
+	if (!passes && !before) {
+		/* At a start there is none to keep. */
+		warren_log(coord->ctx, LOG_WARNING, "the policy's test at line %u does not pass: "
+			   "`warren policy test` says why; it is in force all the same, as there "
+			   "is none before it", error.line);
+	} else if (!passes) {
+		warren_fail(err, NULL, "the policy is refused: the test at line %u does not pass: "
+			    "`warren policy test` says why", error.line);
 		policy_changes_clear(&coord->changes);
 		(void)policy_world_set(coord->world, before, NULL);
 		policy_free(fresh);
