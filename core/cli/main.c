@@ -57,7 +57,7 @@ static void local_end(void *arg, struct warren_reply *reply, int exit)
 	(void)exit;
 }
 
-static const struct wcore_reply_sink local_sink = { local_line, local_end };
+static const struct wcore_reply_sink local_sink = { .line = local_line, .end = local_end };
 
 static bool run_once(const struct wcore_env *env, const struct wcore_request *request,
 		     struct cli_answer *files, struct cli_answer *answer)

@@ -20,6 +20,9 @@
 #include "engine/ipc.h"
 #include "engine/request.h"
 
+/* A client that takes as fast as this writes does not keep the lane. */
+enum { FLUSH_MOST = 1 << 20 };
+
 static void doom(struct wcore_client *client)
 {
 	if (client->doomed)
@@ -69,10 +72,12 @@ static void want(struct wcore_client *client)
 
 void wcore_client_flush(struct wcore_client *client)
 {
+	size_t most = FLUSH_MOST;
 	bool progress = false;
 
-	while (waiting(client) > 0) {
-		ssize_t n = send(client->fd, client->out.s + client->out_at, waiting(client),
+	while (waiting(client) > 0 && most > 0) {
+		size_t len = waiting(client) < most ? waiting(client) : most;
+		ssize_t n = send(client->fd, client->out.s + client->out_at, len,
 				 MSG_NOSIGNAL | MSG_DONTWAIT);
 
 		if (n == -1 && errno == EINTR)
@@ -82,6 +87,7 @@ void wcore_client_flush(struct wcore_client *client)
 		if (n <= 0)
 			break;
 		client->out_at += (size_t)n;
+		most -= (size_t)n;
 		wcore_ipc_queue(client->ipc, -n);
 		progress = true;
 	}
@@ -135,7 +141,7 @@ static void sink_end(void *arg, struct warren_reply *reply, int exit)
 	}
 }
 
-const struct wcore_reply_sink wcore_client_sink = { sink_line, sink_end };
+const struct wcore_reply_sink wcore_client_sink = { sink_line, sink_end, sink_line };
 
 int wcore_client_fd(const struct warren_reply *reply)
 {

@@ -288,6 +288,16 @@ const struct wcore_instance *wcore_engine_plugins(const struct wcore_engine *eng
 	return engine->instances;
 }
 
+bool wcore_engine_comes(const struct wcore_engine *engine, const char *service)
+{
+	const struct wcore_instance *i = engine->queue ? engine->instances : NULL;
+
+	while (i && !((i->state == WCORE_PLUGIN_OFF || i->state == WCORE_PLUGIN_STARTING) &&
+		      wcore_plugin_offers(i->plugin, service, NULL)))
+		i = i->next;
+	return i != NULL;
+}
+
 struct warren_ctx *warren_running(struct warren_ctx *ctx, const char *name)
 {
 	const struct wcore_instance *instance = wcore_engine_find(ctx->engine, name);

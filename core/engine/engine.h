@@ -101,6 +101,8 @@ void wcore_engine_restart(struct wcore_engine *engine, const char *name, wcore_e
 			  void *arg);
 /* A sequence is running. */
 bool wcore_engine_busy(const struct wcore_engine *engine);
+/* A plugin that offers @service is about to start in it. Lane main. */
+bool wcore_engine_comes(const struct wcore_engine *engine, const char *service);
 
 /* In start order; NULL ends. Valid until the callback returns. */
 const struct wcore_instance *wcore_engine_plugins(const struct wcore_engine *engine);

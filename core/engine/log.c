@@ -5,6 +5,7 @@
 #include "engine/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -119,6 +120,12 @@ static bool stderr_is_journal(void)
 	       fstat(STDERR_FILENO, &st) == 0 && st.st_dev == dev && st.st_ino == ino;
 }
 
+static const char *socket_of(int target)
+{
+	return target == WCORE_LOG_JOURNAL ? "/run/systemd/journal/socket" :
+	       target == WCORE_LOG_SYSLOG ? "/dev/log" : NULL;
+}
+
 static int connect_to(const char *path)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
@@ -149,16 +156,13 @@ static void use_target(int target, int fd)
 int wcore_log_open(enum wcore_log_target target, enum wcore_log_format format,
 		   struct warren_err *err)
 {
-	const char *path = NULL;
 	int fd = STDERR_FILENO;
+	const char *path;
 
 	atomic_store(&the_log.format, (int)format);
 	if (target == WCORE_LOG_AUTO)
 		target = stderr_is_journal() ? WCORE_LOG_JOURNAL : WCORE_LOG_STDERR;
-	if (target == WCORE_LOG_JOURNAL)
-		path = "/run/systemd/journal/socket";
-	else if (target == WCORE_LOG_SYSLOG)
-		path = "/dev/log";
+	path = socket_of((int)target);
 	if (path)
 		fd = connect_to(path);
 	if (fd < 0) {
@@ -232,6 +236,30 @@ static void format_journal(struct str *out, const char *plugin, int level, const
 	str_addc(out, '\n');
 }
 
+/*
+ * A logger that was restarted has another socket under the same name. Ours keeps its number, so
+ * that no other thread sends to a descriptor that is something else by now.
+ */
+static bool reconnect(int target, int fd)
+{
+	int again = connect_to(socket_of(target));
+	bool ok = again >= 0 && dup3(again, fd, O_CLOEXEC) == fd;
+
+	if (again >= 0)
+		close(again);
+	return ok;
+}
+
+static ssize_t send_line(int target, int fd, const struct str *line)
+{
+	ssize_t n = send(fd, line->s, line->len, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	if (n == -1 && (errno == ECONNREFUSED || errno == ECONNRESET || errno == ENOTCONN) &&
+	    reconnect(target, fd))
+		n = send(fd, line->s, line->len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	return n;
+}
+
 /* A pipe that polls writable takes PIPE_BUF bytes at once, and a line is shorter. */
 static bool deliver(int target, const struct str *line)
 {
@@ -239,7 +267,7 @@ static bool deliver(int target, const struct str *line)
 	ssize_t n;
 
 	if (target != WCORE_LOG_STDERR)
-		n = send(pfd.fd, line->s, line->len, MSG_DONTWAIT | MSG_NOSIGNAL);
+		n = send_line(target, pfd.fd, line);
 	else if (poll(&pfd, 1, 0) == 1)
 		n = write(pfd.fd, line->s, line->len);
 	else

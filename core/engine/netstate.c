@@ -17,6 +17,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
+#include "base/addr.h"
 #include "base/buf.h"
 #include "base/util.h"
 #include "priv/limits.h"
@@ -77,7 +78,11 @@ static void parse_route(const struct wcore_net_dump *dump, struct buf_reader *r)
 		else if (type == RTA_OIF)
 			route.ifindex = attr_u32(&payload);
 		else if (type == RTA_DST)
-			buf_bytes(&payload, route.dst.addr.bytes, route.family == 4 ? 4 : 16);
+			buf_bytes(&payload, route.dst.addr.bytes, addr_size(&route.dst.addr));
+		else if (type == RTA_GATEWAY && buf_left(&payload) == addr_size(&route.dst.addr)) {
+			route.gateway.family = route.family;
+			buf_bytes(&payload, route.gateway.bytes, addr_size(&route.gateway));
+		}
 	}
 	dump->route(&route, dump->arg);
 }

@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/util.h"
 #include "engine/plugin_load.h"
+#include "engine/table.h"
 
 struct finder {
 	const struct wcore_plan_env *env;
@@ -45,7 +46,7 @@ static const char *suggest(const char *service, void *arg)
 	return NULL;
 }
 
-static bool is_core_section(const char *name)
+static const struct wcore_conf_schema *core_section(const char *name)
 {
 	const struct wcore_conf_schema *core;
 	size_t count;
@@ -53,8 +54,39 @@ static bool is_core_section(const char *name)
 	core = wcore_core_schemas(&count);
 	for (size_t i = 0; i < count; i++)
 		if (strcmp(core[i].name, name) == 0)
-			return true;
-	return false;
+			return &core[i];
+	return NULL;
+}
+
+static bool is_core_section(const char *name)
+{
+	return core_section(name) != NULL;
+}
+
+bool wcore_plan_knows(const struct wcore_plan_env *env, const char *key)
+{
+	struct finder finder = { .env = env };
+	const struct wcore_conf_schema *core;
+	const struct wcore_plugin *plugin;
+	const struct warren_table *rows;
+	char section[WCORE_PLUGIN_NAME];
+	size_t len = strcspn(key, ".");
+	struct warren_option row;
+	uint32_t i = 0;
+
+	if (len >= sizeof(section))
+		return false;
+	memcpy(section, key, len);
+	section[len] = '\0';
+	core = core_section(section);
+	plugin = core ? NULL : find_plugin(section, &finder, NULL);
+	if (!core && !plugin)
+		return false;
+	rows = core ? &core->options : &plugin->desc.options;
+	while (key[len] && wcore_table_row(rows, i, &row, sizeof(row)) &&
+	       (!row.key || strcmp(row.key, key + len + 1) != 0))
+		i++;
+	return !key[len] || i < rows->count;
 }
 
 /* The plugin of the @i-th section; what is wrong with it is said at the section's place. */

@@ -49,6 +49,8 @@ struct wcore_plan_env {
 int wcore_plan_make(const struct wcore_plan_env *env, struct wcore_config *config,
 		    struct wcore_plan *plan, struct warren_err *err);
 void wcore_plan_free(struct wcore_plan *plan);
+/* Whether @key, "section.option" or "section", could stand in a configuration. Main thread. */
+bool wcore_plan_knows(const struct wcore_plan_env *env, const char *key);
 
 /*
  * ---- The two halves that know needs and offers (resolve.c): pure ----

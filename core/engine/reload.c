@@ -217,6 +217,13 @@ static struct wcore_plan_env plan_env(const struct wcore_engine *engine, uint32_
 	};
 }
 
+bool warren_key_known(struct warren_ctx *ctx, const char *key)
+{
+	struct wcore_plan_env env = plan_env(ctx->engine, 0);
+
+	return wcore_plan_knows(&env, key);
+}
+
 static int apply_plan(struct wcore_engine *engine, struct wcore_sequence *seq,
 		      struct warren_err *err)
 {

@@ -133,7 +133,7 @@ static void inner_end(void *arg, struct warren_reply *reply, int exit)
 	remote_unref(remote);
 }
 
-static const struct wcore_reply_sink inner_sink = { inner_line, inner_end };
+static const struct wcore_reply_sink inner_sink = { .line = inner_line, .end = inner_end };
 
 /*
  * ---- To the plugin ----

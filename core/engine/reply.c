@@ -23,57 +23,15 @@
 
 #include "base/str.h"
 #include "base/util.h"
-#include "engine/columns.h"
 #include "engine/conf.h"
 #include "engine/ctx.h"
 #include "engine/render.h"
+#include "engine/reply_impl.h"
 
 /* What may be wrong with an answer; each a whole sentence. */
 #define NO_MEMORY "the answer is incomplete: there was no memory for it"
 #define TOO_LARGE "the answer is incomplete: it is larger than 16 MiB"
 #define MISUSED "the answer is incomplete, by a programming error of its command: "
-
-struct reply_fd {
-	char *key;
-	int fd;
-};
-
-struct warren_reply {
-	const struct wcore_reply_sink *sink;
-	void *arg;
-	uint32_t flags, width;
-	uint32_t refs;
-	bool ended, gone;
-	const char *broken;		/* why the answer is incomplete, constant */
-
-	struct str data;		/* documents so far, in text form one per line */
-	char kinds[WCORE_REPLY_DEPTH];	/* '{' or '[' */
-	bool filled[WCORE_REPLY_DEPTH];
-	unsigned depth;
-	unsigned floor;			/* the command may not close below it */
-	bool implicit;			/* the outermost object was opened by its first member */
-	bool had_data;
-
-	struct wcore_columns columns;
-	struct str only_text;		/* JSON form: text to send if there will be no data */
-	size_t lines;			/* of text so far */
-
-	bool in_part;
-	unsigned outer_floor;
-	size_t part_data, part_lines;	/* where the part began */
-	const char *heading;		/* of the part, before its first line */
-
-	struct reply_fd fds[WCORE_REPLY_FDS];
-	unsigned n_fds;
-
-	void (*cancel)(struct warren_reply *, void *);
-	void *cancel_arg;
-	struct wcore_tie *tie;		/* to the context of the command */
-	struct wcore_config *args;	/* of the command, kept for it */
-	const struct wcore_env *env;
-	const char *path;		/* of the command, for errors */
-	char caller[80];		/* who typed it */
-};
 
 struct warren_reply *wcore_reply_new(const struct wcore_reply_sink *sink, void *arg,
 				     uint32_t flags, uint32_t width)
@@ -105,6 +63,7 @@ void wcore_reply_unref(struct warren_reply *reply)
 	}
 	str_free(&reply->data);
 	str_free(&reply->only_text);
+	str_free(&reply->drafted);
 	wcore_columns_free(&reply->columns);
 	wcore_config_unref(reply->args);
 	free(reply);
@@ -403,18 +362,21 @@ static bool wants_data(const struct warren_reply *reply)
 	return reply->lines == (reply->in_part ? reply->part_lines : 0);
 }
 
+/* The answer may be megabytes: it is written as the line that is sent. */
+static void begin_data(struct warren_reply *reply)
+{
+	if (warren_reply_json(reply))
+		str_add(&reply->data, "{\"data\":");
+}
+
 static void send_data(struct warren_reply *reply)
 {
-	struct str line = STR_INIT;
-
-	str_add(&line, "{\"data\":");
-	str_addn(&line, str_text(&reply->data), reply->data.len);
-	str_add(&line, reply->flags & WCORE_REPLY_INDENT ? ",\"indent\":true}" : "}");
-	if (line.failed)
+	str_add(&reply->data, reply->flags & WCORE_REPLY_INDENT ? ",\"indent\":true}" : "}");
+	if (reply->data.failed)
 		set_broken(reply, NO_MEMORY);
 	else
-		send_line(reply, str_text(&line), line.len);
-	str_free(&line);
+		send_line(reply, str_text(&reply->data), reply->data.len);
+	str_free(&reply->data);
 }
 
 /* What stands before a value: a comma, and the key in an object. */
@@ -428,8 +390,10 @@ static bool value_begin(struct warren_reply *reply, const char *key)
 		reply->depth = 1;
 		reply->floor = 1;
 		reply->implicit = true;
-		if (wants_data(reply))
+		if (wants_data(reply)) {
+			begin_data(reply);
 			str_addc(&reply->data, '{');
+		}
 	}
 	if (reply->depth > 0 && (reply->kinds[reply->depth - 1] == '{') != (key != NULL)) {
 		set_broken(reply, key ? MISUSED "a member with a key inside a list" :
@@ -445,6 +409,8 @@ static bool value_begin(struct warren_reply *reply, const char *key)
 		str_cut(&reply->only_text, 0);
 	if (!wants_data(reply))
 		return true;
+	if (reply->depth == 0)
+		begin_data(reply);
 	if (reply->depth > 0 && reply->filled[reply->depth - 1])
 		str_addc(&reply->data, ',');
 	if (key) {
@@ -505,7 +471,6 @@ void warren_reply_close(struct warren_reply *reply)
 		return;
 	if (warren_reply_json(reply)) {
 		send_data(reply);
-		str_cut(&reply->data, 0);
 	} else if (wants_data(reply)) {
 		str_addc(&reply->data, '\n');
 	}
@@ -600,6 +565,27 @@ void wcore_reply_enter(struct warren_reply *reply, const char *key, bool heading
 	str_cut(&reply->only_text, 0);
 }
 
+void warren_reply_more(struct warren_reply *reply, warren_more_fn *fn, uint32_t at)
+{
+	reply->more = fn;
+	reply->more_at = at;
+}
+
+bool wcore_reply_wants_more(const struct warren_reply *reply)
+{
+	return reply->more && !is_silent(reply);
+}
+
+bool wcore_reply_more(struct warren_reply *reply, struct warren_ctx *ctx)
+{
+	warren_more_fn *fn = reply->more;
+
+	reply->more = NULL;
+	if (fn && !is_silent(reply))
+		fn(ctx, reply, reply->more_at);
+	return wcore_reply_wants_more(reply);
+}
+
 bool wcore_reply_leave(struct warren_reply *reply)
 {
 	bool good = !reply->broken;
@@ -625,6 +611,7 @@ bool wcore_reply_leave(struct warren_reply *reply)
 	}
 	reply->in_part = false;
 	reply->heading = NULL;
+	reply->more = NULL;
 	reply->floor = reply->outer_floor;
 	str_cut(&reply->only_text, 0);
 	if (!warren_reply_json(reply) && reply->lines > 0)
@@ -634,7 +621,78 @@ bool wcore_reply_leave(struct warren_reply *reply)
 }
 
 /*
- * ---- Progress, descriptors, cancel, end ----
+ * ---- Drafts ----
+ */
+
+static void draft_line(void *arg, const char *json, size_t len)
+{
+	struct warren_reply *draft = arg;
+
+	if (draft->drafted.len > 0)
+		str_addc(&draft->drafted, '\n');
+	str_addn(&draft->drafted, json, len);
+}
+
+static const struct wcore_reply_sink draft_sink = { .line = draft_line };
+
+struct warren_reply *wcore_reply_draft(const struct warren_reply *reply)
+{
+	struct warren_reply *draft = wcore_reply_new(&draft_sink, NULL, reply->flags, reply->width);
+
+	if (draft)
+		draft->arg = draft;
+	return draft;
+}
+
+static void send_lines(struct warren_reply *reply, struct str *lines)
+{
+	char *at = lines->s, *end;
+
+	if (reply->sink->lines) {
+		reply->sink->lines(reply->arg, lines->s, lines->len);
+		return;
+	}
+	for (; (end = strchr(at, '\n')); at = end + 1) {
+		*end = '\0';
+		send_line(reply, at, (size_t)(end - at));
+	}
+	send_line(reply, at, strlen(at));
+}
+
+void wcore_reply_draft_end(struct warren_reply *draft)
+{
+	if (!is_silent(draft))
+		flush_columns(draft);
+	if (draft->drafted.failed)
+		set_broken(draft, NO_MEMORY);
+	else if (draft->depth > (draft->implicit ? 1 : 0))
+		set_broken(draft, MISUSED "an object or a list that was never closed");
+}
+
+void wcore_reply_adopt(struct warren_reply *reply, struct warren_reply *draft)
+{
+	if (draft->broken)
+		set_broken(reply, draft->broken);
+	if (is_silent(reply))
+		return;
+	if (draft->drafted.len > 0)
+		send_lines(reply, &draft->drafted);
+	if (draft->only_text.len > 0)
+		text_lines(reply, str_text(&draft->only_text), draft->only_text.len);
+	if (draft->implicit) {
+		reply->data = draft->data;
+		draft->data = (struct str)STR_INIT;
+		reply->kinds[0] = '{';
+		reply->filled[0] = draft->filled[0];
+		reply->depth = reply->floor = 1;
+		reply->implicit = true;
+	}
+	reply->had_data = reply->had_data || draft->had_data;
+	reply->lines += draft->lines;
+}
+
+/*
+ * ---- Progress, cancel, end ----
  */
 
 void warren_reply_progress(struct warren_reply *reply, int64_t done, int64_t total,
@@ -651,51 +709,6 @@ void warren_reply_progress(struct warren_reply *reply, int64_t done, int64_t tot
 	if (!line.failed)
 		send_line(reply, str_text(&line), line.len);
 	str_free(&line);
-}
-
-int wcore_reply_add_fd_take(struct warren_reply *reply, const char *key, int fd)
-{
-	char *copy;
-
-	if (reply->n_fds == WCORE_REPLY_FDS) {
-		close(fd);
-		return -E2BIG;
-	}
-	copy = strdup(key);
-	if (!copy) {
-		close(fd);
-		return -ENOMEM;
-	}
-	reply->fds[reply->n_fds++] = (struct reply_fd){ copy, fd };
-	return 0;
-}
-
-void wcore_reply_move_fds(struct warren_reply *from, struct warren_reply *to)
-{
-	memcpy(to->fds, from->fds, sizeof(to->fds));
-	to->n_fds = from->n_fds;
-	from->n_fds = 0;
-}
-
-bool wcore_reply_has_fd(const struct warren_reply *reply, const char *key)
-{
-	for (unsigned i = 0; i < reply->n_fds; i++)
-		if (strcmp(reply->fds[i].key, key) == 0 && reply->fds[i].fd != -1)
-			return true;
-	return false;
-}
-
-int warren_reply_take_fd(struct warren_reply *reply, const char *key)
-{
-	for (unsigned i = 0; i < reply->n_fds; i++) {
-		int fd = reply->fds[i].fd;
-
-		if (fd != -1 && strcmp(reply->fds[i].key, key) == 0) {
-			reply->fds[i].fd = -1;
-			return fd;
-		}
-	}
-	return -ENOENT;
 }
 
 void warren_reply_on_cancel(struct warren_reply *reply, void (*fn)(struct warren_reply *, void *),
@@ -730,6 +743,7 @@ static void finish_data(struct warren_reply *reply)
 	} else if (reply->implicit) {
 		send_data(reply);
 	} else if (!reply->had_data && reply->only_text.len > 0) {
+		begin_data(reply);
 		str_add(&reply->data, "{\"text\":");
 		str_add_json(&reply->data, str_text(&reply->only_text), reply->only_text.len);
 		str_addc(&reply->data, '}');

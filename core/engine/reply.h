@@ -42,6 +42,8 @@ struct wcore_reply_sink {
 	void (*line)(void *arg, const char *json, size_t len);
 	/* There was the last line; the reply may be gone when this returns. */
 	void (*end)(void *arg, struct warren_reply *reply, int exit);
+	/* Many lines with a newline after each but the last; NULL: they come one by one. */
+	void (*lines)(void *arg, const char *json, size_t len);
 };
 
 /*
@@ -104,9 +106,21 @@ void wcore_reply_env_set(struct warren_reply *reply, const struct wcore_env *env
  * open now, wcore_reply_leave() closes what it left open and derives its text if it wrote only
  * data. With @heading, an empty line and "@key:" stand before its first line of text. Parts do not
  * nest. `leave` returns false if the part had to be repaired.
+ * wcore_reply_more() does what warren_reply_more() asked for; false: nothing was or is asked for.
  */
 void wcore_reply_enter(struct warren_reply *reply, const char *key, bool heading);
+bool wcore_reply_wants_more(const struct warren_reply *reply);
+bool wcore_reply_more(struct warren_reply *reply, struct warren_ctx *ctx);
 bool wcore_reply_leave(struct warren_reply *reply);
+
+/*
+ * The beginning of an answer that is written on another thread: a draft of the same form as
+ * @reply, which is written, ended, adopted and unreferenced, by one thread at a time. NULL: no
+ * memory. Adopt it before anything else is written to @reply.
+ */
+struct warren_reply *wcore_reply_draft(const struct warren_reply *reply);
+void wcore_reply_draft_end(struct warren_reply *draft);
+void wcore_reply_adopt(struct warren_reply *reply, struct warren_reply *draft);
 
 /* Adds text as it is to the data: @json is one complete value. */
 void wcore_reply_json(struct warren_reply *reply, const char *key, const char *json);

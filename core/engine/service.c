@@ -124,6 +124,10 @@ int warren_need(struct warren_ctx *ctx, const char *service, const void **ops, v
 		rc = 0;
 	}
 	pthread_mutex_unlock(&services->mutex);
+	/* The plan of plugins is lane main's. */
+	if (rc == -ENOENT && ctx->lane == wcore_engine_main(ctx->engine) &&
+	    wcore_engine_comes(ctx->engine, service))
+		rc = -EAGAIN;
 	return rc;
 }
 

@@ -188,28 +188,100 @@ static void write_trouble(const struct wcore_env *env, struct warren_reply *repl
 	}
 }
 
+/* An answer whose head is written on the pool. */
+struct head {
+	struct wcore_env env;
+	const struct warren_plugin *speaker;
+	void *view;
+	struct warren_reply *reply, *draft;
+	bool all;
+	int exit;
+};
+
+static void write_head(void *arg)
+{
+	struct head *head = arg;
+
+	head->exit = head->speaker->overview_write(head->view, head->draft);
+	wcore_reply_draft_end(head->draft);
+}
+
+/* What follows the head. */
+static int write_rest(const struct wcore_env *env, struct warren_reply *reply,
+		      struct warren_err *err)
+{
+	write_daemon(env, reply);
+	write_states(env, reply);
+	return wcore_visit_start(env->engine, &status_visit, NULL, reply, err);
+}
+
+static void head_free(struct head *head)
+{
+	head->speaker->overview_free(head->view);
+	wcore_reply_unref(head->draft);
+	wcore_reply_unref(head->reply);
+	free(head);
+}
+
+static void head_written(struct warren_ctx *ctx, void *arg)
+{
+	struct head *head = arg;
+	struct warren_err err = ERR_INIT;
+	int ret;
+
+	(void)ctx;
+	wcore_reply_adopt(head->reply, head->draft);
+	if (!warren_reply_json(head->reply) && !head->all) {
+		write_trouble(&head->env, head->reply);
+		tell_overrides(&head->env, "\n# ", head->reply);
+		warren_reply_end(head->reply, head->exit, NULL);
+	} else {
+		warren_reply_text(head->reply, "%s", "");
+		ret = write_rest(&head->env, head->reply, &err);
+		if (ret < 0)
+			wcore_cmd_end(ret, &err, head->reply);
+	}
+	err_free(&err);
+	head_free(head);
+}
+
+static int start_head(const struct wcore_env *env, const struct wcore_instance *p,
+		      const struct warren_conf *args, struct warren_reply *reply,
+		      struct warren_err *err)
+{
+	struct head *head = calloc(1, sizeof(*head));
+	void *view = p->plugin->desc.overview(p->ctx, args);
+	int ret = -ENOMEM;
+
+	if (head && view) {
+		*head = (struct head){
+			.env = *env, .speaker = &p->plugin->desc, .view = view, .reply = reply,
+			.draft = wcore_reply_draft(reply), .all = warren_conf_bool(args, "all"),
+		};
+		wcore_reply_ref(reply);
+		if (head->draft)
+			ret = warren_work(p->ctx, write_head, head_written, head);
+		if (ret == 0)
+			return WARREN_PENDING;
+		err_add(err, NULL, "too much is being answered already; try again soon");
+		head_free(head);
+		return ret;
+	}
+	if (view)
+		p->plugin->desc.overview_free(view);
+	free(head);
+	err_add(err, NULL, "there is no memory for the answer");
+	return ret;
+}
+
 int wcore_verb_status(struct warren_ctx *ctx, const struct warren_conf *args,
 		      struct warren_reply *reply, struct warren_err *err)
 {
 	const struct wcore_env *env = wcore_reply_env(reply);
-	const struct wcore_instance *p;
-	int exit;
+	const struct wcore_instance *p = speaker(env);
 
 	(void)ctx;
-	p = speaker(env);
-	if (p) {
-		exit = p->plugin->desc.overview(p->ctx, args, reply);
-		if (!warren_reply_json(reply) && !warren_conf_bool(args, "all")) {
-			write_trouble(env, reply);
-			tell_overrides(env, "\n# ", reply);
-			warren_reply_end(reply, exit, NULL);
-			return 0;
-		}
-		warren_reply_text(reply, "%s", "");
-	}
-	write_daemon(env, reply);
-	write_states(env, reply);
-	return wcore_visit_start(env->engine, &status_visit, NULL, reply, err);
+	return p ? start_head(env, p, args, reply, err) : write_rest(env, reply, err);
 }
 
 /*

@@ -2,8 +2,8 @@
  * An answer that several plugins write, each on its own lane.
  *
  * A plugin on the main lane writes into the answer itself. One on another lane writes into a reply
- * of its own there, whose lines come back as an errand and are copied into the answer. A plugin
- * that stops in between just has no part.
+ * of its own there, whose lines come back as an errand and are copied into the answer. Either may
+ * take several turns of its lane. A plugin that stops in between has no part, or not all of it.
  */
 #include "engine/visit.h"
 
@@ -34,10 +34,12 @@ struct tour {
 	size_t count, at;
 };
 
-/* A visit to another lane. */
+/* A visit to another lane, or one that takes more than one turn. */
 struct guest {
 	struct tour *tour;
 	const char *name;
+	struct warren_reply *reply;	/* NULL, until there is one there; the answer itself */
+	bool here;
 	uint32_t flags, width;
 	bool mute;			/* nothing worth a line was said */
 	struct str lines;
@@ -52,18 +54,15 @@ static void tour_free(struct tour *tour)
 
 static void tour_go_on(struct tour *tour);
 
-/* On the lane of @ctx. */
-static void write_part(const struct tour *tour, struct warren_ctx *ctx, struct warren_reply *reply)
+static void leave(const struct tour *tour, const char *name, struct warren_reply *reply)
 {
-	wcore_reply_enter(reply, ctx->name, tour->visit->heading);
-	tour->visit->run(ctx, reply, tour->arg);
 	if (!wcore_reply_leave(reply))
 		wcore_log(LOG_ERR, "plugin %s wrote its part of `%s` wrongly (a programming error)",
-			  ctx->name, tour->visit->what);
+			  name, tour->visit->what);
 }
 
 /*
- * ---- On another lane ----
+ * ---- Guests ----
  */
 
 static void guest_line(void *arg, const char *json, size_t len)
@@ -83,7 +82,7 @@ static void guest_end(void *arg, struct warren_reply *reply, int exit)
 	(void)exit;
 }
 
-static const struct wcore_reply_sink guest_sink = { guest_line, guest_end };
+static const struct wcore_reply_sink guest_sink = { .line = guest_line, .end = guest_end };
 
 static void copy_line(struct guest *guest, const char *line, size_t len)
 {
@@ -109,6 +108,8 @@ static void guest_back(struct warren_ctx *ctx, void *arg)
 	const char *at = str_text(&guest->lines), *nl;
 
 	(void)ctx;
+	if (guest->here)
+		leave(tour, guest->name, tour->reply);
 	for (; (nl = strchr(at, '\n')); at = nl + 1)
 		copy_line(guest, at, (size_t)(nl - at));
 	str_free(&guest->lines);
@@ -137,19 +138,39 @@ static void guest_return(void *arg)
 		guest_lost(guest);
 }
 
+/* All is written, or nobody is there any more to write. */
+static void guest_end_visit(void *arg)
+{
+	struct guest *guest = arg;
+
+	if (!guest->here && guest->reply) {
+		leave(guest->tour, guest->name, guest->reply);
+		guest->mute = !warren_reply_json(guest->reply) &&
+			      !wcore_reply_has_text(guest->reply);
+		warren_reply_end(guest->reply, 0, NULL);
+	}
+	guest_return(guest);
+}
+
+static void guest_more(struct warren_ctx *ctx, void *arg)
+{
+	struct guest *guest = arg;
+
+	if (!guest->reply || !wcore_reply_more(guest->reply, ctx) ||
+	    wcore_ctx_post(ctx, guest_more, guest, guest_end_visit, guest->tour->visit->what) < 0)
+		guest_end_visit(guest);
+}
+
 static void guest_visit(struct warren_ctx *ctx, void *arg)
 {
 	struct guest *guest = arg;
-	struct tour *tour = guest->tour;
-	struct warren_reply *reply;
 
-	reply = wcore_reply_new(&guest_sink, guest, guest->flags, guest->width);
-	if (reply) {
-		write_part(tour, ctx, reply);
-		guest->mute = !warren_reply_json(reply) && !wcore_reply_has_text(reply);
-		warren_reply_end(reply, 0, NULL);
+	guest->reply = wcore_reply_new(&guest_sink, guest, guest->flags, guest->width);
+	if (guest->reply) {
+		wcore_reply_enter(guest->reply, guest->name, guest->tour->visit->heading);
+		guest->tour->visit->run(ctx, guest->reply, guest->tour->arg);
 	}
-	guest_return(guest);
+	guest_more(ctx, guest);
 }
 
 static bool visit_there(struct tour *tour, const struct wcore_instance *p)
@@ -172,12 +193,28 @@ static bool visit_there(struct tour *tour, const struct wcore_instance *p)
  * ---- On the main lane ----
  */
 
-static void visit_here(struct tour *tour, const struct wcore_instance *p)
+/* False: more is written later. */
+static bool visit_here(struct tour *tour, const struct wcore_instance *p)
 {
 	uint64_t entered = wcore_ctx_enter(p->ctx);
+	struct guest *guest = NULL;
 
-	write_part(tour, p->ctx, tour->reply);
+	wcore_reply_enter(tour->reply, p->ctx->name, tour->visit->heading);
+	tour->visit->run(p->ctx, tour->reply, tour->arg);
 	wcore_ctx_leave(p->ctx, entered, tour->visit->what);
+	if (wcore_reply_wants_more(tour->reply))
+		guest = calloc(1, sizeof(*guest));
+	if (guest) {
+		*guest = (struct guest){
+			.tour = tour, .name = p->ctx->name, .reply = tour->reply, .here = true,
+		};
+		if (wcore_ctx_post(p->ctx, guest_more, guest, guest_end_visit,
+				   tour->visit->what) == 0)
+			return false;
+		free(guest);
+	}
+	leave(tour, p->ctx->name, tour->reply);
+	return true;
 }
 
 static void tour_go_on(struct tour *tour)
@@ -188,9 +225,7 @@ static void tour_go_on(struct tour *tour)
 
 		if (!p || p->state != WCORE_PLUGIN_UP || !tour->visit->wanted(p, tour->arg))
 			continue;
-		if (wcore_lane_here(p->ctx->lane))
-			visit_here(tour, p);
-		else if (visit_there(tour, p))
+		if (wcore_lane_here(p->ctx->lane) ? !visit_here(tour, p) : visit_there(tour, p))
 			return;
 	}
 	tour->visit->done(tour->reply, tour->arg);

@@ -1,7 +1,8 @@
 /*
  * The job pool. A job that finds no idle thread starts one, up to WCORE_POOL_THREADS; a thread
- * that has had nothing to do for LINGER seconds ends. They are detached: the pool's end waits on
- * a counter.
+ * that has had nothing to do for LINGER seconds ends. A thread that ends joins the one that ended
+ * before it, and the pool's end joins the last: when the pool is gone, so is what libc keeps for
+ * its threads (the resolver's sockets and addresses).
  */
 #include "engine/work.h"
 
@@ -33,7 +34,8 @@ struct wcore_pool {
 	pthread_cond_t work, gone;
 	struct job *head, **tail;
 	uint32_t queued, threads, idle;
-	bool ending;
+	pthread_t ended;
+	bool ending, has_ended;
 };
 
 struct wcore_pool *wcore_pool_new(void)
@@ -80,6 +82,8 @@ static void *pool_thread(void *arg)
 {
 	struct wcore_pool *pool = arg;
 	struct job *job;
+	pthread_t before;
+	bool has_before;
 
 	pthread_mutex_lock(&pool->mutex);
 	while ((job = next_job(pool))) {
@@ -89,9 +93,15 @@ static void *pool_thread(void *arg)
 		wcore_lane_post(job->post.ctx->lane, &job->post);
 		pthread_mutex_lock(&pool->mutex);
 	}
+	before = pool->ended;
+	has_before = pool->has_ended;
+	pool->ended = pthread_self();
+	pool->has_ended = true;
 	pool->threads--;
 	pthread_cond_broadcast(&pool->gone);
 	pthread_mutex_unlock(&pool->mutex);
+	if (has_before)
+		pthread_join(before, NULL);
 	return NULL;
 }
 
@@ -105,6 +115,8 @@ void wcore_pool_free(struct wcore_pool *pool)
 	while (pool->threads)
 		pthread_cond_wait(&pool->gone, &pool->mutex);
 	pthread_mutex_unlock(&pool->mutex);
+	if (pool->has_ended)
+		pthread_join(pool->ended, NULL);
 	pthread_cond_destroy(&pool->work);
 	pthread_cond_destroy(&pool->gone);
 	pthread_mutex_destroy(&pool->mutex);
@@ -134,7 +146,6 @@ static int call_thread(struct wcore_pool *pool)
 	rc = wcore_thread_start(&thread, "warren-job", WCORE_POOL_STACK, pool_thread, pool);
 	if (rc)
 		return pool->threads ? 0 : rc;
-	pthread_detach(thread);
 	pool->threads++;
 	return 0;
 }

@@ -470,8 +470,14 @@ bool mon_config_operator(const struct mon_config *config, uid_t *uid)
 	const struct ytree_node *node = ytree_at(config->root, "node.operator", 0);
 	const struct passwd *pw;
 	int64_t number;
+	uid_t by = 0;
 
-	if (!node || node->kind != YTREE_SCALAR || from_overlay(config, node))
+	if (!node || node->kind != YTREE_SCALAR)
+		return false;
+	/* Root's word, wherever it stands. */
+	if (from_overlay(config, node))
+		by = mon_overlay_uid(config->overlay, config->overlay_len, node->line);
+	if (by != 0 && by != geteuid())
 		return false;
 	if (units_parse_int(node->text, &number) == 0 && number >= 0 && number < UINT32_MAX) {
 		*uid = (uid_t)number;

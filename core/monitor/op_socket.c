@@ -32,6 +32,7 @@ static const struct {
 } default_ports[] = {
 	{ "front.http-port", 80 },
 	{ "front.https-port", 443 },
+	{ "relay.stun-port", 3478 },
 	{ "wg.port", 41641 },
 };
 

@@ -64,6 +64,12 @@ uid_t mon_overlay_uid(const char *text, size_t len, uint32_t line)
 	return MON_NO_UID;
 }
 
+/* Or whoever runs us without its rights, from a build tree. */
+static bool is_root(uid_t uid)
+{
+	return uid == 0 || uid == geteuid();
+}
+
 /*
  * ---- Composing ----
  */
@@ -103,6 +109,9 @@ static int judge(struct compose *c, struct ytree_node *map, const struct ytree_n
 			result = wpriv_refuse(c->err, -EPERM, "%s: a secret is not set by a "
 					      "command; write it to a file in /etc",
 					      str_text(&shown));
+		} else if (str_equal(str_text(&shown), "node.operator") && !is_root(c->edit->uid)) {
+			result = wpriv_refuse(c->err, -EPERM, "node.operator: only root says who "
+					      "the operator is");
 		} else if (node->kind == YTREE_MAP && (!base || base->kind != YTREE_SCALAR)) {
 			int below = judge(c, node, base, str_text(&shown));
 
@@ -269,17 +278,17 @@ static int ask_peer(const struct mon *mon, int fd, uid_t *uid, struct warren_err
 	return 0;
 }
 
-/* Root, and the user that the files in /etc name. */
+/* Root, and the user that root named. */
 static int may_set(const struct mon *mon, uid_t uid, struct warren_err *err)
 {
 	uid_t named;
 
-	if (uid == 0 || uid == geteuid())
+	if (is_root(uid))
 		return 0;
 	if (mon_config_operator(mon->config, &named) && named == uid)
 		return 0;
 	return wpriv_refuse(err, -EPERM, "uid %u may not change settings: only root and "
-			    "node.operator of the files in /etc may", (unsigned)uid);
+			    "node.operator may", (unsigned)uid);
 }
 
 static int try(struct mon *mon, const struct mon_overlay_edit *edit, uint32_t seq,

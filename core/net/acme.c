@@ -33,7 +33,9 @@ struct warren_acme {
 	struct warren_acme_events events;
 	void *arg;
 	void *tie;			/* of warren_on_end() */
-	char *directory_url, *contact, *ca_pem;
+	char *directory_url, *contact, *ca_pem, *binding_id;
+	uint8_t *binding_key;
+	size_t binding_len;
 	char *names[WARREN_ACME_NAMES];
 	uint32_t n_names;
 	enum warren_acme_way ways[WARREN_ACME_WAYS];
@@ -99,6 +101,10 @@ static void destroy(struct warren_acme *a)
 	free(a->directory_url);
 	free(a->contact);
 	free(a->ca_pem);
+	free(a->binding_id);
+	if (a->binding_key)
+		explicit_bzero(a->binding_key, a->binding_len);
+	free(a->binding_key);
 	free(a->ask.payload);
 	free(a->authorization);
 	str_free(&a->answer);
@@ -603,6 +609,17 @@ static void account_came(struct warren_acme *a, const struct answer *answer)
 		new_order(a);
 }
 
+/* False: no memory. */
+static bool add_binding(struct warren_acme *a, json_t *account)
+{
+	char *text = acme_binding(a->account, a->binding_id, a->binding_key, a->binding_len,
+				  a->directory.account);
+	json_t *binding = text ? json_loads(text, 0, NULL) : NULL;
+
+	free(text);
+	return binding && json_object_set_new(account, "externalAccountBinding", binding) == 0;
+}
+
 static void directory_came(struct warren_acme *a, const struct answer *answer)
 {
 	struct warren_err err = ERR_INIT;
@@ -619,6 +636,11 @@ static void directory_came(struct warren_acme *a, const struct answer *answer)
 	if (a->contact)
 		json_object_set_new(account, "contact",
 				    json_pack("[s+]", "mailto:", a->contact));
+	if (a->binding_id && !add_binding(a, account)) {
+		json_decref(account);
+		fail(a, "no memory");
+		return;
+	}
 	ask_json(a, a->directory.account, account, account_came);
 }
 
@@ -630,11 +652,25 @@ static void on_total(struct warren_ctx *ctx, void *arg)
 
 /* ---- how it begins ---- */
 
+static bool copy_binding(struct warren_acme *a, const struct warren_acme_options *options)
+{
+	if (options->size < sizeof(*options) || !options->binding_id)
+		return true;
+	a->binding_id = strdup(options->binding_id);
+	a->binding_key = malloc(options->binding_len);
+	if (!a->binding_id || !a->binding_key)
+		return false;
+	a->binding_len = options->binding_len;
+	memcpy(a->binding_key, options->binding_key, options->binding_len);
+	return true;
+}
+
 static bool copy(struct warren_acme *a, const struct warren_acme_options *options)
 {
 	a->directory_url = strdup(options->directory);
 	if (!a->directory_url || (options->contact && !(a->contact = strdup(options->contact))) ||
-	    (options->ca_pem && !(a->ca_pem = strdup(options->ca_pem))))
+	    (options->ca_pem && !(a->ca_pem = strdup(options->ca_pem))) ||
+	    !copy_binding(a, options))
 		return false;
 	for (; a->n_names < options->n_names; a->n_names++) {
 		a->names[a->n_names] = strdup(options->names[a->n_names]);

@@ -27,6 +27,12 @@ EVP_PKEY *acme_key_read(const uint8_t *pem, size_t len, struct warren_err *err);
  */
 char *acme_jws(EVP_PKEY *key, const char *kid, const char *nonce, const char *url,
 	       const char *payload);
+/*
+ * The account's key bound to an account that the authority knows as @kid (RFC 8555 7.3.4), for
+ * requests to @url: JSON text, for free(). NULL for want of memory.
+ */
+char *acme_binding(EVP_PKEY *account, const char *kid, const uint8_t *mac_key, size_t len,
+		   const char *url);
 /* token.thumbprint (RFC 8555 8.1), or false. */
 bool acme_key_authorization(EVP_PKEY *key, const char *token, struct str *out);
 

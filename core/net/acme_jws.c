@@ -10,6 +10,7 @@
 #include <openssl/core_names.h>
 #include <openssl/ecdsa.h>
 #include <openssl/err.h>
+#include <openssl/hmac.h>
 #include <openssl/pem.h>
 #include <stdlib.h>
 #include <string.h>
@@ -166,6 +167,17 @@ static bool add_protected(EVP_PKEY *key, const char *kid, const char *nonce, con
 	return ok && !out->failed;
 }
 
+/* @input is what was signed: the protected part, which ends at @head, and the payload. */
+static void add_body(struct str *out, const struct str *input, size_t head, const uint8_t *sig,
+		     size_t len)
+{
+	str_add(out, "{\"protected\":\"");
+	str_addn(out, input->s, head);
+	str_addf(out, "\",\"payload\":\"%s\",\"signature\":\"", input->s + head + 1);
+	acme_b64url(out, sig, len);
+	str_add(out, "\"}");
+}
+
 char *acme_jws(EVP_PKEY *key, const char *kid, const char *nonce, const char *url,
 	       const char *payload)
 {
@@ -177,13 +189,40 @@ char *acme_jws(EVP_PKEY *key, const char *kid, const char *nonce, const char *ur
 	str_addc(&input, '.');
 	acme_b64url(&input, payload, strlen(payload));
 	ok = ok && !input.failed && sign(key, &input, signature);
-	if (ok) {
-		str_add(&body, "{\"protected\":\"");
-		str_addn(&body, input.s, head);
-		str_addf(&body, "\",\"payload\":\"%s\",\"signature\":\"", input.s + head + 1);
-		acme_b64url(&body, signature, sizeof(signature));
-		str_add(&body, "\"}");
-	}
+	if (ok)
+		add_body(&body, &input, head, signature, sizeof(signature));
+	str_free(&input);
+	if (!ok)
+		str_free(&body);
+	return str_take(&body);
+}
+
+char *acme_binding(EVP_PKEY *account, const char *kid, const uint8_t *mac_key, size_t len,
+		   const char *url)
+{
+	struct str head = STR_INIT, jwk = STR_INIT, input = STR_INIT, body = STR_INIT;
+	uint8_t mac[32];
+	size_t end;
+	bool ok = add_jwk(account, &jwk);
+
+	str_add(&head, "{\"alg\":\"HS256\",\"kid\":");
+	str_add_json(&head, kid, strlen(kid));
+	str_add(&head, ",\"url\":");
+	str_add_json(&head, url, strlen(url));
+	str_addc(&head, '}');
+	ok = ok && !head.failed;
+	if (ok)
+		acme_b64url(&input, head.s, head.len);
+	end = input.len;
+	str_addc(&input, '.');
+	if (ok)
+		acme_b64url(&input, jwk.s, jwk.len);
+	ok = ok && !input.failed && HMAC(EVP_sha256(), mac_key, (int)len,
+					 (const uint8_t *)input.s, input.len, mac, NULL);
+	if (ok)
+		add_body(&body, &input, end, mac, sizeof(mac));
+	str_free(&head);
+	str_free(&jwk);
 	str_free(&input);
 	if (!ok)
 		str_free(&body);

@@ -77,9 +77,6 @@ void bytes_take(struct bytes *b, size_t n)
 {
 	b->head += n;
 	b->len -= n;
-	if (b->len > 0)
-		return;
-	b->head = 0;
-	if (b->size > SMALL)
-		bytes_free(b);
+	if (b->len == 0)
+		bytes_free(b);		/* of many streams most are quiet most of the time */
 }

@@ -21,7 +21,7 @@ static inline const uint8_t *bytes_at(const struct bytes *b)
 uint8_t *bytes_room(struct bytes *b, size_t n);
 int bytes_add(struct bytes *b, const void *data, size_t n);	/* 0 or -ENOMEM */
 int bytes_push_front(struct bytes *b, const void *data, size_t n);
-/* Forgets the first @n; memory beyond a small buffer is given back when nothing is left. */
+/* Forgets the first @n; the memory is given back when nothing is left. */
 void bytes_take(struct bytes *b, size_t n);
 
 #endif

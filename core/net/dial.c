@@ -9,14 +9,21 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <openssl/crypto.h>
+
 #include "base/addr.h"
 #include "base/err.h"
 #include "base/str.h"
 #include "base/util.h"
 
 #include "dial_impl.h"
+#include "tls_impl.h"
 
 enum { TIMEOUT_USEC = 10000000, ALPN_MAX = 8, FILE_NAME = 4096 };
+
+struct trust {				/* a job; one that was given up stays until its end */
+	struct warren_dial *dial;	/* NULL: given up */
+};
 
 struct warren_dial {
 	struct warren_ctx *ctx;
@@ -30,18 +37,22 @@ struct warren_dial {
 	char name[DIAL_NAME], given_proxy[DIAL_PROXY], given_auth[DIAL_AUTH];
 	struct warren_addr addrs[DIAL_ADDRS];
 	struct warren_tls_client tls;
-	char server_name[DIAL_NAME], ca_file[FILE_NAME], proxy_ca_file[FILE_NAME];
+	char server_name[DIAL_NAME], verify_name[DIAL_NAME];
+	char ca_file[FILE_NAME], proxy_ca_file[FILE_NAME];
 	char *ca_pem;
 	char alpn_text[ALPN_MAX][32];
 	const char *alpn[ALPN_MAX + 1];
 	uint8_t pin[32];
 
 	struct dial_proxy proxy;
+	struct trust *trust;
 	struct dial_lookup *lookup;
 	struct dial_race *race;
 	struct dial_tunnel *tunnel;
 	struct warren_stream *stream;	/* while TLS is begun */
 	char peer[ADDRPORT_TEXT];
+	struct warren_addr found[DIAL_ADDRS];	/* by the look-up */
+	uint32_t n_found;
 	void *tie;			/* wipes with the context */
 };
 
@@ -58,6 +69,8 @@ void warren_dial_cancel(struct warren_dial *dial)
 {
 	if (!dial)
 		return;
+	if (dial->trust)
+		dial->trust->dial = NULL;
 	dial_lookup_cancel(dial->lookup);
 	dial_race_cancel(dial->race);
 	dial_tunnel_cancel(dial->tunnel);
@@ -70,14 +83,22 @@ void warren_dial_cancel(struct warren_dial *dial)
 	warren_release(dial);
 }
 
+/* Whose addresses are wanted. */
+static const char *looked_up(const struct warren_dial *dial)
+{
+	return dial->proxy.port ? dial->proxy.host : dial->name;
+}
+
 static void finish(struct warren_dial *dial, struct warren_stream *stream, const char *why)
 {
 	struct warren_ctx *ctx = dial->ctx;
 	warren_stream_fn *done = dial->done;
 	void *arg = dial->arg;
 
-	if (stream)
+	if (stream) {
 		dial->stream = NULL;
+		dial_memory_put(ctx, looked_up(dial), dial->found, dial->n_found);
+	}
 	warren_dial_cancel(dial);
 	done(ctx, stream, why, arg);
 }
@@ -242,29 +263,28 @@ static void race(struct warren_dial *dial, const struct warren_addr *addrs, uint
 static void resolved(const struct warren_addr *addrs, uint32_t n, const char *why, void *arg)
 {
 	struct warren_dial *dial = arg;
+	uint32_t flags = dial->proxy.port ? 0 : dial->options.flags, wanted = 0;
+	struct warren_addr some[DIAL_ADDRS];
 
 	dial->lookup = NULL;
-	if (n > 0)
-		race(dial, addrs, n);
-	else
+	if (n == 0) {
 		failed(dial, "the name does not resolve: ", why);
-}
-
-static void begin(struct warren_ctx *ctx, void *arg)
-{
-	struct warren_dial *dial = arg;
-	struct warren_err err = ERR_INIT;
-	char why[320];
-
-	if (dial->options.via == WARREN_VIA_UPLINK &&
-	    !(dial->options.flags & WARREN_DIAL_NO_PROXY) &&
-	    dial_proxy_choose(&dial->proxy, dial->options.proxy, dial->options.proxy_auth,
-			      dial->name, dial->options.port, &err)) {
-		snprintf(why, sizeof(why), "%s", err_first(&err));
-		err_free(&err);
-		failed(dial, why, "");
 		return;
 	}
+	dial->n_found = n < DIAL_ADDRS ? n : DIAL_ADDRS;
+	memcpy(dial->found, addrs, dial->n_found * sizeof(*addrs));
+	for (uint32_t i = 0; i < dial->n_found; i++) {
+		if (!(flags & (addrs[i].family == 4 ? WARREN_DIAL_NO_IPV4 : WARREN_DIAL_NO_IPV6)))
+			some[wanted++] = addrs[i];
+	}
+	if (wanted > 0)
+		race(dial, some, wanted);
+	else
+		failed(dial, "the name has no address of the family that is to be used", "");
+}
+
+static void find(struct warren_dial *dial)
+{
 	if (!dial->proxy.port && dial->options.n_addresses > 0) {
 		race(dial, dial->addrs, dial->options.n_addresses);
 		return;
@@ -274,10 +294,79 @@ static void begin(struct warren_ctx *ctx, void *arg)
 		return;
 	}
 	dial->doing = "resolving the name";
-	dial->lookup = dial_lookup_new(ctx, dial->proxy.port ? dial->proxy.host : dial->name,
-				       resolved, dial);
+	dial->lookup = dial_lookup_new(dial->ctx, looked_up(dial), resolved, dial);
 	if (!dial->lookup)
 		failed(dial, "no memory", "");
+}
+
+/*
+ * ---- The system's authorities, before anything else ----
+ */
+
+static bool uses_authorities(const struct warren_dial *dial)
+{
+	const struct warren_tls_client *tls = dial->options.tls;
+
+	return (dial->proxy.tls && !dial->options.proxy_ca_file) ||
+	       (tls && !tls->ca_file && !tls->ca_pem && !tls->pin_sha256 &&
+		!(tls->flags & WARREN_TLS_INSECURE));
+}
+
+static void authorities_job(void *arg)
+{
+	(void)arg;
+	tls_trust_read();
+	/* What OpenSSL keeps for this thread of the pool would outlive its last use. */
+	OPENSSL_thread_stop();
+}
+
+static void authorities_read(struct warren_ctx *ctx, void *arg)
+{
+	struct trust *trust = arg;
+	struct warren_dial *dial = trust->dial;
+
+	(void)ctx;
+	warren_release(trust);
+	if (!dial)
+		return;
+	dial->trust = NULL;
+	find(dial);
+}
+
+/* False: not now; older ones do, and if there are none, TLS reads them when it begins. */
+static bool read_authorities(struct warren_dial *dial)
+{
+	struct trust *trust = warren_zalloc(dial->ctx, sizeof(*trust));
+
+	if (!trust || warren_work(dial->ctx, authorities_job, authorities_read, trust)) {
+		warren_release(trust);
+		return false;
+	}
+	trust->dial = dial;
+	dial->trust = trust;
+	dial->doing = "reading the system's certificates";
+	return true;
+}
+
+static void begin(struct warren_ctx *ctx, void *arg)
+{
+	struct warren_dial *dial = arg;
+	struct warren_err err = ERR_INIT;
+	char why[320];
+
+	(void)ctx;
+	if (dial->options.via == WARREN_VIA_UPLINK &&
+	    !(dial->options.flags & WARREN_DIAL_NO_PROXY) &&
+	    dial_proxy_choose(&dial->proxy, dial->options.proxy, dial->options.proxy_auth,
+			      dial->name, dial->options.port, &err)) {
+		snprintf(why, sizeof(why), "%s", err_first(&err));
+		err_free(&err);
+		failed(dial, why, "");
+		return;
+	}
+	if (uses_authorities(dial) && !tls_trust_is_fresh() && read_authorities(dial))
+		return;
+	find(dial);
 }
 
 /*
@@ -294,6 +383,11 @@ static bool copy_tls(struct warren_dial *dial, const struct warren_tls_client *t
 	dial->tls.server_name = dial->server_name;
 	if (!str_copy(dial->server_name, sizeof(dial->server_name), name))
 		return false;
+	if (tls->verify_name) {
+		dial->tls.verify_name = dial->verify_name;
+		if (!str_copy(dial->verify_name, sizeof(dial->verify_name), tls->verify_name))
+			return false;
+	}
 	if (tls->ca_file) {
 		dial->tls.ca_file = dial->ca_file;
 		if (!str_copy(dial->ca_file, sizeof(dial->ca_file), tls->ca_file))

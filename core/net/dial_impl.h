@@ -34,6 +34,13 @@ void dial_cache_put(const char *name, const struct warren_addr *addrs, uint32_t 
 uint32_t dial_cache_get(const char *name, struct warren_addr addrs[DIAL_ADDRS]);
 
 /*
+ * ---- dial_memory.c: see warren_dial_remember() ----
+ */
+/* A connection to @name was made; these were its addresses. */
+void dial_memory_put(struct warren_ctx *ctx, const char *name, const struct warren_addr *addrs,
+		     uint32_t n);
+
+/*
  * ---- dial_race.c: the first address that answers (RFC 8305) ----
  */
 struct dial_race;

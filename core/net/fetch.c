@@ -41,6 +41,7 @@ struct warren_fetch {
 	uint64_t timeout;
 	uint32_t redirects, hops;
 	struct warren_tls_client tls;
+	uint32_t flags;
 	const char *proxy, *proxy_auth, *proxy_ca_file;
 	const char *alpn[ALPN_MAX + 1];
 	uint8_t pin[32];
@@ -342,6 +343,7 @@ static void begin(struct warren_fetch *f)
 {
 	struct warren_dial_options options = {
 		.size = sizeof(options), .name = f->url.host, .port = f->url.port,
+		.flags = f->flags & WARREN_FETCH_NO_PROXY ? WARREN_DIAL_NO_PROXY : 0,
 		.timeout = f->timeout < DIAL_TIMEOUT ? f->timeout : DIAL_TIMEOUT,
 		.proxy = f->proxy, .proxy_auth = f->proxy_auth,
 		.proxy_ca_file = f->proxy_ca_file,
@@ -422,6 +424,7 @@ static bool copy(struct warren_fetch *f, const struct warren_fetch_options *opti
 	f->limit = options->limit ? options->limit : LIMIT;
 	f->timeout = options->timeout ? options->timeout : TIMEOUT;
 	f->redirects = options->redirects;
+	f->flags = options->flags;
 	f->method = keep(f, options->method ? options->method : "GET");
 	if (!f->method || !copy_tls(f, options->tls) || !copy_proxy(f, options))
 		return false;

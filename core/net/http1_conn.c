@@ -612,6 +612,8 @@ static int send_switch(struct h1 *h1, const struct warren_http_field *fields, ui
 {
 	struct str text = { 0 };
 
+	if (!fields)
+		return 0;
 	str_add(&text, "HTTP/1.1 101 Switching Protocols\r\n");
 	add_fields(&text, fields, n);
 	str_add(&text, "\r\n");

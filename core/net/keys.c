@@ -112,6 +112,27 @@ bool warren_private_equal(const struct warren_private *a, const struct warren_pr
 	return sodium_memcmp(a->secret, b->secret, KEY) == 0;
 }
 
+int warren_private_seal(const struct warren_private *key, const uint8_t peer[KEY],
+			const uint8_t *msg, size_t len, uint8_t *out)
+{
+	randombytes_buf(out, crypto_box_NONCEBYTES);
+	if (crypto_box_easy(out + crypto_box_NONCEBYTES, msg, len, out, peer, key->secret) == -1)
+		return -EINVAL;
+	return 0;
+}
+
+int warren_private_open(const struct warren_private *key, const uint8_t peer[KEY],
+			const uint8_t *box, size_t len, uint8_t *out)
+{
+	const size_t overhead = crypto_box_NONCEBYTES + crypto_box_MACBYTES;
+
+	if (len < overhead || crypto_box_open_easy(out, box + crypto_box_NONCEBYTES,
+						   len - crypto_box_NONCEBYTES, box, peer,
+						   key->secret) == -1)
+		return -EBADMSG;
+	return 0;
+}
+
 void warren_private_format(const struct warren_private *key, char out[WARREN_PRIVATE_TEXT])
 {
 	format(private_prefix, key->secret, out);

@@ -154,22 +154,31 @@ static void fail(struct warren_stream *s, int err, const char *what)
 	bytes_free(&s->out);
 }
 
+/* How much the kernel takes now. */
+static size_t push(struct warren_stream *s, const uint8_t *data, size_t len)
+{
+	size_t done = 0;
+
+	while (done < len && !s->broken && !(s->end_due && s->end_result)) {
+		ssize_t n = send(s->fd, data + done, len - done, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n >= 0)
+			done += (size_t)n;
+		else if (errno == EAGAIN || errno == EWOULDBLOCK)
+			break;
+		else if (errno != EINTR)
+			fail(s, errno, "sending");
+	}
+	return done;
+}
+
 /* Sends what it can; the end of our direction follows the last byte. */
 static void flush(struct warren_stream *s)
 {
-	while (s->out.len > 0 && !(s->end_due && s->end_result)) {
-		ssize_t n = send(s->fd, bytes_at(&s->out), s->out.len,
-				 MSG_NOSIGNAL | MSG_DONTWAIT);
+	size_t n = push(s, bytes_at(&s->out), s->out.len);
 
-		if (n == -1 && errno == EINTR)
-			continue;
-		if (n == -1 && (errno == EAGAIN || errno == EWOULDBLOCK))
-			break;
-		if (n == -1) {
-			fail(s, errno, "sending");
-			break;
-		}
-		bytes_take(&s->out, (size_t)n);
+	if (n > 0 && !s->broken) {
+		bytes_take(&s->out, n);
 		restart_timer(s->write_timer, s->write_usec);
 	}
 	if (s->out.len == 0 && s->finished && !s->shut) {
@@ -427,7 +436,7 @@ int warren_stream_unread(struct warren_stream *s, const void *data, size_t len)
 
 int warren_stream_write(struct warren_stream *s, const void *data, size_t len)
 {
-	int result;
+	size_t n = 0;
 
 	if (s->finished || s->closed || s->broken || (s->end_due && s->end_result))
 		return -EPIPE;
@@ -437,12 +446,16 @@ int warren_stream_write(struct warren_stream *s, const void *data, size_t len)
 		return s->ops->write(s->layer, s->below, data, len);
 	if (len > STREAM_OUTPUT_MAX - s->out.len)
 		return -ENOBUFS;
-	result = bytes_add(&s->out, data, len);
-	if (result)
-		return result;
-	if (s->out.len == len) {	/* nothing waits in front of it */
-		restart_timer(s->write_timer, s->write_usec);
-		flush(s);
+	if (s->out.len == 0)		/* nothing waits in front of it */
+		n = push(s, data, len);
+	if (n < len && !s->broken) {
+		if (s->out.len == 0)
+			restart_timer(s->write_timer, s->write_usec);
+		if (bytes_add(&s->out, (const uint8_t *)data + n, len - n)) {
+			if (n == 0)
+				return -ENOMEM;
+			fail(s, ENOMEM, "sending");	/* half of it is on its way */
+		}
 	}
 	if (s->out.len > s->high)
 		s->was_high = true;

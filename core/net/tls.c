@@ -1,13 +1,15 @@
 /*
- * TLS as a layer. OpenSSL works on two memory buffers: what came from below goes into one, what it
- * wants to send is taken from the other. While the handshake runs the layer is its own reader; how
- * it went is told by a timer, since a layer's input must not call its owner.
+ * TLS as a layer. OpenSSL takes the input of the stream below and writes to it: a BIO of ours is
+ * between them, and keeps nothing, as most of many connections are quiet. While the handshake runs
+ * the layer is its own reader; how it went is told by a timer, since a layer's input must not call
+ * its owner.
  */
 #include <errno.h>
-#include <limits.h>
 #include <openssl/err.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <warren/net.h>
 
@@ -18,8 +20,8 @@ enum { HANDSHAKE_USEC = 15000000, RECORD = 16 << 10, RECORD_OVERHEAD = 256 };
 
 struct tls {
 	SSL *ssl;
-	BIO *in, *out;			/* owned by ssl */
-	struct warren_stream *up;
+	struct warren_stream *up, *below;
+	int sent;			/* 0, or the error of what was written below */
 	struct warren_tls_server *server;
 	warren_tls_fn *done;		/* NULL: called */
 	void *arg;
@@ -32,16 +34,83 @@ struct tls {
 	char alpn[256];
 };
 
-/* Hands down what OpenSSL wants to send. */
-static int flush(struct tls *tls, struct warren_stream *below)
-{
-	char *data;
-	long len = BIO_get_mem_data(tls->out, &data);
-	int result = len > 0 ? warren_stream_write(below, data, (size_t)len) : 0;
+/* ---- between OpenSSL and the stream below ---- */
 
-	(void)BIO_reset(tls->out);	/* of a memory buffer: cannot fail */
+static int bio_read(BIO *bio, char *out, int room)
+{
+	struct tls *tls = BIO_get_data(bio);
+	size_t len;
+	const uint8_t *data = warren_stream_input(tls->below, &len);
+
+	BIO_clear_retry_flags(bio);
+	if (len == 0 || room <= 0) {
+		BIO_set_retry_read(bio);
+		return -1;
+	}
+	if (len > (size_t)room)
+		len = (size_t)room;
+	memcpy(out, data, len);
+	warren_stream_drain(tls->below, len);
+	return (int)len;
+}
+
+/* What is encrypted cannot be taken back: an error is told after OpenSSL is done. */
+static int bio_write(BIO *bio, const char *data, int len)
+{
+	struct tls *tls = BIO_get_data(bio);
+	int result = len > 0 ? warren_stream_write(tls->below, data, (size_t)len) : 0;
+
+	if (!tls->sent)
+		tls->sent = result;
+	return len;
+}
+
+static long bio_ctrl(BIO *bio, int what, long number, void *arg)
+{
+	(void)bio;
+	(void)number;
+	(void)arg;
+	return what == BIO_CTRL_FLUSH;
+}
+
+static pthread_once_t bio_once = PTHREAD_ONCE_INIT;
+static BIO_METHOD *bio_method;
+
+static void bio_method_make(void)
+{
+	BIO_METHOD *made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "stream");
+
+	if (made && BIO_meth_set_read(made, bio_read) && BIO_meth_set_write(made, bio_write) &&
+	    BIO_meth_set_ctrl(made, bio_ctrl))
+		bio_method = made;
+	else
+		BIO_meth_free(made);
+}
+
+static int bio_put(struct tls *tls)
+{
+	BIO *bio;
+
+	pthread_once(&bio_once, bio_method_make);
+	bio = bio_method ? BIO_new(bio_method) : NULL;
+	if (!bio)
+		return -ENOMEM;
+	BIO_set_data(bio, tls);
+	BIO_set_init(bio, 1);
+	SSL_set_bio(tls->ssl, bio, bio);
+	return 0;
+}
+
+/* How what OpenSSL wanted to send has gone. */
+static int sent(struct tls *tls)
+{
+	int result = tls->sent;
+
+	tls->sent = 0;
 	return result;
 }
+
+/* ---- the layer ---- */
 
 /* Why the last call failed: the peer's certificate first, then OpenSSL's queue. */
 static int explain(struct tls *tls, const char *doing)
@@ -77,14 +146,14 @@ static int opened(struct tls *tls)
 	return 0;
 }
 
-static int shake(struct tls *tls, struct warren_stream *below)
+static int shake(struct tls *tls)
 {
 	int n, error, result;
 
 	ERR_clear_error();
 	n = SSL_do_handshake(tls->ssl);
 	error = SSL_get_error(tls->ssl, n);
-	result = flush(tls, below);	/* an alert, if it failed */
+	result = sent(tls);	/* an alert, if it failed */
 	if (n == 1)
 		return result ? result : opened(tls);
 	if (error == SSL_ERROR_WANT_READ)
@@ -93,7 +162,7 @@ static int shake(struct tls *tls, struct warren_stream *below)
 }
 
 /* Decodes all that is there; the amount is bounded by the input limit of @below. */
-static int decode(struct tls *tls, struct warren_stream *up, struct warren_stream *below)
+static int decode(struct tls *tls, struct warren_stream *up)
 {
 	unsigned char plain[RECORD];
 
@@ -109,7 +178,7 @@ static int decode(struct tls *tls, struct warren_stream *up, struct warren_strea
 			continue;
 		}
 		error = SSL_get_error(tls->ssl, n);
-		result = flush(tls, below);	/* answers to key updates, alerts */
+		result = sent(tls);	/* answers to key updates, alerts */
 		if (error == SSL_ERROR_ZERO_RETURN) {
 			warren_layer_end(up);
 			return 0;
@@ -125,17 +194,13 @@ static int tls_input(void *layer, struct warren_stream *below, struct warren_str
 		     const char **why)
 {
 	struct tls *tls = layer;
-	size_t len;
-	const uint8_t *data = warren_stream_input(below, &len);
 	int result = 0;
 
-	if (len > INT_MAX || (len > 0 && BIO_write(tls->in, data, (int)len) != (int)len))
-		return -ENOMEM;
-	warren_stream_drain(below, len);
+	(void)below;
 	if (!tls->open)
-		result = shake(tls, below);
+		result = shake(tls);
 	if (result == 0 && tls->open)
-		result = decode(tls, up, below);
+		result = decode(tls, up);
 	if (result == 0 && eof && !(SSL_get_shutdown(tls->ssl) & SSL_RECEIVED_SHUTDOWN)) {
 		snprintf(tls->why, sizeof(tls->why), "the other side closed the connection %s",
 			 tls->open ? "without ending TLS: something may have been cut off" :
@@ -160,19 +225,20 @@ static int tls_write(void *layer, struct warren_stream *below, const void *data,
 	ERR_clear_error();
 	if (SSL_write(tls->ssl, data, (int)len) != (int)len)
 		return explain(tls, "writing");
-	return flush(tls, below);
+	return sent(tls);
 }
 
 static void tls_finish(void *layer, struct warren_stream *below)
 {
 	struct tls *tls = layer;
 
+	(void)below;
 	if (!tls->open)
 		return;
 	ERR_clear_error();
 	/* Whether the other side has answered does not matter, nor whether it still listens. */
 	(void)SSL_shutdown(tls->ssl);
-	(void)flush(tls, below);
+	(void)sent(tls);
 	ERR_clear_error();
 }
 
@@ -239,17 +305,13 @@ static struct warren_stream *start(struct warren_stream *below, struct tls *tls,
 {
 	struct warren_stream *up;
 
-	tls->in = BIO_new(BIO_s_mem());
-	tls->out = BIO_new(BIO_s_mem());
-	if (!tls->in || !tls->out) {
-		BIO_free(tls->in);
-		BIO_free(tls->out);
+	tls->below = below;
+	if (bio_put(tls)) {
 		tls_free(tls);
 		warren_stream_close(below);
 		warren_fail(err, NULL, "no memory for a TLS connection");
 		return NULL;
 	}
-	SSL_set_bio(tls->ssl, tls->in, tls->out);
 	tls->timer = warren_timer_new(stream_ctx(below), on_timer, tls);
 	up = tls->timer ? warren_layer_new_take(below, &tls_ops, tls) : NULL;
 	if (!tls->timer) {
@@ -268,7 +330,7 @@ static struct warren_stream *start(struct warren_stream *below, struct tls *tls,
 		return up;
 	}
 	SSL_set_connect_state(tls->ssl);
-	if (shake(tls, below)) {
+	if (shake(tls)) {
 		warren_fail(err, NULL, "%s", tls->why[0] ? tls->why :
 			    "the connection is closed already");
 		warren_stream_close(up);
@@ -333,4 +395,11 @@ bool warren_tls_info(struct warren_stream *stream, struct warren_tls_info *info)
 	info->peer_cert = tls->peer_cert;
 	info->peer_cert_len = (size_t)tls->peer_cert_len;
 	return true;
+}
+
+const SSL *tls_session(const struct warren_stream *stream)
+{
+	const struct tls *tls = stream_layer(stream, &tls_ops);
+
+	return tls && tls->open ? tls->ssl : NULL;
 }

@@ -1,5 +1,6 @@
 /*
- * net/tls_impl.h - between tls.c (the layer) and tls_setup.c (certificates and what is trusted)
+ * net/tls_impl.h - between tls.c (the layer), tls_setup.c (certificates and what is trusted),
+ * tls_trust.c (the system's authorities), and dials
  */
 #ifndef WARREN_NET_TLS_IMPL_H
 #define WARREN_NET_TLS_IMPL_H
@@ -21,6 +22,17 @@ struct warren_tls_server {
  */
 SSL *tls_client_setup(const struct warren_tls_client *options, uint8_t pin[32],
 		      struct warren_err *err);
+/* Of a stream whose handshake is done, or NULL. */
+const SSL *tls_session(const struct warren_stream *stream);
+/* Is @cert DERP's meta certificate? Then @key is the server's. In derp_meta.c. */
+bool derp_meta_is(const X509 *cert, uint8_t key[32]);
+/*
+ * The system's authorities: a reference, as they were read last; read on the spot if they never
+ * were. NULL: no memory. All three: any thread.
+ */
+X509_STORE *tls_trust_system(void);
+bool tls_trust_is_fresh(void);		/* read, and the files have not changed since */
+void tls_trust_read(void);		/* if not fresh; takes its time: for a job */
 struct warren_tls_server *tls_server_ref(struct warren_tls_server *server);
 
 #endif

@@ -56,19 +56,46 @@ static int alpn_wire(const char *const *list, uint8_t out[256], struct warren_er
 	return (int)at;
 }
 
-/* Instead of a chain: the certificate itself is known. */
+/* What @cert is refused for although it is the pinned one; X509_V_OK. */
+static int pinned_fault(X509 *cert, const char *name)
+{
+	int from = X509_cmp_current_time(X509_get0_notBefore(cert));
+	int to = X509_cmp_current_time(X509_get0_notAfter(cert));
+
+	if (from >= 0)			/* or cannot be read: 0 */
+		return X509_V_ERR_CERT_NOT_YET_VALID;
+	if (to <= 0)
+		return X509_V_ERR_CERT_HAS_EXPIRED;
+	if (name && X509_check_host(cert, name, 0, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS,
+				    NULL) != 1)
+		return X509_V_ERR_HOSTNAME_MISMATCH;
+	return X509_V_OK;
+}
+
+/*
+ * Instead of a chain: the certificate itself is known. More of them would be certificates that
+ * nobody has looked at; DERP's marker is none.
+ */
 static int check_pin(X509_STORE_CTX *store, void *arg)
 {
 	const uint8_t *pin = arg;
+	const SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
+	STACK_OF(X509) *sent = X509_STORE_CTX_get0_untrusted(store);
 	X509 *cert = X509_STORE_CTX_get0_cert(store);
 	unsigned char digest[EVP_MAX_MD_SIZE];
 	unsigned int len = 0;
+	uint8_t key[32];
+	int fault = X509_V_ERR_CERT_UNTRUSTED;
 
 	if (cert && X509_digest(cert, EVP_sha256(), digest, &len) && len == 32 &&
 	    memcmp(digest, pin, 32) == 0)
-		return 1;
-	X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_UNTRUSTED);
-	return 0;
+		fault = pinned_fault(cert, SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name));
+	for (int i = 1; fault == X509_V_OK && i < sk_X509_num(sent); i++) {
+		if (!derp_meta_is(sk_X509_value(sent, i), key))
+			fault = X509_V_ERR_CERT_CHAIN_TOO_LONG;
+	}
+	X509_STORE_CTX_set_error(store, fault);
+	return fault == X509_V_OK;
 }
 
 /* A key that wants a password is refused; without this OpenSSL would ask the terminal. */
@@ -116,35 +143,45 @@ static int trust(SSL_CTX *ctx, const struct warren_tls_client *o, uint8_t pin[32
 		if (!SSL_CTX_load_verify_file(ctx, o->ca_file))
 			return warren_fail(err, NULL, "%s: the certificates cannot be read: %s",
 					   o->ca_file, reason());
-	} else if (!SSL_CTX_set_default_verify_paths(ctx)) {
-		return warren_fail(err, NULL, "the system's certificates cannot be used: %s",
-				   reason());
+	} else {
+		X509_STORE *system = tls_trust_system();
+
+		if (!system)
+			return warren_fail(err, NULL, "no memory for the system's certificates");
+		SSL_CTX_set_cert_store(ctx, system);	/* takes the reference */
 	}
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
 	return 0;
+}
+
+static bool verify_name(SSL *ssl, const char *name)
+{
+	struct warren_addr addr;
+
+	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	if (addr_parse(name, &addr) == 0)
+		return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), name);
+	return SSL_set1_host(ssl, name);
 }
 
 /* SNI is for names only (RFC 6066 3); an address is verified all the same. */
 static int expect_name(SSL *ssl, const struct warren_tls_client *o, struct warren_err *err)
 {
 	bool verified = !o->pin_sha256 && !(o->flags & WARREN_TLS_INSECURE);
+	const char *name = o->verify_name ? o->verify_name : o->server_name;
 	struct warren_addr addr;
-	bool ok = true;
 
-	if (!o->server_name)
-		return verified ? warren_fail(err, NULL, "TLS needs the server's name to verify "
-					      "its certificate") : 0;
-	if (addr_parse(o->server_name, &addr) == 0) {
-		if (verified)
-			ok = X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), o->server_name);
-	} else {
-		ok = SSL_set_tlsext_host_name(ssl, o->server_name);
-		if (ok && verified)
-			ok = SSL_set1_host(ssl, o->server_name);
-		SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-	}
-	return ok ? 0 : warren_fail(err, NULL, "\"%s\" is no name that TLS can verify: %s",
-				    o->server_name, reason());
+	if (verified && !name)
+		return warren_fail(err, NULL, "TLS needs the server's name to verify its "
+				   "certificate");
+	if (o->server_name && addr_parse(o->server_name, &addr) != 0 &&
+	    !SSL_set_tlsext_host_name(ssl, o->server_name))
+		return warren_fail(err, NULL, "\"%s\" is no name for TLS: %s", o->server_name,
+				   reason());
+	if (verified && !verify_name(ssl, name))
+		return warren_fail(err, NULL, "\"%s\" is no name that TLS can verify: %s", name,
+				   reason());
+	return 0;
 }
 
 SSL *tls_client_setup(const struct warren_tls_client *o, uint8_t pin[32], struct warren_err *err)

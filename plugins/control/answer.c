@@ -13,7 +13,6 @@
 #include "base/addr.h"
 #include "base/util.h"
 #include "c2n.h"
-#include "options.h"
 #include "session_impl.h"
 
 static const uint64_t head_limit = 15000000, post_limit = 60000000;
@@ -81,13 +80,13 @@ static void answer_noise(struct ctl_session *s, const char *method, const char *
 
 static void answer_plain(struct ctl_session *s, const char *url)
 {
-	const char *ca_file = s->ca_path[0] ? s->ca_path : NULL;
+	const char *ca_file = warren_ca_file_path(&s->ca);
 	const struct warren_tls_client tls = { .size = sizeof(tls), .ca_file = ca_file };
-	char auth[CTL_PROXY_AUTH];
+	char auth[WARREN_PROXY_AUTH];
 	const struct warren_fetch_options options = {
 		.size = sizeof(options), .method = "HEAD", .url = url, .limit = ANSWER_MAX,
 		.timeout = head_limit, .tls = &tls, .proxy = warren_conf_str(s->conf, "proxy"),
-		.proxy_auth = ctl_proxy_auth(s, auth), .proxy_ca_file = ca_file,
+		.proxy_auth = warren_proxy_auth(s->conf, auth), .proxy_ca_file = ca_file,
 	};
 
 	for (int i = 0; i < CTL_ANSWERS; i++) {
@@ -106,16 +105,25 @@ static void answer_plain(struct ctl_session *s, const char *url)
  * ---- c2n ----
  */
 
-static json_t *prefs_routes(const struct warren_conf *conf)
+/* As Go writes a list or map that was never made. */
+static json_t *or_null(json_t *made)
+{
+	if (json_array_size(made) > 0 || json_object_size(made) > 0)
+		return made;
+	json_decref(made);
+	return json_null();
+}
+
+static json_t *prefs_routes(const struct ctl_session *s)
 {
 	struct warren_prefix routes[CTL_ROUTES_MAX];
-	uint32_t n = ctl_conf_routes(conf, routes, ARRAY_SIZE(routes));
+	uint32_t n = ctl_offers(s, routes, ARRAY_SIZE(routes));
 	json_t *list = json_array();
 	char text[PREFIX_TEXT];
 
 	for (uint32_t i = 0; i < n; i++)
 		json_array_append_new(list, json_string(prefix_format(&routes[i], text)));
-	return list;
+	return or_null(list);
 }
 
 static json_t *prefs_tags(const struct warren_conf *conf)
@@ -125,7 +133,7 @@ static json_t *prefs_tags(const struct warren_conf *conf)
 	for (uint32_t i = 0; i < warren_conf_count(conf, "tags"); i++)
 		json_array_append_new(list, json_string(warren_conf_str(
 			warren_conf_at(conf, "tags", i), NULL)));
-	return list;
+	return or_null(list);
 }
 
 /* What we have of the stock client's Prefs, under its names (ipn/prefs.go). */
@@ -136,10 +144,10 @@ static char *prefs_text(const struct ctl_session *s)
 
 	warren_hostname(s->ctx, hostname, sizeof(hostname));
 	o = json_pack("{s:s,s:b,s:b,s:b,s:b,s:s,s:o,s:o}", "ControlURL", s->url, "RouteAll",
-		      warren_conf_bool(s->conf, "accept-routes"), "WantRunning", s->up,
+		      s->accept, "WantRunning", s->up,
 		      "LoggedOut", s->persist.logged_out, "ShieldsUp",
 		      warren_conf_bool(s->conf, "shields-up"), "Hostname", hostname,
-		      "AdvertiseRoutes", prefs_routes(s->conf), "AdvertiseTags",
+		      "AdvertiseRoutes", prefs_routes(s), "AdvertiseTags",
 		      prefs_tags(s->conf));
 	text = o ? json_dumps(o, JSON_COMPACT) : NULL;
 	json_decref(o);
@@ -158,16 +166,17 @@ static char *health_text(const struct ctl_session *s)
 {
 	char code[40];
 	json_t *warnings = json_object();
-	json_t *o = json_pack("{s:o}", "Warnings", warnings);
+	json_t *o;
 	char *text;
 
-	if (o && s->error[0])
+	if (s->error[0])
 		add_warning(warnings, "control", "Control server", s->error);
-	for (uint32_t i = 0; o && s->published && i < s->published->n_health; i++) {
+	for (uint32_t i = 0; s->published && i < s->published->n_health; i++) {
 		snprintf(code, sizeof(code), "control-health.%u", i);
 		add_warning(warnings, code, "Message of the control server",
 			    s->published->health[i]);
 	}
+	o = json_pack("{s:o}", "Warnings", or_null(warnings));
 	text = o ? json_dumps(o, JSON_COMPACT) : NULL;
 	json_decref(o);
 	return text;

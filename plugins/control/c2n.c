@@ -11,6 +11,7 @@
 #include "c2n.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -27,6 +28,7 @@ struct request {
 	size_t len;
 };
 
+/* @type: NULL, or with further header lines behind it. */
 static void respond(struct str *out, int status, const char *type, const void *body, size_t len)
 {
 	static const struct {
@@ -43,8 +45,10 @@ static void respond(struct str *out, int status, const char *type, const void *b
 		if (words[i].status == status)
 			text = words[i].words;
 	}
-	str_addf(out, "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %zu\r\n\r\n", status,
-		 text, type, len);
+	str_addf(out, "HTTP/1.1 %d %s\r\n", status, text);
+	if (type)
+		str_addf(out, "Content-Type: %s\r\n", type);
+	str_addf(out, "Content-Length: %zu\r\n\r\n", len);
 	str_addn(out, body, len);
 }
 
@@ -53,7 +57,8 @@ static void refuse(struct str *out, int status, const char *why)
 	struct str line = STR_INIT;
 
 	str_addf(&line, "%s\n", why);	/* as http.Error() of Go */
-	respond(out, status, "text/plain; charset=utf-8", str_text(&line), line.len);
+	respond(out, status, "text/plain; charset=utf-8\r\nX-Content-Type-Options: nosniff",
+		str_text(&line), line.len);
 	str_free(&line);
 }
 
@@ -206,11 +211,46 @@ static void respond_json(struct str *out, const char *json)
 	str_free(&line);
 }
 
+/* As Go tells it from text where nobody says what it is; no further kinds. */
+static bool is_binary(const uint8_t *data, size_t len)
+{
+	for (size_t i = 0; i < len && i < 512; i++) {
+		if (data[i] < ' ' && !memchr("\t\n\f\r\033", data[i], 5))
+			return true;
+	}
+	return false;
+}
+
 static void reply_echo(const struct ctl_c2n_facts *facts, const struct request *r,
 		       struct str *out)
 {
 	(void)facts;
-	respond(out, 200, "application/octet-stream", r->body, r->len);
+	respond(out, 200, is_binary(r->body, r->len) ? "application/octet-stream" :
+		"text/plain; charset=utf-8", r->body, r->len);
+}
+
+/* There is no user that a peer could log in as. */
+static void reply_ssh(const struct ctl_c2n_facts *facts, const struct request *r, struct str *out)
+{
+	json_t *wish = NULL;
+	json_error_t error = { .text = "EOF" };
+
+	(void)facts;
+	if (r->len > 0)
+		wish = json_loadb((const char *)r->body, r->len, JSON_DISABLE_EOF_CHECK, &error);
+	if (!strcmp(r->method, "POST") && !wish)
+		refuse(out, 400, error.text);
+	else
+		respond_json(out, "{\"Usernames\":null}");
+	json_decref(wish);
+}
+
+static void reply_nothing(const struct ctl_c2n_facts *facts, const struct request *r,
+			  struct str *out)
+{
+	(void)facts;
+	(void)r;
+	respond(out, 501, NULL, "", 0);
 }
 
 static void reply_prefs(const struct ctl_c2n_facts *facts, const struct request *r,
@@ -308,7 +348,7 @@ static const struct {
 	{ "GET", "/vip-services", NULL, 200, "{\"ServicesHash\":\"\"}" },
 	{ "GET", "/appconnector/routes", NULL, 200, "{\"Domains\":null}" },
 	{ "GET", "/posture/identity", NULL, 200, "{\"PostureDisabled\":true}" },
-	{ NULL, "/ssh/usernames", NULL, 200, "{\"Usernames\":null}" },
+	{ NULL, "/ssh/usernames", reply_ssh, 0, NULL },
 	{ "GET", "/update", NULL, 200,
 	  "{\"Enabled\":false,\"Supported\":false,\"Started\":false}" },
 	/* Refused. */
@@ -319,7 +359,10 @@ static const struct {
 	{ "POST", "/sockstats", NULL, 500, "no sockstatLogger" },
 	{ "POST", "/wol", NULL, 501, "not implemented" },
 	{ "POST", "/netfilter-kind", NULL, 501, "not implemented" },
-	{ "GET", "/conn25/state", NULL, 501, "not implemented" },
+	{ NULL, "/logtail/flush", NULL, 405, "bad method" },
+	{ NULL, "/sockstats", NULL, 405, "bad method" },
+	{ NULL, "/netfilter-kind", NULL, 405, "bad method" },
+	{ "GET", "/conn25/state", reply_nothing, 0, NULL },
 	{ NULL, "/debug/goroutines", NULL, 501, "not implemented" },
 	{ NULL, "/debug/logheap", NULL, 501, "not implemented" },
 	{ NULL, "/debug/pprof/heap", NULL, 501, "not implemented" },
@@ -337,17 +380,14 @@ static bool path_matches(const char *path, const char *of)
 int ctl_c2n(const struct ctl_c2n_facts *facts, const uint8_t *data, size_t len, struct str *out)
 {
 	struct request r = { .query = "" };
-	bool known = false;
 
 	if (!request_parse(&r, data, len)) {
 		refuse(out, 400, "malformed request");
 		return out->failed ? -ENOMEM : 0;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
-		if (!path_matches(r.path, paths[i].path))
-			continue;
-		known = true;
-		if (paths[i].method && strcmp(r.method, paths[i].method))
+		if (!path_matches(r.path, paths[i].path) ||
+		    (paths[i].method && strcmp(r.method, paths[i].method)))
 			continue;
 		if (paths[i].reply)
 			paths[i].reply(facts, &r, out);
@@ -357,9 +397,6 @@ int ctl_c2n(const struct ctl_c2n_facts *facts, const uint8_t *data, size_t len, 
 			refuse(out, paths[i].status, paths[i].text);
 		return out->failed ? -ENOMEM : 0;
 	}
-	if (known)
-		refuse(out, 405, "bad method");
-	else
-		refuse(out, 400, "unknown c2n path");
+	refuse(out, 400, "unknown c2n path");
 	return out->failed ? -ENOMEM : 0;
 }

@@ -67,8 +67,8 @@ static int candidate(const json_t *message, const struct ctl_snapshot *in_force,
 int ctl_c2n_netmap(const struct ctl_c2n_facts *facts, const uint8_t *body, size_t len,
 		   struct str *out, char *why, size_t size)
 {
-	json_error_t error;
-	AUTO(json_free) json_t *request = body ? json_loadb((const char *)body, len,
+	json_error_t error = { .text = "EOF" };
+	AUTO(json_free) json_t *request = body && len ? json_loadb((const char *)body, len,
 							    JSON_DISABLE_EOF_CHECK, &error) :
 						 NULL;
 	const json_t *omit = json_object_get(request, "omitFields");

@@ -1,12 +1,16 @@
 /*
  * The rows of the plugin's verbs. Flags that the stock client has too are spelled as there; one
- * whose feature is not here does not exist.
+ * whose plugin is not installed is refused (commands_settings.c).
  */
 #include "commands.h"
 
 #define SETTINGS									\
 	{ .key = "hostname", .type = WARREN_STRING, .max = 63,				\
 	  .brief = "Name of this node; empty: the machine's." },			\
+	{ .key = "operator", .type = WARREN_STRING, .max = 32,				\
+	  .brief = "Local user who may give commands too; empty: nobody." },		\
+	{ .key = "accept-dns", .type = WARREN_BOOL,					\
+	  .brief = "Take names and resolvers from the network." },			\
 	{ .key = "accept-routes", .type = WARREN_BOOL,					\
 	  .brief = "Reach the networks behind peers too." },				\
 	{ .key = "advertise-exit-node", .type = WARREN_BOOL,				\
@@ -14,7 +18,18 @@
 	{ .key = "advertise-routes", .type = WARREN_STRING, .max = 4096,		\
 	  .brief = "Networks to offer, with commas between them; empty: none." },	\
 	{ .key = "advertise-tags", .type = WARREN_STRING, .max = 4096,			\
-	  .brief = "Tags to ask for, with commas between them; empty: none." },		\
+	  .brief = "Tags to ask for, with commas between them; empty: none." },	\
+	{ .key = "exit-node", .type = WARREN_STRING, .max = 255,			\
+	  .brief = "Lead all of the internet through this peer; empty: none." },	\
+	{ .key = "exit-node-allow-lan-access", .type = WARREN_BOOL,			\
+	  .brief = "Reach the local network beside the exit node." },			\
+	{ .key = "netfilter-mode", .type = WARREN_STRING, .max = 32,			\
+	  .brief = "What is done to the host's firewall; off: nothing." },		\
+	{ .key = "snat-subnet-routes", .type = WARREN_BOOL,				\
+	  .brief = "Hide peers behind this node in the networks that it leads to." },	\
+	{ .key = "ssh", .type = WARREN_BOOL, .brief = "Run an SSH server for peers." },	\
+	{ .key = "stateful-filtering", .type = WARREN_BOOL,				\
+	  .brief = "Forward only packets of flows that are allowed." },			\
 	{ .key = "shields-up", .type = WARREN_BOOL,					\
 	  .brief = "Let no peer begin a conversation." },				\
 	{ .key = "override", .type = WARREN_BOOL, .def = "false",			\

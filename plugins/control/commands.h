@@ -27,7 +27,8 @@ void ctl_qr_note(struct warren_reply *reply, const char *text);
 bool ctl_qr_png(const char *text, struct str *out);
 
 /* The head of `warren status`: commands_status.c. */
-int ctl_overview(struct warren_ctx *ctx, const struct warren_conf *args,
-		 struct warren_reply *reply);
+void *ctl_overview(struct warren_ctx *ctx, const struct warren_conf *args);
+int ctl_overview_write(const void *view, struct warren_reply *reply);
+void ctl_overview_free(void *view);
 
 #endif

@@ -3,6 +3,7 @@
  * cmd/tailscale/cli/status.go of version 1.102), made from the map and the data plane's counters.
  * What is not known here (relays chosen, file sharing) has the stock client's word for that.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,13 @@ enum {
 	ACTIVE_USEC = 120 * 1000000,	/* ipnstate: active means traffic in the last two minutes */
 	TIME_TEXT = 40,
 };
+
+struct row {
+	const struct warren_node *node;
+	const struct warren_peer_status *status;	/* size 0: the data plane knows none */
+};
+
+static const struct warren_peer_status no_status;
 
 /* RFC 3339 with as many digits as there are; @usec since 1970; 0: never. */
 static const char *time_text(int64_t usec, char out[TIME_TEXT])
@@ -125,7 +133,9 @@ static bool is_active(const struct ctl_view *view, const struct warren_peer_stat
 
 static bool is_direct(const struct warren_peer_status *p)
 {
-	return p->path.kind == WARREN_PATH_UDP && p->path.address.addr.family != 0;
+	/* With a copy by relay the address is in doubt. */
+	return p->path.kind == WARREN_PATH_UDP && p->path.address.addr.family != 0 &&
+	       !p->path.copy_region;
 }
 
 /* Before there is a map, what stands for this node has no id. */
@@ -136,7 +146,7 @@ static bool is_self(const struct ctl_view *view, const struct warren_node *node)
 
 static bool is_online(const struct ctl_view *view, const struct warren_node *node)
 {
-	return is_self(view, node) ? view->info.connected : node->online != WARREN_TRI_NO;
+	return is_self(view, node) ? view->connected : node->online != WARREN_TRI_NO;
 }
 
 /*
@@ -192,18 +202,19 @@ static void add_state(const struct ctl_view *view, const struct warren_node *nod
 #define ROW "%s\t%s\t%s\t%s\t%-*s  "
 
 /* @reply NULL: only finds out how wide the last column is. */
-static void write_row(const struct ctl_view *view, const struct warren_node *node, int *width,
+static void write_row(const struct ctl_view *view, const struct row *row, int *width,
 		      struct warren_reply *reply)
 {
-	struct warren_peer_status p = ctl_view_peer(view, node);
+	const struct warren_node *node = row->node;
+	const struct warren_peer_status *p = row->status;
 	AUTO(str_free) struct str name = STR_INIT;
 	AUTO(str_free) struct str owner = STR_INIT;
 	AUTO(str_free) struct str state = STR_INIT;
 	char address[ADDR_TEXT] = "";
 
-	if (view->active && node != view->map->self && !is_active(view, &p))
+	if (view->active && node != view->map->self && !is_active(view, p))
 		return;
-	add_state(view, node, &p, &state);
+	add_state(view, node, p, &state);
 	if ((int)state.len > *width)
 		*width = (int)state.len;
 	if (!reply)
@@ -218,14 +229,14 @@ static void write_row(const struct ctl_view *view, const struct warren_node *nod
 
 static int write_not_running(const struct ctl_view *view, struct warren_reply *reply)
 {
-	switch (view->info.state) {
+	switch (view->state) {
 	case CTL_STOPPED:
 		warren_reply_text(reply, CTL_STOPPED_TEXT);
 		return 1;
 	case CTL_NEEDS_LOGIN:
 		warren_reply_text(reply, "Logged out.");
-		if (view->info.auth_url)
-			warren_reply_text(reply, "Log in at: %s", view->info.auth_url);
+		if (view->auth_url)
+			warren_reply_text(reply, "Log in at: %s", view->auth_url);
 		return 1;
 	case CTL_NEEDS_MACHINE_AUTH:
 		warren_reply_text(reply, "Machine is not yet approved by tailnet admin.");
@@ -238,9 +249,9 @@ static int write_not_running(const struct ctl_view *view, struct warren_reply *r
 	case CTL_NO_STATE:
 		break;
 	}
-	warren_reply_text(reply, "unexpected state: %s", ctl_state_name(view->info.state));
-	if (view->info.error)
-		warren_reply_text(reply, "\n# Health check:\n#     - %s", view->info.error);
+	warren_reply_text(reply, "unexpected state: %s", ctl_state_name(view->state));
+	if (view->error)
+		warren_reply_text(reply, "\n# Health check:\n#     - %s", view->error);
 	return 1;
 }
 
@@ -251,7 +262,7 @@ static void each_health(const struct ctl_view *view,
 {
 	const struct warren_netmap *map = view->map;
 
-	if (view->info.state == CTL_STOPPED)
+	if (view->state == CTL_STOPPED)
 		fn(reply, CTL_STOPPED_TEXT);
 	for (uint32_t i = 0; map && i < map->n_health; i++) {
 		AUTO(str_free) struct str text = STR_INIT;
@@ -260,8 +271,8 @@ static void each_health(const struct ctl_view *view,
 			 "reporting a health issue: %s", map->health[i]);
 		fn(reply, str_text(&text));
 	}
-	if (view->info.error)
-		fn(reply, view->info.error);
+	if (view->error)
+		fn(reply, view->error);
 	if (ctl_routes_unused(map))
 		fn(reply, CTL_ROUTES_UNUSED);
 }
@@ -280,7 +291,7 @@ static void write_health(const struct ctl_view *view, struct warren_reply *reply
 {
 	const struct warren_netmap *map = view->map;
 
-	if (map->n_health == 0 && !view->info.error && !ctl_routes_unused(map))
+	if (map->n_health == 0 && !view->error && !ctl_routes_unused(map))
 		return;
 	warren_reply_text(reply, "\n# Health check:");
 	each_health(view, health_line, reply);
@@ -288,50 +299,51 @@ static void write_health(const struct ctl_view *view, struct warren_reply *reply
 
 static int by_name(const void *a, const void *b)
 {
-	const struct warren_node *const *x = a, *const *y = b;
+	const struct row *x = a, *y = b;
 
-	return strcmp((*x)->name ? (*x)->name : "", (*y)->name ? (*y)->name : "");
+	return strcmp(x->node->name ? x->node->name : "", y->node->name ? y->node->name : "");
 }
 
 static int by_key(const void *a, const void *b)
 {
-	const struct warren_node *const *x = a, *const *y = b;
+	const struct row *x = a, *y = b;
 
-	return memcmp((*x)->key.bytes, (*y)->key.bytes, sizeof((*x)->key.bytes));
+	return memcmp(x->node->key.bytes, y->node->key.bytes, sizeof(x->node->key.bytes));
 }
 
-/* A sorted copy of the peers, for free(); NULL: none, or no memory. */
-static const struct warren_node **sorted(const struct warren_netmap *map,
-					 int (*order)(const void *, const void *))
+/* The peers' rows, sorted, for free(); NULL: no memory. */
+static struct row *sorted(const struct ctl_view *view, int (*order)(const void *, const void *))
 {
-	const struct warren_node **peers = calloc(map->n_peers + 1, sizeof(const void *));
+	struct row *rows = calloc((size_t)view->map->n_peers + 1, sizeof(*rows));
 
-	if (!peers)
+	if (!rows)
 		return NULL;
-	for (uint32_t i = 0; i < map->n_peers; i++)
-		peers[i] = map->peers[i];
-	qsort(peers, map->n_peers, sizeof(const void *), order);
-	return peers;
+	for (uint32_t i = 0; i < view->map->n_peers; i++)
+		rows[i] = (struct row){ view->map->peers[i], &view->statuses[i] };
+	qsort(rows, view->map->n_peers, sizeof(*rows), order);
+	return rows;
 }
 
-static void write_rows(const struct ctl_view *view, const struct warren_node **peers, int *width,
+static void write_rows(const struct ctl_view *view, const struct row *peers, int *width,
 		       struct warren_reply *reply)
 {
+	const struct row self = { view->map->self, &no_status };
+
 	if (view->self)
-		write_row(view, view->map->self, width, reply);
+		write_row(view, &self, width, reply);
 	for (uint32_t i = 0; peers && i < view->map->n_peers; i++)
-		write_row(view, peers[i], width, reply);
+		write_row(view, &peers[i], width, reply);
 }
 
 int ctl_view_text(const struct ctl_view *view, struct warren_reply *reply)
 {
-	AUTO(auto_free) const struct warren_node **peers = NULL;
+	AUTO(auto_free) struct row *peers = NULL;
 	int exit = write_not_running(view, reply);
 	int width = view->header ? (int)strlen("Status") : 0;
 
 	if (exit)
 		return exit;
-	peers = view->peers ? sorted(view->map, by_name) : NULL;
+	peers = view->statuses ? sorted(view, by_name) : NULL;
 	write_rows(view, peers, &width, NULL);
 	if (view->header)
 		warren_reply_text(reply, ROW "\n" ROW, "IP", "Hostname", "Owner", "OS", width,
@@ -482,10 +494,11 @@ static void write_times(const struct ctl_view *view, const struct warren_node *n
 }
 
 /* Inside an open object. */
-static void write_node(const struct ctl_view *view, const struct warren_node *node,
+static void write_node(const struct ctl_view *view, const struct row *row,
 		       struct warren_reply *reply)
 {
-	struct warren_peer_status p = ctl_view_peer(view, node);
+	const struct warren_node *node = row->node;
+	const struct warren_peer_status *p = row->status;
 	bool self = is_self(view, node), known = node->id != 0;
 	char key[WARREN_KEYTEXT_MAX];
 
@@ -507,13 +520,13 @@ static void write_node(const struct ctl_view *view, const struct warren_node *no
 			warren_reply_str(reply, NULL, "%s", node->tags[i]);
 		warren_reply_close(reply);
 	}
-	write_endpoints(view, node, &p, reply);
-	write_times(view, node, &p, reply);
+	write_endpoints(view, node, p, reply);
+	write_times(view, node, p, reply);
 	warren_reply_bool(reply, "Online", is_online(view, node));
 	warren_reply_bool(reply, "ExitNode", false);
 	warren_reply_bool(reply, "ExitNodeOption", !self && offers_exit(node));
-	warren_reply_bool(reply, "Active", !self && is_active(view, &p));
-	if (self && view->info.state == CTL_STOPPED)
+	warren_reply_bool(reply, "Active", !self && is_active(view, p));
+	if (self && view->state == CTL_STOPPED)
 		warren_reply_null(reply, "PeerAPIURL");
 	else
 		write_peerapi(node, reply);
@@ -521,8 +534,8 @@ static void write_node(const struct ctl_view *view, const struct warren_node *no
 	warren_reply_str(reply, "NoFileSharingReason", "%s", "");
 	write_caps(node, self, reply);
 	warren_reply_bool(reply, "InNetworkMap", known);
-	warren_reply_bool(reply, "InMagicSock", !self && p.size != 0);
-	warren_reply_bool(reply, "InEngine", !self && p.size != 0);
+	warren_reply_bool(reply, "InMagicSock", !self && p->size != 0);
+	warren_reply_bool(reply, "InEngine", !self && p->size != 0);
 	if (node->expired)
 		warren_reply_bool(reply, "Expired", true);
 	if (node->key_expiry > 0)
@@ -534,12 +547,13 @@ static void write_node(const struct ctl_view *view, const struct warren_node *no
 static void write_nobody(const struct ctl_view *view, struct warren_reply *reply)
 {
 	struct warren_node nobody = { .os = "linux" };
+	const struct row row = { &nobody, &no_status };
 	char host[65] = "";
 
 	if (gethostname(host, sizeof(host) - 1) == -1)
 		host[0] = '\0';
 	nobody.hostname = host;
-	write_node(view, &nobody, reply);
+	write_node(view, &row, reply);
 }
 
 static void write_tailnet(const struct ctl_view *view, struct warren_reply *reply)
@@ -591,7 +605,7 @@ static void write_records(const struct warren_netmap *map, struct warren_reply *
 static void write_people(const struct ctl_view *view, struct warren_reply *reply)
 {
 	const struct warren_netmap *map = view->map;
-	AUTO(auto_free) const struct warren_node **peers = NULL;
+	AUTO(auto_free) struct row *peers = NULL;
 	char key[WARREN_KEYTEXT_MAX];
 
 	if (!map || !map->self) {
@@ -599,15 +613,18 @@ static void write_people(const struct ctl_view *view, struct warren_reply *reply
 		warren_reply_null(reply, "User");
 		return;
 	}
-	peers = view->peers ? sorted(map, by_key) : NULL;
+	peers = view->statuses ? sorted(view, by_key) : NULL;
 	if (!peers)
 		warren_reply_null(reply, "Peer");
 	else
 		warren_reply_open(reply, "Peer", '{');
 	for (uint32_t i = 0; peers && i < map->n_peers; i++) {
+		if (view->active && !is_active(view, peers[i].status))
+			continue;
 		warren_reply_open(reply, warren_keytext_format(WARREN_KEYTEXT_NODE,
-							       peers[i]->key.bytes, key), '{');
-		write_node(view, peers[i], reply);
+							       peers[i].node->key.bytes, key),
+				  '{');
+		write_node(view, &peers[i], reply);
 		warren_reply_close(reply);
 	}
 	if (peers)
@@ -636,17 +653,18 @@ void ctl_view_json(const struct ctl_view *view, struct warren_reply *reply)
 {
 	const struct warren_netmap *map = view->map;
 	const struct warren_node *self = map ? map->self : NULL;
+	const struct row row = { self, &no_status };
 
 	warren_reply_str(reply, "Version", "%s", PACKAGE_VERSION);
 	warren_reply_bool(reply, "TUN", true);
-	warren_reply_str(reply, "BackendState", "%s", ctl_state_name(view->info.state));
-	if (view->info.login)
+	warren_reply_str(reply, "BackendState", "%s", ctl_state_name(view->state));
+	if (view->logged_in)
 		warren_reply_bool(reply, "HaveNodeKey", true);
-	warren_reply_str(reply, "AuthURL", "%s", view->info.auth_url ? view->info.auth_url : "");
+	warren_reply_str(reply, "AuthURL", "%s", view->auth_url ? view->auth_url : "");
 	write_addresses(self, "TailscaleIPs", reply);
 	warren_reply_open(reply, "Self", '{');
 	if (self)
-		write_node(view, self, reply);
+		write_node(view, &row, reply);
 	else
 		write_nobody(view, reply);
 	warren_reply_close(reply);
@@ -663,36 +681,77 @@ void ctl_view_json(const struct ctl_view *view, struct warren_reply *reply)
  * ---- From the running plugin ----
  */
 
-struct warren_peer_status ctl_view_peer(const struct ctl_view *view, const struct warren_node *node)
+int ctl_view_gather(struct ctl_view *view, const struct warren_dataplane_ops *dataplane, void *self)
 {
-	struct warren_peer_status status = { .size = sizeof(status) };
+	const struct warren_netmap *map = view->map;
+	uint32_t n = map ? map->n_peers : 0;
 
-	if (!view->dataplane || is_self(view, node) ||
-	    view->dataplane->peer(view->dataplane_self, node->key.bytes, &status) != 0)
-		return (struct warren_peer_status){ .size = 0 };
-	return status;
+	view->statuses = calloc((size_t)n + 1, sizeof(*view->statuses));
+	if (!view->statuses)
+		return -ENOMEM;
+	for (uint32_t i = 0; dataplane && i < n; i++) {
+		struct warren_peer_status *status = &view->statuses[i];
+
+		status->size = sizeof(*status);
+		if (dataplane->peer(self, map->peers[i]->key.bytes, status) != 0)
+			*status = no_status;
+	}
+	return 0;
 }
 
-int ctl_overview(struct warren_ctx *ctx, const struct warren_conf *args, struct warren_reply *reply)
+static char *copy(const char *text, bool *failed)
+{
+	char *out = text ? strdup(text) : NULL;
+
+	*failed = *failed || (text && !out);
+	return out;
+}
+
+void ctl_overview_free(void *view_)
+{
+	struct ctl_view *view = view_;
+
+	warren_obj_unref(view->map);
+	free(view->statuses);
+	free(view->auth_url);
+	free(view->error);
+	free(view);
+}
+
+void *ctl_overview(struct warren_ctx *ctx, const struct warren_conf *args)
 {
 	struct ctl_session *session = ctl_session_of(ctx);
-	const struct warren_netmap *map = ctl_session_known(session);
-	struct ctl_view view = {
-		.map = map, .now = warren_now(), .realtime = warren_realtime(),
-		.peers = warren_conf_bool(args, "peers"), .self = warren_conf_bool(args, "self"),
+	struct ctl_view *view = calloc(1, sizeof(*view));
+	struct ctl_session_info info;
+	const void *dataplane = NULL;
+	void *self = NULL;
+	bool failed = false;
+
+	if (!view)
+		return NULL;
+	ctl_session_info(session, &info);
+	*view = (struct ctl_view){
+		.state = info.state, .connected = info.connected, .logged_in = info.login != NULL,
+		.auth_url = copy(info.auth_url, &failed), .error = copy(info.error, &failed),
+		.map = ctl_session_known(session), .now = warren_now(),
+		.realtime = warren_realtime(), .self = warren_conf_bool(args, "self"),
 		.active = warren_conf_bool(args, "active"),
 		.header = warren_conf_bool(args, "header"),
 	};
-	const void *ops;
-	int exit = 0;
+	if (warren_need(ctx, "dataplane", &dataplane, &self) < 0)
+		dataplane = NULL;
+	if (!failed && warren_conf_bool(args, "peers"))
+		failed = ctl_view_gather(view, dataplane, self) < 0;
+	if (!failed)
+		return view;
+	ctl_overview_free(view);
+	return NULL;
+}
 
-	ctl_session_info(session, &view.info);
-	if (warren_need(ctx, "dataplane", &ops, &view.dataplane_self) == 0)
-		view.dataplane = ops;
-	if (warren_reply_json(reply))
-		ctl_view_json(&view, reply);
-	else
-		exit = ctl_view_text(&view, reply);
-	warren_obj_unref(map);
-	return exit;
+int ctl_overview_write(const void *view, struct warren_reply *reply)
+{
+	if (!warren_reply_json(reply))
+		return ctl_view_text(view, reply);
+	ctl_view_json(view, reply);
+	return 0;
 }

@@ -19,13 +19,13 @@
 #include "base/str.h"
 #include "base/util.h"
 #include "commands.h"
-#include "options.h"
+#include "commands_settings.h"
 #include "session_impl.h"
 #include "status_view.h"
 
 enum {
 	KEY_MAX = 512,			/* bytes of an auth key */
-	CHANGES = 10,			/* the settings, url, up */
+	CHANGES = CTL_SETTINGS + 2,	/* and url, up */
 	SECOND = 1000000,
 };
 
@@ -285,7 +285,7 @@ static void warn_forwarding(struct up *up, const struct ctl_session *session)
 {
 	char why[CTL_FORWARDING_TEXT];
 
-	if (ctl_forwarding_problem(session->conf, why))
+	if (ctl_forwarding_problem(session, why))
 		warren_reply_note(up->reply, "Warning: %s", why);
 }
 
@@ -342,65 +342,27 @@ static void change(struct up *up, const char *key, const char *text)
 	};
 }
 
-static void change_str(struct up *up, const char *key, const char *text)
+static void change_url(struct up *up, const char *url)
 {
 	AUTO(str_free) struct str json = STR_INIT;
 
-	str_add_json(&json, text, strlen(text));
-	change(up, key, text[0] ? str_text(&json) : NULL);
+	str_add_json(&json, url, strlen(url));
+	change(up, "control.url", str_text(&json));
 }
 
-/* "a,b" */
-static void change_list(struct up *up, const char *key, const char *text)
+static void change_one(void *arg, const char *key, const char *value)
 {
-	AUTO(str_free) struct str json = STR_INIT;
-
-	str_addc(&json, '[');
-	while (*text) {
-		size_t len = strcspn(text, ",");
-
-		if (len > 0 && json.len > 1)
-			str_addc(&json, ',');
-		if (len > 0)
-			str_add_json(&json, text, len);
-		text += len + (text[len] == ',');
-	}
-	str_addc(&json, ']');
-	change(up, key, str_text(&json));
+	change(arg, key, value);
 }
 
-static const struct setting {
-	const char *flag, *key;
-	enum { TEXT, LIST, FLAG } kind;
-} settings[] = {
-	{ "hostname", "node.hostname", TEXT },
-	{ "accept-routes", "control.accept-routes", FLAG },
-	{ "advertise-exit-node", "control.advertise-exit-node", FLAG },
-	{ "advertise-routes", "control.advertise-routes", LIST },
-	{ "advertise-tags", "control.tags", LIST },
-	{ "shields-up", "control.shields-up", FLAG },
-};
-
-static void collect(struct up *up, const struct warren_conf *args, bool reset)
+static int collect(struct up *up, const struct warren_conf *args, bool reset,
+		   struct warren_err *err)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(settings); i++) {
-		const struct setting *s = &settings[i];
-
-		if (!warren_conf_has(args, s->flag)) {
-			if (reset)
-				change(up, s->key, NULL);
-		} else if (s->kind == TEXT) {
-			change_str(up, s->key, warren_conf_str(args, s->flag));
-		} else if (s->kind == LIST) {
-			change_list(up, s->key, warren_conf_str(args, s->flag));
-		} else {
-			change(up, s->key, warren_conf_bool(args, s->flag) ? "true" : "false");
-		}
-	}
 	up->offers = warren_conf_has(args, "advertise-routes") ||
 		     warren_conf_has(args, "advertise-exit-node");
 	if (warren_conf_bool(args, "override"))
 		up->flags |= WARREN_OVERLAY_OVERRIDE;
+	return ctl_settings_read(up->ctx, args, reset, change_one, up, err);
 }
 
 /*
@@ -424,6 +386,14 @@ static struct up *up_new(struct warren_ctx *ctx, struct warren_reply *reply,
 	up->key_fd = -1;
 	warren_reply_on_cancel(reply, up_cancel, up);
 	return up;
+}
+
+/* Nothing was begun: the core ends the reply. */
+static void up_refuse(struct up *up)
+{
+	warren_reply_on_cancel(up->reply, NULL, NULL);
+	up->reply = NULL;
+	up_free(up);
 }
 
 /* The pool may wait for a slow file; the loop may not. */
@@ -520,14 +490,13 @@ int ctl_run_up(struct warren_ctx *ctx, const struct warren_conf *args, struct wa
 	up->timeout = (uint64_t)warren_conf_int(args, "timeout");
 	up->began = warren_now();
 	if (server)
-		change_str(up, "control.url", server);
+		change_url(up, server);
 	change(up, "control.up", "true");
-	collect(up, args, warren_conf_bool(args, "reset"));
-	result = take_key(up, args, err);
+	result = collect(up, args, warren_conf_bool(args, "reset"), err);
+	if (result == 0)
+		result = take_key(up, args, err);
 	if (result < 0) {
-		up->reply = NULL;
-		up_free(up);
-		warren_reply_on_cancel(reply, NULL, NULL);
+		up_refuse(up);
 		return result;
 	}
 	if (result == 0)
@@ -539,10 +508,15 @@ int ctl_run_set(struct warren_ctx *ctx, const struct warren_conf *args, struct w
 		struct warren_err *err)
 {
 	struct up *up = up_new(ctx, reply, err);
+	int result;
 
 	if (!up)
 		return -ENOMEM;
-	collect(up, args, false);
+	result = collect(up, args, false, err);
+	if (result < 0) {
+		up_refuse(up);
+		return result;
+	}
 	if (up->n_changes == 0)
 		warren_reply_note(reply, "Nothing to set: `warren help set` lists the settings.");
 	apply(up);

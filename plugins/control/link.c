@@ -63,30 +63,15 @@ static void link_done(struct warren_ctx *ctx, struct warren_http *http, const ch
 	ctl_session_run(s);
 }
 
-const char *ctl_proxy_auth(const struct ctl_session *s, char out[CTL_PROXY_AUTH])
-{
-	size_t len = 0;
-	const struct warren_secret *secret = warren_conf_secret(s->conf, "proxy-auth");
-	const uint8_t *bytes = secret ? warren_secret_bytes(secret, &len) : NULL;
-
-	while (len > 0 && strchr("\r\n", bytes[len - 1]))
-		len--;
-	if (len == 0 || len >= CTL_PROXY_AUTH || memchr(bytes, '\0', len))
-		return NULL;
-	memcpy(out, bytes, len);
-	out[len] = '\0';
-	return out;
-}
-
 void ctl_link_open(struct ctl_session *s)
 {
-	char auth[CTL_PROXY_AUTH];
+	char auth[WARREN_PROXY_AUTH];
 	struct ctl_connect_options options = {
 		.url = s->url,
 		.version = CTL_CAP_VERSION,
 		.proxy = warren_conf_str(s->conf, "proxy"),
 		.plan = &s->persist.plan,
-		.ca_file = s->ca_path[0] ? s->ca_path : NULL,
+		.ca_file = warren_ca_file_path(&s->ca),
 		.identity = s->identity,
 		.identity_self = s->identity_self,
 		.memory = &s->link.memory,
@@ -96,7 +81,7 @@ void ctl_link_open(struct ctl_session *s)
 
 	if (s->link.http || s->link.connect || s->link.waiting)
 		return;
-	options.proxy_auth = ctl_proxy_auth(s, auth);
+	options.proxy_auth = warren_proxy_auth(s->conf, auth);
 	s->link.connect = ctl_connect(s->ctx, &options, link_done, s);
 	sodium_memzero(auth, sizeof(auth));
 	if (!s->link.connect) {

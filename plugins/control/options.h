@@ -6,13 +6,7 @@
 
 #include <warren/plugin.h>
 
-enum { CTL_OPTIONS = 12, CTL_ROUTES_MAX = 256 };
+enum { CTL_OPTIONS = 10 };
 extern const struct warren_option ctl_options[CTL_OPTIONS];
-
-/* What this node offers to lead to, at most @room networks; returns how many. */
-uint32_t ctl_conf_routes(const struct warren_conf *conf, struct warren_prefix *out, uint32_t room);
-/* What the kernel does not forward of that, as a sentence; false: nothing. */
-enum { CTL_FORWARDING_TEXT = 200 };
-bool ctl_forwarding_problem(const struct warren_conf *conf, char why[CTL_FORWARDING_TEXT]);
 
 #endif

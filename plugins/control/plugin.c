@@ -26,10 +26,14 @@ static const struct warren_port needs[] = {
 	  .provider = "filter", .brief = "Enforces the server's policy." },
 	{ .name = "router", .major = 0, .minor = 1, .flags = WARREN_SOFT | WARREN_ENABLE,
 	  .provider = "router", .brief = "Leads packets into the tunnel." },
+	{ .name = "paths", .major = 0, .minor = 1, .flags = WARREN_SOFT | WARREN_ENABLE,
+	  .provider = "paths", .brief = "Finds direct ways to peers." },
+	{ .name = "relay-client", .major = 0, .minor = 2, .flags = WARREN_SOFT | WARREN_ENABLE,
+	  .provider = "derp", .brief = "Packets by relay where there is no direct way." },
 };
 
 static const struct warren_port offers[] = {
-	{ .name = "netmap", .major = 0, .minor = 1, .brief = "The network map." },
+	{ .name = "netmap", .major = 0, .minor = 3, .brief = "The network map." },
 };
 
 static const struct warren_topic topics[] = {
@@ -113,11 +117,26 @@ static int ops_self_set(void *self, struct warren_ctx *ctx, enum warren_facet fa
 	return ctl_session_facet(self, ctx, facet, value);
 }
 
+static int ops_accept_set(void *self, struct warren_ctx *ctx, bool accept)
+{
+	return ctl_session_accept(self, ctx, accept);
+}
+
+static bool ops_connected(void *self)
+{
+	struct ctl_session_info info;
+
+	ctl_session_info(self, &info);
+	return info.connected;
+}
+
 static const struct warren_netmap_ops ops = {
 	.size = sizeof(ops),
 	.current = ops_current,
 	.self_set = ops_self_set,
 	.provider = "control",
+	.accept_set = ops_accept_set,
+	.connected = ops_connected,
 };
 
 /*
@@ -128,8 +147,10 @@ static int control_start(struct warren_ctx *ctx, const struct warren_conf *conf,
 			 struct warren_err *err)
 {
 	struct ctl_session *session;
-	int result = ctl_session_new(ctx, conf, &session, err);
+	int result = warren_dial_remember(ctx, err);
 
+	if (!result)
+		result = ctl_session_new(ctx, conf, &session, err);
 	if (result)
 		return result;
 	warren_self_set(ctx, session);
@@ -269,7 +290,7 @@ static bool check_forwarding(struct warren_ctx *ctx, struct warren_check_result 
 {
 	char why[CTL_FORWARDING_TEXT];
 
-	if (!ctl_forwarding_problem(((struct ctl_session *)warren_self(ctx))->conf, why))
+	if (!ctl_forwarding_problem(warren_self(ctx), why))
 		return true;
 	warren_finding(result, "%s", why);
 	return false;
@@ -326,4 +347,6 @@ WARREN_PLUGIN(control, "control",
 	.lost = control_lost,
 	.status = control_status,
 	.overview = ctl_overview,
+	.overview_write = ctl_overview_write,
+	.overview_free = ctl_overview_free,
 );

@@ -271,6 +271,19 @@ void ctl_session_forget(struct ctl_session *s)
 			   strerror(-result));
 }
 
+/*
+ * A server that hears from us before the router has said what it leads to would take back what it
+ * has approved. The start of plugins tells by `found` when that is over.
+ */
+static bool is_held(struct ctl_session *s)
+{
+	const void *ops;
+	void *self;
+
+	s->held = !s->router && warren_need(s->ctx, "router", &ops, &self) == -EAGAIN;
+	return s->held;
+}
+
 void ctl_session_run(struct ctl_session *s)
 {
 	bool wanted = s->up && !s->persist.logged_out && !s->login.leaving;
@@ -281,7 +294,8 @@ void ctl_session_run(struct ctl_session *s)
 		ctl_link_close(s, NULL);
 		ctl_login_reset(s);
 	} else if (!s->link.http) {
-		ctl_link_open(s);
+		if (!is_held(s))
+			ctl_link_open(s);
 	} else {
 		if (s->login.needed || s->login.logout)
 			ctl_login_run(s);
@@ -339,7 +353,7 @@ static void session_check(struct warren_ctx *ctx, void *arg)
 	s->foreign_key = foreign;
 	if (lost)
 		key_register(s);
-	if (lost || expiry_due(s))
+	if (lost || s->held || expiry_due(s))
 		ctl_session_run(s);
 }
 
@@ -380,6 +394,39 @@ int ctl_session_facet(struct ctl_session *s, struct warren_ctx *owner, enum warr
 	return ctl_facets_set(&s->facets, owner, facet, value);
 }
 
+static void accept_change(struct ctl_session *s, bool accept)
+{
+	if (accept == s->accept)
+		return;
+	s->accept = accept;
+	if (ctl_shields_again(s))
+		warren_log(s->ctx, LOG_ERR, "out of memory: the networks behind peers are %s still",
+			   accept ? "not taken" : "taken");
+}
+
+static void accept_ended(void *arg)
+{
+	struct ctl_session *s = arg;
+
+	s->accept_owner = NULL;
+	s->accept_end = NULL;
+	accept_change(s, false);
+}
+
+int ctl_session_accept(struct ctl_session *s, struct warren_ctx *owner, bool accept)
+{
+	if (s->accept_owner && s->accept_owner != owner)
+		return -EBUSY;
+	if (!s->accept_owner) {
+		s->accept_end = warren_on_end(owner, accept_ended, s);
+		if (!s->accept_end)
+			return -ENOMEM;
+		s->accept_owner = owner;
+	}
+	accept_change(s, accept);
+	return 0;
+}
+
 void ctl_session_found(struct ctl_session *s, const char *service, const void *ops, void *self)
 {
 	if (!strcmp(service, "dataplane")) {
@@ -391,6 +438,8 @@ void ctl_session_found(struct ctl_session *s, const char *service, const void *o
 		s->filter = ops != NULL;
 	} else if (!strcmp(service, "router")) {
 		s->router = ops != NULL;
+		if (s->held)
+			ctl_session_run(s);
 	}
 }
 
@@ -398,18 +447,8 @@ void ctl_session_found(struct ctl_session *s, const char *service, const void *o
  * ---- Options ----
  */
 
-/* The file stays open under a name that needs no folder to be entered. */
-static int options_ca(struct warren_ctx *ctx, const struct warren_conf *conf, int *fd,
-		      struct warren_err *err)
-{
-	*fd = -1;
-	if (!warren_conf_has(conf, "ca-file"))
-		return 0;
-	*fd = warren_conf_open_wait(ctx, conf, "ca-file", err);
-	return *fd < 0 ? *fd : 0;
-}
-
-static void options_take(struct ctl_session *s, const struct warren_conf *conf, int ca_fd)
+static void options_take(struct ctl_session *s, const struct warren_conf *conf,
+			 const struct warren_ca_file *ca)
 {
 	struct warren_url url;
 
@@ -424,12 +463,8 @@ static void options_take(struct ctl_session *s, const struct warren_conf *conf, 
 			snprintf(s->authority + strlen(s->authority),
 				 sizeof(s->authority) - strlen(s->authority), ":%u", url.port);
 	}
-	if (s->ca_fd != -1)
-		close(s->ca_fd);
-	s->ca_fd = ca_fd;
-	s->ca_path[0] = '\0';
-	if (ca_fd != -1)
-		snprintf(s->ca_path, sizeof(s->ca_path), "/proc/self/fd/%d", ca_fd);
+	warren_ca_file_close(&s->ca);
+	s->ca = *ca;
 }
 
 /* Another server: what this node was at the one before is of no use to it. */
@@ -455,7 +490,8 @@ int ctl_session_reload(struct ctl_session *s, const struct warren_conf *conf,
 		       struct warren_err *err)
 {
 	bool was_up = s->up, moved, shown;
-	int fd, result = options_ca(s->ctx, conf, &fd, err);
+	struct warren_ca_file ca;
+	int result = warren_ca_file_open_wait(s->ctx, conf, &ca, err);
 
 	if (result)
 		return result;
@@ -464,10 +500,8 @@ int ctl_session_reload(struct ctl_session *s, const struct warren_conf *conf,
 		!warren_conf_equal(s->conf, conf, "proxy-auth") ||
 		!warren_conf_equal(s->conf, conf, "ca-file");
 	shown = !warren_conf_equal(s->conf, conf, "shields-up") ||
-		!warren_conf_equal(s->conf, conf, "accept-routes") ||
-		!warren_conf_equal(s->conf, conf, "advertise-routes") ||
 		!warren_conf_equal(s->conf, conf, "advertise-exit-node");
-	options_take(s, conf, fd);
+	options_take(s, conf, &ca);
 	options_server(s);
 	if (moved)
 		ctl_link_close(s, NULL);
@@ -508,6 +542,7 @@ static void session_end(void *arg)
 	ctl_login_end(s);
 	ctl_update_forget(s);
 	ctl_facets_free(&s->facets);
+	warren_release(s->accept_end);
 	ctl_map_free(s->map);
 	ctl_known_drop(s);
 	warren_obj_unref(s->published);
@@ -517,8 +552,7 @@ static void session_end(void *arg)
 		s->watches = w->next;
 		free(w);
 	}
-	if (s->ca_fd != -1)
-		close(s->ca_fd);
+	warren_ca_file_close(&s->ca);
 	pthread_mutex_destroy(&s->lock);
 }
 
@@ -538,7 +572,6 @@ static int session_stats(struct ctl_session *s)
 static int session_init(struct ctl_session *s, struct warren_ctx *ctx)
 {
 	s->ctx = ctx;
-	s->ca_fd = -1;
 	s->facets.changed = facets_changed;
 	s->facets.arg = s;
 	if (pthread_mutex_init(&s->lock, NULL))
@@ -577,7 +610,8 @@ int ctl_session_new(struct warren_ctx *ctx, const struct warren_conf *conf,
 {
 	struct ctl_session *s = warren_zalloc(ctx, sizeof(*s));
 	const void *identity;
-	int fd, result;
+	struct warren_ca_file ca;
+	int result;
 
 	if (!s || session_init(s, ctx))
 		return warren_fail(err, NULL, "out of memory");
@@ -585,10 +619,10 @@ int ctl_session_new(struct warren_ctx *ctx, const struct warren_conf *conf,
 	if (result)
 		return result;
 	s->identity = identity;
-	result = options_ca(ctx, conf, &fd, err);
+	result = warren_ca_file_open_wait(ctx, conf, &ca, err);
 	if (result)
 		return result;
-	options_take(s, conf, fd);
+	options_take(s, conf, &ca);
 	ctl_host_read(&s->host);
 	result = ctl_persist_load(ctx, s->host_name, &s->persist, err);
 	if (result)

@@ -104,15 +104,19 @@ struct ctl_session {
 	const struct warren_dataplane_ops *dataplane;	/* NULL: not there */
 	void *dataplane_self;
 	bool filter, router;		/* there */
+	bool held;			/* nothing is said before the router has told its part */
 
 	char url[256], authority[264];
 	char host_name[256];		/* of url */
-	char ca_path[32];		/* "/proc/self/fd/N"; empty: the system's */
-	int ca_fd;
+	struct warren_ca_file ca;
 	bool up;
 	struct ctl_persist persist;
 	struct ctl_host host;
 	struct ctl_facets facets;
+	bool disco_told;		/* our disco key is known to the server */
+	struct warren_ctx *accept_owner;	/* netmap->accept_set(); NULL: nobody */
+	void *accept_end;
+	bool accept;
 
 	struct ctl_link link;
 	struct ctl_login login;
@@ -159,6 +163,8 @@ void ctl_session_found(struct ctl_session *session, const char *service, const v
 /* netmap->self_set() */
 int ctl_session_facet(struct ctl_session *session, struct warren_ctx *owner,
 		      enum warren_facet facet, const char *value);
+/* netmap->accept_set() */
+int ctl_session_accept(struct ctl_session *session, struct warren_ctx *owner, bool accept);
 /* Starts what is missing, ends what is not wanted, and works out the state. */
 void ctl_session_run(struct ctl_session *session);
 /* Something that is shown has changed. */
@@ -180,9 +186,6 @@ uint64_t ctl_backoff(uint32_t failures);
 /* ---- link.c ---- */
 int ctl_link_init(struct ctl_session *session);
 void ctl_link_open(struct ctl_session *session);	/* if it is not there or on its way */
-/* "user:password" of the option proxy-auth, or NULL; the caller wipes @out. */
-enum { CTL_PROXY_AUTH = 512 };
-const char *ctl_proxy_auth(const struct ctl_session *session, char out[CTL_PROXY_AUTH]);
 /* Now, with all requests on it. @why: it is broken; NULL: it is not wanted. */
 void ctl_link_close(struct ctl_session *session, const char *why);
 
@@ -220,6 +223,11 @@ void ctl_answer_ping(struct ctl_session *session, const struct ctl_ping *ping);
 void ctl_answer_stop(struct ctl_session *session);
 
 /* ---- shields.c ---- */
+/* All that this node offers to lead to, at most @room networks; returns how many. */
+enum { CTL_ROUTES_MAX = 256, CTL_FORWARDING_TEXT = 200 };
+uint32_t ctl_offers(const struct ctl_session *session, struct warren_prefix *out, uint32_t room);
+/* What the kernel does not forward of that, as a sentence; false: nothing. */
+bool ctl_forwarding_problem(const struct ctl_session *session, char why[CTL_FORWARDING_TEXT]);
 /* The map as consumers see it: with our own `shields-up`. 0 or -ENOMEM. */
 int ctl_shields_publish(struct ctl_session *session, const struct warren_netmap *map);
 /* The same map, since our own word has changed; or only if what we lead to has. */

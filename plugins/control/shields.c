@@ -1,14 +1,18 @@
 /*
- * The map as consumers get it: what the server sent, with our own word on `shields-up`,
- * `accept-routes` and what this node leads to. The filter takes the first and the last from the
- * self node, where a server may or may not repeat what we said of ourselves; the operator's word
- * must hold whatever the server says: it approves of what we offer and adds nothing.
+ * The map as consumers get it: what the server sent, with our own word on `shields-up`, on the
+ * networks behind peers and on what this node leads to. The filter takes the first and the last
+ * from the self node, where a server may or may not repeat what we said of ourselves; the
+ * operator's word must hold whatever the server says: it approves of what we offer and adds
+ * nothing.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
+#include <warren/netstate.h>
+
 #include "base/addr.h"
-#include "options.h"
+#include "base/util.h"
 #include "session_impl.h"
 
 struct shielded {
@@ -27,6 +31,8 @@ static void shielded_free(struct warren_obj *obj)
 	free(shielded);
 }
 
+static const struct warren_prefix all[] = { { { .family = 4 }, 0 }, { { .family = 6 }, 0 } };
+
 static bool has(const struct warren_prefix *list, uint32_t n, const struct warren_prefix *prefix)
 {
 	for (uint32_t i = 0; i < n; i++) {
@@ -36,14 +42,45 @@ static bool has(const struct warren_prefix *list, uint32_t n, const struct warre
 	return false;
 }
 
+uint32_t ctl_offers(const struct ctl_session *s, struct warren_prefix *out, uint32_t room)
+{
+	uint32_t n = ctl_facets_routes(&s->facets, out, room);
+
+	for (size_t i = 0; warren_conf_bool(s->conf, "advertise-exit-node") &&
+			   i < ARRAY_SIZE(all); i++) {
+		if (n < room && !has(out, n, &all[i]))
+			out[n++] = all[i];
+	}
+	return n;
+}
+
+bool ctl_forwarding_problem(const struct ctl_session *s, char why[CTL_FORWARDING_TEXT])
+{
+	struct warren_prefix routes[CTL_ROUTES_MAX];
+	uint32_t n = ctl_offers(s, routes, CTL_ROUTES_MAX);
+	bool offered[2] = { false, false }, on[2] = { true, true };
+
+	for (uint32_t i = 0; i < n; i++)
+		offered[routes[i].addr.family == 6] = true;
+	for (int six = 0; six < 2; six++) {
+		/* What cannot be read is not blamed. */
+		if (offered[six] && warren_net_forwarding(six ? 6 : 4, &on[six], NULL))
+			on[six] = true;
+	}
+	if (on[0] && on[1])
+		return false;
+	snprintf(why, CTL_FORWARDING_TEXT, "IP forwarding is disabled, the networks that this node "
+		 "offers cannot be reached: set %s%s%s to 1", on[0] ? "" : "net.ipv4.ip_forward",
+		 on[0] || on[1] ? "" : " and ", on[1] ? "" : "net.ipv6.conf.all.forwarding");
+	return true;
+}
+
 /* What the server lets us serve of what we offer, and our own addresses. */
 static int fill_self(struct ctl_session *s, struct shielded *made, const struct warren_node *self)
 {
-	static const struct warren_prefix v4 = { { .family = 4 }, 0 }, v6 = { { .family = 6 }, 0 };
 	struct warren_prefix offers[CTL_ROUTES_MAX];
-	uint32_t n = ctl_conf_routes(s->conf, offers, CTL_ROUTES_MAX);
+	uint32_t n = ctl_offers(s, offers, CTL_ROUTES_MAX);
 
-	n += ctl_facets_routes(&s->facets, offers + n, CTL_ROUTES_MAX - n);
 	made->served = calloc(self->n_allowed_ips + 1, sizeof(*made->served));
 	if (!made->served)
 		return -ENOMEM;
@@ -56,8 +93,8 @@ static int fill_self(struct ctl_session *s, struct shielded *made, const struct 
 		if (has(self->addresses, self->n_addresses, prefix) || has(offers, n, prefix))
 			made->served[made->self.n_allowed_ips++] = *prefix;
 	}
-	made->self.exit_v4 = self->exit_v4 && has(offers, n, &v4);
-	made->self.exit_v6 = self->exit_v6 && has(offers, n, &v6);
+	made->self.exit_v4 = self->exit_v4 && has(offers, n, &all[0]);
+	made->self.exit_v6 = self->exit_v6 && has(offers, n, &all[1]);
 	made->self.shields_up = warren_conf_bool(s->conf, "shields-up");
 	made->map.self = &made->self;
 	return 0;
@@ -89,7 +126,7 @@ int ctl_shields_publish(struct ctl_session *s, const struct warren_netmap *map)
 	if (!made)
 		return -ENOMEM;
 	made->map = *map;
-	made->map.addresses_only = !warren_conf_bool(s->conf, "accept-routes");
+	made->map.addresses_only = !s->accept;
 	gap = before && before->map.addresses_only != made->map.addresses_only;
 	same = before && before->inner == map && !gap;
 	warren_obj_init(&made->map.obj, sizeof(*made), shielded_free);

@@ -10,22 +10,27 @@
 
 #include "session.h"
 
+/* Everything that is looked at, so that it can be written on another thread. */
 struct ctl_view {
-	struct ctl_session_info info;
+	enum ctl_state state;
+	bool connected, logged_in;
+	char *auth_url, *error;			/* or NULL */
 	const struct warren_netmap *map;	/* or NULL */
-	const struct warren_dataplane_ops *dataplane;	/* or NULL; only `peer` is used */
-	void *dataplane_self;
+	struct warren_peer_status *statuses;	/* by the map's order of peers; NULL: no peers */
 	uint64_t now;			/* warren_now() */
 	int64_t realtime;		/* warren_realtime() */
-	bool peers, self, active, header;
+	bool self, active, header;
 };
 
+/*
+ * Sets `statuses`, for free(): counters and path of each peer. Only `peer` of @dataplane is used;
+ * NULL: there is none. -ENOMEM.
+ */
+int ctl_view_gather(struct ctl_view *view, const struct warren_dataplane_ops *dataplane,
+		    void *self);
 /* The stock client's table; returns its exit status. And its JSON, at the top of the answer. */
 int ctl_view_text(const struct ctl_view *view, struct warren_reply *reply);
 void ctl_view_json(const struct ctl_view *view, struct warren_reply *reply);
-/* Counters and path of @node; `size` is 0 where the data plane knows none. */
-struct warren_peer_status ctl_view_peer(const struct ctl_view *view,
-					const struct warren_node *node);
 
 /* A peer is in charge of networks that this node does not accept; and the word for that. */
 bool ctl_routes_unused(const struct warren_netmap *map);

@@ -281,7 +281,9 @@ static void put_node(struct str *out, const struct ctl_record *record)
 	put_key(out, "DiscoKey", WARREN_KEYTEXT_DISCO, &n->disco_key);
 	put_prefixes(out, "Addresses", n->addresses, n->n_addresses, false, false);
 	put_prefixes(out, "AllowedIPs", n->allowed_ips, n->n_allowed_ips, n->exit_v4, n->exit_v6);
-	put_prefixes(out, "PrimaryRoutes", n->primary_routes, n->n_primary_routes, false, false);
+	if (n->n_primary_routes)
+		put_prefixes(out, "PrimaryRoutes", n->primary_routes, n->n_primary_routes, false,
+			     false);
 	put_endpoints(out, n);
 	put_int(out, "HomeDERP", n->home_region);
 	put_hostinfo(out, n);

@@ -10,7 +10,6 @@
 
 #include "base/addr.h"
 #include "base/util.h"
-#include "options.h"
 #include "session_impl.h"
 
 static const uint64_t merge = 100000;		/* changes that come together are told together */
@@ -60,7 +59,7 @@ bool ctl_self_hostinfo(struct ctl_session *s, struct str *out)
 	};
 
 	warren_hostname(s->ctx, hostname, sizeof(hostname));
-	self.n_routes = ctl_conf_routes(s->conf, routes, ARRAY_SIZE(routes));
+	self.n_routes = ctl_offers(s, routes, ARRAY_SIZE(routes));
 	for (uint32_t i = 0; i < warren_conf_count(s->conf, "tags") &&
 			     self.n_tags < ARRAY_SIZE(tags); i++)
 		tags[self.n_tags++] = warren_conf_str(warren_conf_at(s->conf, "tags", i), NULL);
@@ -90,17 +89,31 @@ static void add_endpoints(struct ctl_session *s, struct str *out)
 		str_addf(out, "%s,", str_text(&list));
 }
 
+/*
+ * A disco key promises answers to disco: who has one and neither answers nor has a relay is sent
+ * nothing at all by stock peers (path-protocols.md 2.5, 4.5). The zero key says that there is no
+ * disco; to such a node, marked WireGuard-only by the server, they send plain UDP (4.9). Who finds
+ * our endpoints answers disco too.
+ *
+ * A key that was told is not taken back, neither while we stop nor before `paths` is up again:
+ * stock peers of version 1.102 end with a nil pointer where a node's disco key becomes zero.
+ */
+static bool speaks_disco(struct ctl_session *s)
+{
+	const void *ops;
+	void *self;
+	int found = warren_need(s->ctx, "paths", &ops, &self);
+
+	if (found == 0 || found == -EAGAIN || ctl_facets_endpoints(&s->facets, NULL))
+		s->disco_told = true;
+	return s->disco_told;
+}
+
 bool ctl_map_request(struct ctl_session *s, bool stream, struct str *out)
 {
 	uint8_t disco[32] = { 0 };
 
-	/*
-	 * A disco key promises answers to disco: who has one and neither answers nor has a relay is
-	 * sent nothing at all by stock peers (path-protocols.md 2.5, 4.5). The zero key says that
-	 * there is no disco; to such a node, marked WireGuard-only by the server, they send plain
-	 * UDP (4.9). Who finds our endpoints answers disco too, and tells them by its facet.
-	 */
-	if (ctl_facets_endpoints(&s->facets, NULL))
+	if (speaks_disco(s))
 		s->identity->public_key(s->identity_self, WARREN_KEY_DISCO, disco);
 	str_addf(out, "{\"Version\":%d,\"Compress\":\"zstd\",\"KeepAlive\":true,",
 		 CTL_CAP_VERSION);

@@ -1,6 +1,7 @@
 /*
- * Flows that this node began. Slots are single words, so races between workers lose at most a flow,
- * never let a foreign packet in: relaxed order is enough, since no other memory hangs on a slot.
+ * Flows that this node began. Slots are single words, so a race between workers never lets a
+ * foreign packet in: relaxed order is enough, since no other memory hangs on a slot. Workers that
+ * want the same slot for a new flow settle it by compare and exchange: neither flow is lost.
  */
 #include "flow.h"
 
@@ -40,12 +41,11 @@ void filter_flows_init(struct filter_flows *flows)
 	randombytes_buf(flows->secret, sizeof(flows->secret));
 }
 
-void filter_flows_sent(struct filter_flows *flows, const struct filter_packet *packet,
-		       uint64_t now)
+/* Where a new flow goes, with what is there in *@found; or -1 if @mark is there, now seen @at. */
+static int find_slot(struct filter_flow_bucket *bucket, uint64_t mark, uint32_t at,
+		     uint64_t *found)
 {
-	uint64_t mark = flow_mark(flows, packet, true);
-	struct filter_flow_bucket *bucket = &flows->buckets[mark % FILTER_FLOW_BUCKETS];
-	uint32_t at = (uint32_t)(now / second), oldest = UINT32_MAX;
+	uint32_t oldest = UINT32_MAX;
 	int slot = 0;
 
 	for (int i = 0; i < FILTER_FLOW_WAYS; i++) {
@@ -56,17 +56,38 @@ void filter_flows_sent(struct filter_flows *flows, const struct filter_packet *p
 			/* Written once a second at most: the line stays shared between workers. */
 			if (seen != at)
 				atomic_store_explicit(&bucket->seen[i], at, memory_order_relaxed);
-			return;
+			return -1;
 		}
 		if (!there)
 			seen = 0;
-		if (seen < oldest) {
+		if (seen < oldest || i == 0) {
 			oldest = seen;
 			slot = i;
+			*found = there;
 		}
 	}
-	atomic_store_explicit(&bucket->seen[slot], at, memory_order_relaxed);
-	atomic_store_explicit(&bucket->mark[slot], mark, memory_order_relaxed);
+	return slot;
+}
+
+void filter_flows_sent(struct filter_flows *flows, const struct filter_packet *packet,
+		       uint64_t now)
+{
+	uint64_t mark = flow_mark(flows, packet, true), found;
+	struct filter_flow_bucket *bucket = &flows->buckets[mark % FILTER_FLOW_BUCKETS];
+	uint32_t at = (uint32_t)(now / second);
+	int slot;
+
+	/* Bounded: each turn that fails is a slot that another worker took. */
+	for (int i = 0; i < FILTER_FLOW_WAYS; i++) {
+		slot = find_slot(bucket, mark, at, &found);
+		if (slot < 0)
+			return;
+		atomic_store_explicit(&bucket->seen[slot], at, memory_order_relaxed);
+		if (atomic_compare_exchange_strong_explicit(&bucket->mark[slot], &found, mark,
+							    memory_order_relaxed,
+							    memory_order_relaxed))
+			return;
+	}
 }
 
 bool filter_flows_answers(struct filter_flows *flows, const struct filter_packet *packet,

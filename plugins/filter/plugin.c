@@ -96,7 +96,7 @@ static const struct warren_metric metrics[] = {
 };
 
 static const struct warren_port needs[] = {
-	{ .name = "dataplane", .major = 0, .minor = 2, .brief = "The verdict slot." },
+	{ .name = "dataplane", .major = 0, .minor = 3, .brief = "The verdict slot." },
 	{ .name = "netmap", .major = 0, .minor = 1, .brief = "The rules." },
 };
 
@@ -244,6 +244,7 @@ static void compile_done(struct warren_ctx *ctx, void *arg)
 		gate->table = c->table;
 		gate->filter = f;
 		gate_set(f, gate, gate_free);
+		warren_log(ctx, LOG_DEBUG, "%u rules are in force", filter_table_rules(c->table));
 	} else {
 		filter_table_free(c->table);
 		warren_log(ctx, LOG_ERR, "cannot compile the policy (%s): everything from peers is "

@@ -22,6 +22,28 @@ static bool is_tsmp(const uint8_t *data, size_t len)
 							data[9] == FILTER_TSMP;
 }
 
+/* An ICMP echo reply to a ping of this daemon's own. */
+static bool is_marked_echo(const uint8_t *data, size_t len)
+{
+	const size_t mark = sizeof(WARREN_PING_MARK) - 1, icmp = 8;
+	size_t at = data[0] >> 4 == 6 ? 40 : 20;
+
+	if (len < at + icmp + mark)
+		return false;
+	if (at == 20 ? data[0] != 0x45 || data[9] != FILTER_ICMP || data[at] != 0
+		     : data[6] != FILTER_ICMP6 || data[at] != 129)
+		return false;
+	return memcmp(data + at + icmp, WARREN_PING_MARK, mark) == 0;
+}
+
+/* To whoever pings. False: nobody does. */
+static bool pong(struct filter_talk *talk, const struct filter_packet *packet, const uint8_t *data,
+		 size_t len, uint64_t now)
+{
+	return filter_pace_allows(&talk->pongs, packet->version, &packet->source, now) &&
+	       !talk->dataplane->hand_over(talk->dataplane_self, WARREN_FOREIGN_PONG, data, len);
+}
+
 static void answer(struct filter_talk *talk, int which, const uint8_t *data, size_t len)
 {
 	if (!talk->dataplane->packet_reply(talk->dataplane_self, data, len))
@@ -60,6 +82,9 @@ bool filter_talk_takes(struct filter_talk *talk, const struct filter_table *tabl
 	struct filter_tsmp tsmp;
 	uint8_t out[FILTER_TSMP_MAX];
 
+	if (is_marked_echo(data, len))
+		return filter_packet_parse(data, len, &packet) &&
+		       pong(talk, &packet, data, len, now);
 	if (!is_tsmp(data, len))
 		return false;
 	if (!filter_packet_parse(data, len, &packet))
@@ -72,6 +97,9 @@ bool filter_talk_takes(struct filter_talk *talk, const struct filter_table *tabl
 		break;
 	case FILTER_TSMP_REFUSAL:
 		refused(talk, table, &packet, &tsmp, data, len, now);
+		break;
+	case FILTER_TSMP_PONG:
+		(void)pong(talk, &packet, data, len, now);
 		break;
 	case FILTER_TSMP_OTHER:
 		break;
@@ -170,6 +198,7 @@ int filter_talk_start(struct filter_talk *talk, struct warren_ctx *ctx,
 	talk->dataplane_self = self;
 	filter_pace_init(&talk->answers);
 	filter_pace_init(&talk->reports);
+	filter_pace_init(&talk->pongs);
 	talk->sent[REFUSALS] = warren_stat_open(ctx, "answers_sent", "refusal");
 	talk->sent[PONGS] = warren_stat_open(ctx, "answers_sent", "pong");
 	if (!talk->sent[REFUSALS] || !talk->sent[PONGS])

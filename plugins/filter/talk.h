@@ -18,7 +18,8 @@ struct filter_talk {
 	const struct warren_dataplane_ops *dataplane;
 	void *dataplane_self;
 	struct filter_pace answers;		/* what is sent to peers */
-	struct filter_pace reports;		/* what is told to the lane */
+	struct filter_pace reports;		/* refusals told to the lane */
+	struct filter_pace pongs;		/* answers to our pings, handed over */
 	struct warren_stat *sent[2];		/* refusals, pongs */
 	struct warren_stat *received[FILTER_TSMP_REASONS];
 	/* lane */
@@ -33,7 +34,10 @@ int filter_talk_start(struct filter_talk *talk, struct warren_ctx *ctx,
 /* Any worker. @data from a peer was dropped because of @why: tells the peer, if he is to know. */
 void filter_talk_refuse(struct filter_talk *talk, const struct filter_table *table,
 			const uint8_t *data, size_t len, enum filter_reason why, uint64_t now);
-/* Any worker. Is the accepted packet @data from a peer TSMP? Then it is dealt with here. */
+/*
+ * Any worker. Is the accepted packet @data from a peer TSMP, or the answer to a ping of our own?
+ * Then it is dealt with here.
+ */
 bool filter_talk_takes(struct filter_talk *talk, const struct filter_table *table,
 		       const uint8_t *data, size_t len, uint64_t now);
 /* Lane. The last refusal by a peer. */

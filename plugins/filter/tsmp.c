@@ -8,10 +8,9 @@
 
 #include "base/buf.h"
 #include "base/hash.h"
+#include "base/inet.h"
 
 enum {
-	V4_HEADER = 20, V6_HEADER = 40,
-	TTL = 64,
 	TYPE_REFUSAL = '!', TYPE_PING = 'p', TYPE_PONG = 'o',
 	FLAG_MAYBE = 1,
 };
@@ -83,59 +82,36 @@ void filter_tsmp_read(const struct filter_packet *packet, const uint8_t *data, s
 		read_refusal(packet, &r, out);
 	else if (type == TYPE_PING && buf_bytes(&r, out->ping, sizeof(out->ping)))
 		out->kind = FILTER_TSMP_PING;
+	else if (type == TYPE_PONG && buf_bytes(&r, out->ping, sizeof(out->ping)))
+		out->kind = FILTER_TSMP_PONG;
 }
 
 /*
  * ---- Writing ----
  */
 
-static void put_addr(struct buf_writer *w, uint8_t version, const struct filter_addr *addr)
+static struct warren_addr addr_of(uint8_t version, const struct filter_addr *addr)
 {
+	struct warren_addr out = { .family = version };
+	struct buf_writer w;
+
+	buf_writer_init(&w, out.bytes, sizeof(out.bytes));
 	if (version == 4) {
-		buf_put_be32(w, (uint32_t)addr->low);
+		buf_put_be32(&w, (uint32_t)addr->low);
 	} else {
-		buf_put_be64(w, addr->high);
-		buf_put_be64(w, addr->low);
+		buf_put_be64(&w, addr->high);
+		buf_put_be64(&w, addr->low);
 	}
-}
-
-/* RFC 1071. */
-static uint16_t header_sum(const uint8_t *header)
-{
-	uint32_t sum = 0;
-
-	for (int i = 0; i < V4_HEADER; i += 2)
-		sum += (uint32_t)header[i] << 8 | header[i + 1];
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (uint16_t)~(sum + (sum >> 16));
+	return out;
 }
 
 /* The header of an answer to @packet with @len bytes behind it. */
 static void put_header(struct buf_writer *w, const struct filter_packet *packet, uint16_t len)
 {
-	if (packet->version == 6) {
-		buf_put_be32(w, UINT32_C(6) << 28);
-		buf_put_be16(w, len);
-		buf_put_u8(w, FILTER_TSMP);
-		buf_put_u8(w, TTL);
-		put_addr(w, 6, &packet->destination);
-		put_addr(w, 6, &packet->source);
-		return;
-	}
-	buf_put_be16(w, 0x4500);
-	buf_put_be16(w, (uint16_t)(V4_HEADER + len));
-	buf_put_be32(w, 0);			/* never in fragments: no identification */
-	buf_put_u8(w, TTL);
-	buf_put_u8(w, FILTER_TSMP);
-	buf_put_be16(w, 0);
-	put_addr(w, 4, &packet->destination);
-	put_addr(w, 4, &packet->source);
-	if (!w->failed) {
-		struct buf_writer sum;
+	struct warren_addr from = addr_of(packet->version, &packet->destination);
+	struct warren_addr to = addr_of(packet->version, &packet->source);
 
-		buf_writer_init(&sum, w->start + 10, 2);
-		buf_put_be16(&sum, header_sum(w->start));
-	}
+	inet_put_header(w, &from, &to, FILTER_TSMP, len);
 }
 
 size_t filter_tsmp_refuse(const struct filter_packet *packet, enum filter_reason why, bool shields,

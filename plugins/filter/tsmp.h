@@ -22,7 +22,9 @@
 
 enum { FILTER_TSMP_MAX = 64 };		/* bytes of the longest that is written here */
 
-enum filter_tsmp_kind { FILTER_TSMP_OTHER = 0, FILTER_TSMP_REFUSAL, FILTER_TSMP_PING };
+enum filter_tsmp_kind {
+	FILTER_TSMP_OTHER = 0, FILTER_TSMP_REFUSAL, FILTER_TSMP_PING, FILTER_TSMP_PONG
+};
 
 struct filter_tsmp {
 	enum filter_tsmp_kind kind;

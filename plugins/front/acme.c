@@ -39,6 +39,9 @@ struct wanted {
 struct front_acme {
 	struct front *front;
 	char directory[256], contact[256];
+	char binding_id[256];		/* "": none */
+	uint8_t binding_key[FRONT_BINDING];
+	size_t binding_len;
 	char *ca_pem;
 	uint8_t *account;
 	size_t account_len;
@@ -450,6 +453,8 @@ static void begin(struct front_acme *acme, struct wanted *wanted)
 		.size = sizeof(options), .directory = acme->directory,
 		.contact = acme->contact[0] ? acme->contact : NULL, .ca_pem = acme->ca_pem,
 		.account_pem = acme->account, .account_len = acme->account_len, .names = &name,
+		.binding_id = acme->binding_id[0] ? acme->binding_id : NULL,
+		.binding_key = acme->binding_key, .binding_len = acme->binding_len,
 		.n_names = 1, .ways = ways, .n_ways = ARRAY_SIZE(ways),
 	};
 	struct warren_err err = ERR_INIT;
@@ -501,7 +506,15 @@ static bool copy(struct front_acme *acme, const struct front_acme_options *optio
 {
 	if (options->ca_pem && !(acme->ca_pem = strdup(options->ca_pem)))
 		return false;
-	return str_copy(acme->directory, sizeof(acme->directory), options->directory) &&
+	if (options->binding_id) {
+		if (options->binding_len > sizeof(acme->binding_key))
+			return false;
+		acme->binding_len = options->binding_len;
+		memcpy(acme->binding_key, options->binding_key, options->binding_len);
+	}
+	return str_copy(acme->binding_id, sizeof(acme->binding_id),
+			options->binding_id ? options->binding_id : "") &&
+	       str_copy(acme->directory, sizeof(acme->directory), options->directory) &&
 	       str_copy(acme->contact, sizeof(acme->contact),
 			options->contact ? options->contact : "");
 }
@@ -553,6 +566,7 @@ void front_acme_free(struct front_acme *acme)
 		sodium_memzero(acme->account, acme->account_len);
 	free(acme->account);
 	free(acme->ca_pem);
+	sodium_memzero(acme->binding_key, sizeof(acme->binding_key));
 	free(acme);
 }
 

@@ -11,10 +11,14 @@
 
 struct hello;
 struct front_acme;
+enum { FRONT_BINDING = 256 };		/* bytes of a binding's key */
 struct front_acme_options {
 	const char *directory;		/* https URL */
 	const char *contact;		/* e-mail address; NULL: none */
 	const char *ca_pem;		/* NULL: the system's authorities */
+	const char *binding_id;		/* of an account that the authority knows; NULL: none */
+	const uint8_t *binding_key;
+	size_t binding_len;
 };
 
 /*

@@ -104,7 +104,8 @@ int front_cert_set(struct front *front, const char *name, const char *cert_pem,
 		return -ENOMEM;
 	}
 	cert->tls = warren_tls_server_new(cert_pem, key_pem, key_len, alpn, err);
-	if (!cert->tls || !read_facts(cert_pem, cert)) {
+	if (!cert->tls || !read_facts(cert_pem, cert) ||
+	    warren_derp_meta_set(cert->tls, front->marker, err)) {
 		warren_tls_server_free(cert->tls);
 		free(cert);
 		return -EINVAL;
@@ -125,6 +126,62 @@ const struct front_cert *front_cert_find(const struct front *front, const char *
 			any = cert;
 	}
 	return any;
+}
+
+/* ---- a relay's marker ---- */
+
+static void mark_all(struct front *front)
+{
+	struct front_cert *cert;
+
+	list_for_each(cert, &front->certs, link) {
+		if (warren_derp_meta_set(cert->tls, front->marker, NULL))
+			warren_log(front->ctx, LOG_WARNING, "clients of the relay log in a round "
+				   "trip slower: its key cannot be added to a certificate's chain");
+	}
+}
+
+static void marker_ends(void *arg)
+{
+	struct front *front = arg;
+
+	free(front->marker);
+	front->marker = NULL;
+	front->marker_of = NULL;
+	mark_all(front);
+}
+
+int front_marker(void *self, struct warren_ctx *ctx, const char *pem, struct warren_err *err)
+{
+	struct front *front = self;
+	char *copy;
+
+	if (front->marker_of && front->marker_of != ctx) {
+		warren_fail(err, NULL, "another plugin's relay is told in the certificates");
+		return -EEXIST;
+	}
+	copy = strdup(pem);
+	if (!copy || (!front->marker_of && !warren_on_end(ctx, marker_ends, front))) {
+		free(copy);
+		warren_fail(err, NULL, "no memory");
+		return -ENOMEM;
+	}
+	free(front->marker);
+	front->marker = copy;
+	front->marker_of = ctx;
+	mark_all(front);
+	return 0;
+}
+
+bool front_pin(void *self, uint8_t sha256[32])
+{
+	const struct front *front = self;
+	const struct front_cert *cert = front_cert_find(front, "");
+
+	if (front_tls(front->conf) != FRONT_SELF_SIGNED || !cert)
+		return false;
+	memcpy(sha256, cert->sha256, 32);
+	return true;
 }
 
 /* ---- the operator's files ---- */

@@ -7,6 +7,7 @@
 #ifndef WARREN_FRONT_H
 #define WARREN_FRONT_H
 
+#include <warren/derp.h>
 #include <warren/service/front.h>
 
 #include "base/list.h"
@@ -28,6 +29,8 @@ struct front {
 	struct list conns;
 	struct list routes, raws, names;
 	struct list certs;
+	char *marker;			/* of a relay (PEM), at the end of every chain; or NULL */
+	struct warren_ctx *marker_of;
 	struct front_acme *acme;	/* NULL: certificates come from elsewhere */
 	struct front_reach *reach;
 	struct front_stats stats;
@@ -96,6 +99,9 @@ int front_cert_watch(struct front *front, struct warren_err *err);
 /* As text, of a PATH option of @at; for free(). `start` and `reload` only. */
 int front_text_file(struct front *front, const struct warren_conf *at, const char *key, char **out,
 		    struct warren_err *err);
+/* As in the service. */
+int front_marker(void *front, struct warren_ctx *ctx, const char *pem, struct warren_err *err);
+bool front_pin(void *front, uint8_t sha256[32]);
 /* Ours, from the state folder; made at the first start. `start` and `reload` only. */
 int front_cert_self_signed(struct front *front, struct warren_err *err);
 

@@ -3,6 +3,7 @@
  * outside; one certificate store, one place for limits.
  */
 #include <errno.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
@@ -43,6 +44,14 @@ static int check_directory(const struct warren_conf *at, struct warren_err *err)
 	return 0;
 }
 
+static const struct warren_option eab_options[] = {
+	{ .key = "key-id", .type = WARREN_STRING, .flags = WARREN_REQUIRED, .min = 1, .max = 200,
+	  .brief = "What the authority calls the account.", .example = "kid-1" },
+	{ .key = "key", .type = WARREN_SECRET_REF, .flags = WARREN_REQUIRED,
+	  .brief = "The account's MAC key, in base64url as the authority shows it.",
+	  .example = "{file: /etc/warren/eab.key}" },
+};
+
 static const struct warren_option acme_options[] = {
 	{ .key = "directory", .type = WARREN_STRING, .max = 255, .check = check_directory,
 	  .def = "https://acme-v02.api.letsencrypt.org/directory",
@@ -54,6 +63,10 @@ static const struct warren_option acme_options[] = {
 	  .brief = "Who vouches for the authority's service, in PEM form.",
 	  .help = "For an authority of one's own; without it the system's certificates do.",
 	  .example = "/etc/ssl/certs/our-root.pem" },
+	{ .key = "eab", .type = WARREN_MAP, .sub = WARREN_TABLE(eab_options),
+	  .brief = "The account at the authority that certificates are for.",
+	  .help = "External account binding (RFC 8555): what an authority hands out where not "
+		  "everybody may order." },
 };
 
 static const struct warren_option options[] = {
@@ -71,7 +84,7 @@ static const struct warren_option options[] = {
 	  .brief = "TCP port without TLS; 0 for none.",
 	  .help = "Browsers are sent to https from there; the control protocol, which brings its "
 		  "own encryption, is served on both." },
-	{ .key = "connections", .type = WARREN_INT, .def = "4096", .min = 16, .max = 100000,
+	{ .key = "connections", .type = WARREN_INT, .def = "16384", .min = 16, .max = 100000,
 	  .brief = "Connections at a time per port; more wait for one to end." },
 	{ .key = "names", .type = WARREN_STRING, .flags = WARREN_MANY, .max = 253,
 	  .brief = "Public names of this box, besides those that other sections bring along.",
@@ -178,6 +191,23 @@ static int front_check(const struct warren_conf *conf, struct warren_err *err)
 	return 0;
 }
 
+/* With padding or without. */
+static int read_binding(const struct warren_conf *eab, uint8_t key[FRONT_BINDING], size_t *len,
+			struct warren_err *err)
+{
+	size_t n;
+	const char *text = (const char *)warren_secret_bytes(warren_conf_secret(eab, "key"), &n);
+
+	while (n && strchr(" \t\r\n=", text[n - 1]))
+		n--;
+	if (sodium_base642bin(key, FRONT_BINDING, text, n, NULL, len, NULL,
+			      sodium_base64_VARIANT_URLSAFE_NO_PADDING) || !*len)
+		return warren_fail_key(err, -EINVAL, eab, "key", "it is no MAC key: expected %d "
+				       "bytes at most in base64url, as the authority shows it",
+				       FRONT_BINDING);
+	return 0;
+}
+
 /* Until the first pair comes what was there before goes on answering. */
 static int load_acme(struct front *front, struct warren_err *err)
 {
@@ -187,16 +217,23 @@ static int load_acme(struct front *front, struct warren_err *err)
 		.contact = warren_conf_has(conf, "contact") ? warren_conf_str(conf, "contact") :
 							      NULL,
 	};
+	const struct warren_conf *eab = warren_conf_map(conf, "eab");
+	uint8_t key[FRONT_BINDING];
 	struct front_acme *fresh;
 	char *ca = NULL;
-	int result = 0;
+	int result = eab ? read_binding(eab, key, &wanted.binding_len, err) : 0;
 
-	if (warren_conf_has(conf, "ca-file"))
+	if (eab) {
+		wanted.binding_id = warren_conf_str(eab, "key-id");
+		wanted.binding_key = key;
+	}
+	if (!result && warren_conf_has(conf, "ca-file"))
 		result = front_text_file(front, conf, "ca-file", &ca, err);
 	wanted.ca_pem = ca;
 	if (!result)
 		result = front_acme_new(front, &wanted, &fresh, err);
 	free(ca);
+	sodium_memzero(key, sizeof(key));
 	if (result)
 		return result;
 	front_acme_free(front->acme);
@@ -234,9 +271,17 @@ static int listen_on(struct front *front, const char *key, warren_accept_fn *fn,
 	return wanted.at.port ? warren_listen_wait(front->ctx, &wanted, fn, front, out, err) : 0;
 }
 
+static uint16_t front_port(void *self, bool tls)
+{
+	const struct front *front = self;
+	struct warren_listener *listener = tls ? front->https : front->http;
+
+	return listener ? warren_listener_port(listener) : 0;
+}
+
 static const struct warren_front service = {
 	.size = sizeof(service), .route = front_route, .raw = front_raw, .name = front_name,
-	.secure = front_secure,
+	.secure = front_secure, .marker = front_marker, .port = front_port, .pin = front_pin,
 };
 
 static void open_stats(struct front *front)

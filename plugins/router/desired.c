@@ -64,6 +64,19 @@ size_t router_part_size(enum router_part part)
  * ---- Lists ----
  */
 
+static uint32_t verb_get(const uint8_t *item)
+{
+	uint32_t verb;
+
+	memcpy(&verb, item, sizeof(verb));
+	return verb;
+}
+
+static void verb_set(uint8_t *item, uint32_t verb)
+{
+	memcpy(item, &verb, sizeof(verb));
+}
+
 /* Rules by priority, so that those for marked packets come before the one for all; else bytes. */
 static int compare_items(const void *a, const void *b, void *part)
 {
@@ -72,7 +85,8 @@ static int compare_items(const void *a, const void *b, void *part)
 
 	if (parts[p].op == WARREN_OP_RULE && x->pref != y->pref)
 		return x->pref < y->pref ? -1 : 1;
-	return memcmp(a, b, parts[p].size);
+	return memcmp((const uint8_t *)a + sizeof(x->verb), (const uint8_t *)b + sizeof(x->verb),
+		      parts[p].size - sizeof(x->verb));
 }
 
 static bool is_sorted(enum router_part part, const struct router_list *list)
@@ -86,7 +100,7 @@ static bool is_sorted(enum router_part part, const struct router_list *list)
 	return true;
 }
 
-/* Sorts and removes what stands there twice. Peers mostly have addresses in their own order. */
+/* Sorts, and counts what stands there twice. Peers mostly have addresses in their own order. */
 static void list_sort(enum router_part part, struct router_list *list)
 {
 	size_t size = parts[part].size, kept = 0;
@@ -94,12 +108,14 @@ static void list_sort(enum router_part part, struct router_list *list)
 	if (!is_sorted(part, list))
 		qsort_r(list->items, list->n, size, compare_items, &part);
 	for (size_t i = 0; i < list->n; i++) {
-		uint8_t *item = list->items + i * size;
+		uint8_t *item = list->items + i * size, *to = list->items + kept * size;
 
-		if (kept > 0 && !memcmp(item, list->items + (kept - 1) * size, size))
+		if (kept > 0 && compare_items(item, to - size, &part) == 0) {
+			verb_set(to - size, verb_get(to - size) + 1);
 			continue;
-		if (kept != i)
-			memcpy(list->items + kept * size, item, size);
+		}
+		memmove(to, item, size);
+		verb_set(to, 1);
 		kept++;
 	}
 	list->n = kept;
@@ -110,11 +126,6 @@ static int list_room(struct router_list *list, size_t n, size_t size)
 	list->n = 0;
 	list->items = calloc(n ? n : 1, size);
 	return list->items ? 0 : -ENOMEM;
-}
-
-static void set_verb(uint8_t *item, uint32_t verb)
-{
-	memcpy(item, &verb, sizeof(verb));
 }
 
 static uint32_t verb_of(enum router_part part, bool adds)
@@ -143,9 +154,53 @@ static void only_in(enum router_part part, const struct router_list *a, const st
 		if (k < b->n && compare_items(b->items + k * size, item, &part) == 0)
 			continue;
 		memcpy(out->items + out->n * size, item, size);
-		set_verb(out->items + out->n * size, verb_of(part, adds));
+		verb_set(out->items + out->n * size, verb_of(part, adds));
 		out->n++;
 	}
+}
+
+/* Where @item stands in @list from index @from on, or would stand. */
+static size_t place(enum router_part part, const struct router_list *list, size_t from,
+		    const uint8_t *item)
+{
+	size_t size = parts[part].size, end = list->n;
+
+	while (from < end) {
+		size_t middle = from + (end - from) / 2;
+
+		if (compare_items(list->items + middle * size, item, &part) < 0)
+			from = middle + 1;
+		else
+			end = middle;
+	}
+	return from;
+}
+
+static bool stands_at(enum router_part part, const struct router_list *list, size_t at,
+		      const uint8_t *item)
+{
+	return at < list->n &&
+	       compare_items(list->items + at * parts[part].size, item, &part) == 0;
+}
+
+/* How often @item is asked for. */
+static uint32_t count_of(enum router_part part, const struct router_list *list,
+			 const uint8_t *item)
+{
+	size_t at = place(part, list, 0, item);
+
+	return stands_at(part, list, at, item) ? verb_get(list->items + at * parts[part].size) : 0;
+}
+
+static bool contains(enum router_part part, const struct router_list *list, const uint8_t *item)
+{
+	return stands_at(part, list, place(part, list, 0, item), item);
+}
+
+static void append(enum router_part part, struct router_list *list, const uint8_t *items, size_t n)
+{
+	memcpy(list->items + list->n * parts[part].size, items, n * parts[part].size);
+	list->n += n;
 }
 
 int router_diff(enum router_part part, const struct router_list *from, const struct router_list *to,
@@ -161,36 +216,94 @@ int router_diff(enum router_part part, const struct router_list *from, const str
 	return 0;
 }
 
-int router_apply(enum router_part part, struct router_list *list, const uint8_t *items, size_t n)
+/* Appends those of @touched that only @a has. */
+static void touched_only_in(enum router_part part, const struct router_list *touched,
+			    const struct router_list *a, const struct router_list *b, bool adds,
+			    struct router_list *out)
 {
 	size_t size = parts[part].size;
-	struct router_list removed, kept;
 
-	if (list_room(&removed, n, size))
-		return -ENOMEM;
-	if (list_room(&kept, list->n + n, size)) {
-		free(removed.items);
-		return -ENOMEM;
-	}
-	for (size_t i = 0; i < n; i++) {
-		struct router_list *to = &removed;
-		uint32_t verb;
+	for (size_t i = 0; i < touched->n; i++) {
+		const uint8_t *item = touched->items + i * size;
 
-		memcpy(&verb, items + i * size, sizeof(verb));
-		if (verb == verb_of(part, true))
-			to = &kept;
-		memcpy(to->items + to->n * size, items + i * size, size);
-		set_verb(to->items + to->n++ * size, 0);
+		if (!contains(part, a, item) || contains(part, b, item))
+			continue;
+		append(part, out, item, 1);
+		verb_set(out->items + (out->n - 1) * size, verb_of(part, adds));
 	}
-	list_sort(part, &removed);
-	only_in(part, list, &removed, true, &kept);
-	for (size_t i = 0; i < kept.n; i++)
-		set_verb(kept.items + i * size, 0);
-	list_sort(part, &kept);
-	free(removed.items);
-	free(list->items);
-	*list = kept;
+}
+
+int router_diff_touched(enum router_part part, const struct router_list *from,
+			const struct router_list *to, const struct router_list *touched,
+			struct router_list *out)
+{
+	out->n = 0;
+	out->items = reallocarray(NULL, touched->n + 1, parts[part].size);
+	if (!out->items)
+		return -ENOMEM;
+	touched_only_in(part, touched, from, to, false, out);
+	touched_only_in(part, touched, to, from, true, out);
 	return 0;
+}
+
+/* @items, sorted, are taken out of @list where they stand in it. */
+static void take_out(enum router_part part, struct router_list *list, const uint8_t *items,
+		     size_t n)
+{
+	size_t size = parts[part].size, to = 0, at = 0;
+
+	for (size_t i = 0; i <= n; i++) {
+		const uint8_t *item = items + i * size;
+		size_t next = i < n ? place(part, list, at, item) : list->n;
+
+		if (to != at)
+			memmove(list->items + to * size, list->items + at * size,
+				(next - at) * size);
+		to += next - at;
+		at = next + (i < n && stands_at(part, list, next, item));
+	}
+	list->n = to;
+}
+
+/* @items, sorted, none of which stands in @list, get their places: from the end, so in one pass. */
+static int put_in(enum router_part part, struct router_list *list, const uint8_t *items, size_t n)
+{
+	size_t size = parts[part].size;
+	uint8_t *room = reallocarray(list->items, list->n + n + 1, size);
+	struct router_list rest = { room, list->n };
+
+	if (!room)
+		return -ENOMEM;
+	list->items = room;
+	for (size_t i = n; i > 0; i--) {
+		const uint8_t *item = items + (i - 1) * size;
+		size_t at = place(part, &rest, 0, item);
+
+		memmove(room + (at + i) * size, room + at * size, (rest.n - at) * size);
+		memcpy(room + (at + i - 1) * size, item, size);
+		rest.n = at;
+	}
+	list->n += n;
+	return 0;
+}
+
+int router_apply(enum router_part part, struct router_list *list, const uint8_t *items, size_t n)
+{
+	size_t size = parts[part].size, gone = 0;
+	uint8_t *bare = reallocarray(NULL, n + 1, size);
+	int result;
+
+	if (!bare)
+		return -ENOMEM;
+	memcpy(bare, items, n * size);
+	for (size_t i = 0; i < n; i++) {
+		gone += verb_get(bare + i * size) == verb_of(part, false);
+		verb_set(bare + i * size, 0);
+	}
+	take_out(part, list, bare, gone);
+	result = put_in(part, list, bare + gone * size, n - gone);
+	free(bare);
+	return result;
 }
 
 void router_state_free(struct router_state *state)
@@ -249,6 +362,18 @@ static void add_route(const struct warren_node *self, const struct router_conf *
 	list->n++;
 }
 
+static void add_peer_routes(const struct warren_netmap *map, const struct warren_node *peer,
+			    const struct router_conf *conf, const char *ifname,
+			    struct router_state *out)
+{
+	if (peer->dormant)
+		return;
+	for (uint32_t k = 0; k < peer->n_allowed_ips; k++) {
+		if (warren_netmap_takes(map, peer, &peer->allowed_ips[k]))
+			add_route(map->self, conf, ifname, &peer->allowed_ips[k], out);
+	}
+}
+
 static size_t route_count(const struct warren_netmap *map)
 {
 	size_t n = map->n_networks;
@@ -263,16 +388,8 @@ static void add_routes(const struct warren_netmap *map, const struct router_conf
 {
 	for (uint32_t i = 0; i < map->n_networks; i++)
 		add_route(map->self, conf, ifname, &map->networks[i], out);
-	for (uint32_t i = 0; i < map->n_peers; i++) {
-		const struct warren_node *peer = map->peers[i];
-
-		if (peer->dormant)
-			continue;
-		for (uint32_t k = 0; k < peer->n_allowed_ips; k++) {
-			if (warren_netmap_takes(map, peer, &peer->allowed_ips[k]))
-				add_route(map->self, conf, ifname, &peer->allowed_ips[k], out);
-		}
-	}
+	for (uint32_t i = 0; i < map->n_peers; i++)
+		add_peer_routes(map, map->peers[i], conf, ifname, out);
 }
 
 static void add_rules(const struct router_conf *conf, bool v6, struct router_state *out)
@@ -325,13 +442,19 @@ int router_desired(const struct warren_netmap *map, const struct router_conf *co
 	return 0;
 }
 
+bool router_map_follows(const struct warren_netmap *map, const struct warren_netmap *before)
+{
+	return before && map->previous && map->previous == before->serial &&
+	       !(map->changed & WARREN_NETMAP_SELF) &&
+	       map->addresses_only == before->addresses_only;
+}
+
 bool router_map_matters(const struct warren_netmap *map, const struct warren_netmap *before)
 {
 	const uint32_t never = WARREN_NODE_KEY | WARREN_NODE_DISCO_KEY | WARREN_NODE_ENDPOINTS |
 			       WARREN_NODE_HOME_REGION | WARREN_NODE_PRESENCE | WARREN_NODE_PSK;
 
-	if (!before || !map->previous || map->previous != before->serial ||
-	    map->changed & WARREN_NETMAP_SELF || map->addresses_only != before->addresses_only)
+	if (!router_map_follows(map, before))
 		return true;
 	for (uint32_t i = 0; map->changed & WARREN_NETMAP_PEERS && i < map->n_changes; i++) {
 		const struct warren_netmap_change *change = &map->changes[i];
@@ -340,4 +463,135 @@ bool router_map_matters(const struct warren_netmap *map, const struct warren_net
 			return true;
 	}
 	return false;
+}
+
+/*
+ * ---- Following a list of changes ----
+ */
+
+static int route_room(struct router_state *state, size_t n)
+{
+	int result = list_room(&state->parts[ROUTER_ROUTE4], n, parts[ROUTER_ROUTE4].size);
+
+	return result ? result : list_room(&state->parts[ROUTER_ROUTE6], n,
+					   parts[ROUTER_ROUTE6].size);
+}
+
+/* The routes of the changed peers, as they were or as they are. */
+static int changed_routes(const struct warren_netmap *map, bool before,
+			  const struct router_conf *conf, const char *ifname,
+			  struct router_state *out)
+{
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < map->n_changes; i++) {
+		const struct warren_netmap_change *change = &map->changes[i];
+		const struct warren_node *peer = before ? change->before : change->after;
+
+		n += peer ? peer->n_allowed_ips : 0;
+	}
+	if (route_room(out, n))
+		return -ENOMEM;
+	for (uint32_t i = 0; i < map->n_changes; i++) {
+		const struct warren_netmap_change *change = &map->changes[i];
+		const struct warren_node *peer = before ? change->before : change->after;
+
+		if (peer)
+			add_peer_routes(map, peer, conf, ifname, out);
+	}
+	for (int part = ROUTER_ROUTE4; part <= ROUTER_ROUTE6; part++)
+		list_sort((enum router_part)part, &out->parts[part]);
+	return 0;
+}
+
+/* @wanted is brought to what @touched, which has all of @gone and @come, says of its counts. */
+static int count_again(enum router_part part, struct router_list *wanted,
+		       const struct router_list *touched, const struct router_list *gone,
+		       const struct router_list *come)
+{
+	struct router_list first = { NULL, 0 }, last = { NULL, 0 };
+	size_t size = parts[part].size;
+	int result = -ENOMEM;
+
+	if (list_room(&first, touched->n, size) || list_room(&last, touched->n, size))
+		goto end;
+	for (size_t i = 0; i < touched->n; i++) {
+		const uint8_t *item = touched->items + i * size;
+		size_t at = place(part, wanted, 0, item);
+		bool there = stands_at(part, wanted, at, item);
+		uint8_t *entry = wanted->items + at * size;
+		uint32_t count = (there ? verb_get(entry) : 0) + count_of(part, come, item) -
+				 count_of(part, gone, item);
+
+		if (there && count > 0) {
+			verb_set(entry, count);
+		} else if (there || count > 0) {
+			struct router_list *list = there ? &last : &first;
+
+			append(part, list, item, 1);
+			verb_set(list->items + (list->n - 1) * size, count);
+		}
+	}
+	take_out(part, wanted, last.items, last.n);
+	result = put_in(part, wanted, first.items, first.n);
+end:
+	free(first.items);
+	free(last.items);
+	return result;
+}
+
+/* All items of both, with a count of 0. */
+static int join(enum router_part part, const struct router_list *a, const struct router_list *b,
+		struct router_list *out)
+{
+	if (list_room(out, a->n + b->n, parts[part].size))
+		return -ENOMEM;
+	if (a->n > 0)
+		append(part, out, a->items, a->n);
+	if (b->n > 0)
+		append(part, out, b->items, b->n);
+	list_sort(part, out);
+	for (size_t i = 0; i < out->n; i++)
+		verb_set(out->items + i * parts[part].size, 0);
+	return 0;
+}
+
+static int follow_part(enum router_part part, const struct router_list *gone,
+		       const struct router_list *come, struct router_list *wanted,
+		       struct router_list *touched)
+{
+	struct router_list concerned = { NULL, 0 }, all = { NULL, 0 };
+	int result = join(part, gone, come, &concerned);
+
+	if (!result)
+		result = count_again(part, wanted, &concerned, gone, come);
+	if (!result)
+		result = join(part, touched, &concerned, &all);
+	free(concerned.items);
+	if (result) {
+		free(all.items);
+		return result;
+	}
+	free(touched->items);
+	*touched = all;
+	return 0;
+}
+
+int router_follow(const struct warren_netmap *map, const struct router_conf *conf,
+		  const char *ifname, struct router_state *wanted, struct router_state *touched)
+{
+	struct router_state gone = { 0 }, come = { 0 };
+	int result = 0;
+
+	if (!conf->routes)
+		return 0;
+	if (changed_routes(map, true, conf, ifname, &gone) ||
+	    changed_routes(map, false, conf, ifname, &come))
+		result = -ENOMEM;
+	for (int i = ROUTER_ROUTE4; i <= ROUTER_ROUTE6 && !result; i++)
+		result = follow_part((enum router_part)i, &gone.parts[i], &come.parts[i],
+				     &wanted->parts[i], &touched->parts[i]);
+	router_state_free(&gone);
+	router_state_free(&come);
+	return result;
 }

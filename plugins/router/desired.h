@@ -3,7 +3,8 @@
  * difference between two such states.
  *
  * A state is six lists, one per kind and family. Items are the requests of priv.h themselves with
- * verb 0 and all unused bytes zero, so that equal items are equal bytes; lists are sorted.
+ * all unused bytes zero, so that equal items are equal bytes; lists are sorted. In the place of the
+ * verb a desired item has a count: how many peers and networks ask for it.
  */
 #ifndef ROUTER_DESIRED_H
 #define ROUTER_DESIRED_H
@@ -56,6 +57,15 @@ void router_state_free(struct router_state *state);
  * none)? Most maps only say that a peer moved or went offline.
  */
 bool router_map_matters(const struct warren_netmap *map, const struct warren_netmap *before);
+/* Does the change list of @map lead here from @before, so that router_follow() will do? */
+bool router_map_follows(const struct warren_netmap *map, const struct warren_netmap *before);
+/*
+ * Brings @wanted, which router_desired() made of the map before, to @map by its change list. The
+ * routes that are concerned are added to @touched. 0 or -ENOMEM: @wanted is then to be made anew.
+ * The caller frees @touched in any case.
+ */
+int router_follow(const struct warren_netmap *map, const struct router_conf *conf,
+		  const char *ifname, struct router_state *wanted, struct router_state *touched);
 
 /*
  * The items that lead from @from to @to, removals first, with their verbs set. 0 or -ENOMEM; the
@@ -63,6 +73,10 @@ bool router_map_matters(const struct warren_netmap *map, const struct warren_net
  */
 int router_diff(enum router_part part, const struct router_list *from, const struct router_list *to,
 		struct router_list *out);
+/* The same where they can differ in nothing but @touched. */
+int router_diff_touched(enum router_part part, const struct router_list *from,
+			const struct router_list *to, const struct router_list *touched,
+			struct router_list *out);
 /* Changes @list as the first @n items of a difference say. 0 or -ENOMEM. */
 int router_apply(enum router_part part, struct router_list *list, const uint8_t *items, size_t n);
 

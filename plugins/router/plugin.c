@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
-#include <unistd.h>
 
 #include <warren/netstate.h>
 #include <warren/plugin.h>
@@ -26,47 +25,11 @@
 #include "base/str.h"
 #include "desired.h"
 #include "foreign.h"
+#include "options.h"
 
 static bool check_foreign(struct warren_ctx *ctx, struct warren_check_result *result);
 static bool check_applied(struct warren_ctx *ctx, struct warren_check_result *result);
 static bool check_rp_filter(struct warren_ctx *ctx, struct warren_check_result *result);
-
-static const struct warren_option options[] = {
-	{
-		.key = "routes", .type = WARREN_BOOL, .def = "true",
-		.brief = "Lay routes to the peers' inner networks.",
-		.help = "0.0.0.0/0 or ::/0 in a peer's allowed IPs leads all traffic of this host "
-			"to that peer, its local networks included.",
-	},
-	{
-		.key = "rules", .type = WARREN_BOOL, .def = "true",
-		.brief = "Lay the rules that look into our routing table.",
-		.help = "Without them the table is there but nobody looks into it.",
-	},
-	{
-		.key = "table", .type = WARREN_INT, .def = "52", .min = 1, .max = UINT32_MAX,
-		.brief = "Routing table; system.route-table must allow it.",
-	},
-	{
-		.key = "metric", .type = WARREN_INT, .def = "0", .min = 0, .max = UINT32_MAX,
-		.brief = "Metric of the routes; 0: the kernel's choice.",
-	},
-	{
-		.key = "rule-priority", .type = WARREN_INT, .def = "5210", .min = 1,
-		.max = 32765 - ROUTER_RULE_OURS,
-		.brief = "Priority of the first rule; others are 20, 40, 60 above.",
-		.help = "system.rule-priorities must allow all four.",
-	},
-	{
-		.key = "mark", .type = WARREN_INT, .def = "0x80000", .min = 1, .max = UINT32_MAX,
-		.brief = "Mark of our own encrypted packets (system.marks).",
-	},
-	{
-		.key = "mark-mask", .type = WARREN_INT, .def = "0xff0000", .min = 1,
-		.max = UINT32_MAX,
-		.brief = "Bits of the mark that the rules compare.",
-	},
-};
 
 static const struct warren_metric metrics[] = {
 	{ .name = "routes", .kind = WARREN_GAUGE, .unit = "1", .brief = "Routes in force." },
@@ -78,7 +41,7 @@ static const struct warren_metric metrics[] = {
 
 static const struct warren_port needs[] = {
 	{ .name = "dataplane", .major = 0, .minor = 1, .brief = "The interface." },
-	{ .name = "netmap", .major = 0, .minor = 1, .brief = "Addresses and networks." },
+	{ .name = "netmap", .major = 0, .minor = 2, .brief = "Addresses and networks." },
 };
 
 static const struct warren_port offers[] = {
@@ -119,9 +82,15 @@ struct router {
 	struct warren_ctx *ctx;
 	const struct warren_dataplane_ops *dataplane;
 	void *dataplane_self;
+	const struct warren_netmap_ops *netmap;
+	void *netmap_self;
 	struct router_conf conf;
 	const struct warren_netmap *map;	/* the newest, with a reference */
 	struct router_state applied, wanted;
+	bool stale;			/* `wanted` is not what `map` and `conf` ask for */
+	/* The two may differ in these alone, unless `unsettled`; kept until a run ended well. */
+	struct router_state touched;
+	bool unsettled;
 	struct warren_timer *retry;
 	uint64_t pause;			/* before the next try, seconds; 0: the last one was good */
 	struct warren_stat *routes, *changes, *failures;
@@ -147,7 +116,10 @@ static void run_end(struct router *r)
 
 	r->running = false;
 	r->starting = false;
-	router_state_free(&r->wanted);
+	if (!r->failed && !r->again) {
+		r->unsettled = false;
+		router_state_free(&r->touched);
+	}
 	warren_stat_set(r->routes, (int64_t)(r->applied.parts[ROUTER_ROUTE4].n +
 					     r->applied.parts[ROUTER_ROUTE6].n));
 	if (starting) {
@@ -250,6 +222,14 @@ static void send_ipv6(struct router *r)
 	step_send(r, WARREN_OP_SYSCTL, &item, sizeof(item));
 }
 
+static int make_diff(struct router *r, enum router_part part)
+{
+	const struct router_list *from = &r->applied.parts[part], *to = &r->wanted.parts[part];
+
+	return r->unsettled ? router_diff(part, from, to, &r->diff) :
+	       router_diff_touched(part, from, to, &r->touched.parts[part], &r->diff);
+}
+
 /* True: something was sent for this part. */
 static bool send_part(struct router *r, enum router_part part)
 {
@@ -257,7 +237,7 @@ static bool send_part(struct router *r, enum router_part part)
 
 	if (!r->diff.items) {
 		r->sent = 0;
-		if (router_diff(part, &r->applied.parts[part], &r->wanted.parts[part], &r->diff)) {
+		if (make_diff(r, part)) {
 			run_failed(r, router_part_name(part), router_part_is_v6(part),
 				   "out of memory");
 			return false;
@@ -300,6 +280,19 @@ static void run_next(struct router *r)
 	run_end(r);
 }
 
+/* What is desired now, from map and configuration alone. */
+static int want_anew(struct router *r)
+{
+	int result;
+
+	r->unsettled = true;
+	router_state_free(&r->wanted);
+	result = router_desired(r->map, &r->conf, r->dataplane->ifname(r->dataplane_self),
+				&r->wanted);
+	r->stale = result != 0;
+	return result;
+}
+
 static void run_start(struct warren_ctx *ctx, void *arg)
 {
 	struct router *r = arg;
@@ -313,8 +306,7 @@ static void run_start(struct warren_ctx *ctx, void *arg)
 	r->running = true;
 	r->failed = r->failed_v4 = false;
 	r->step = STEP_LINK;
-	if (router_desired(r->map, &r->conf, r->dataplane->ifname(r->dataplane_self),
-			   &r->wanted)) {
+	if (r->stale && want_anew(r)) {
 		run_failed(r, "anything", false, "out of memory");
 		r->step = ROUTER_PARTS;
 	}
@@ -329,36 +321,19 @@ static void router_netmap(struct warren_ctx *ctx, const char *topic, const void 
 {
 	struct router *r = arg;
 	bool matters = router_map_matters(obj, r->map);
+	bool follows = router_map_follows(obj, r->map);
 
 	(void)topic;
 	warren_obj_unref(r->map);
 	r->map = warren_obj_ref(obj);
 	/* What failed is tried again by its timer, with this map. */
-	if (matters)
-		run_start(ctx, r);
-}
-
-static void conf_read(struct router_conf *out, const struct warren_conf *conf)
-{
-	out->routes = warren_conf_bool(conf, "routes");
-	out->rules = warren_conf_bool(conf, "rules");
-	out->table = (uint32_t)warren_conf_int(conf, "table");
-	out->metric = (uint32_t)warren_conf_int(conf, "metric");
-	out->rule_priority = (uint32_t)warren_conf_int(conf, "rule-priority");
-	out->mark = (uint32_t)warren_conf_int(conf, "mark");
-	out->mask = (uint32_t)warren_conf_int(conf, "mark-mask");
-	out->ipv6 = access("/proc/sys/net/ipv6", F_OK) == 0;
-}
-
-static int router_check(const struct warren_conf *conf, struct warren_err *err)
-{
-	int64_t mark = warren_conf_int(conf, "mark"), mask = warren_conf_int(conf, "mark-mask");
-
-	if (mark & ~mask)
-		return warren_fail_key(err, -EINVAL, conf, "mark", "0x%llx has bits outside "
-				       "mark-mask 0x%llx", (unsigned long long)mark,
-				       (unsigned long long)mask);
-	return 0;
+	if (!matters)
+		return;
+	if (!follows || r->stale ||
+	    router_follow(r->map, &r->conf, r->dataplane->ifname(r->dataplane_self), &r->wanted,
+			  &r->touched))
+		r->stale = true;
+	run_start(ctx, r);
 }
 
 static int refuse_foreign(const struct router_conf *conf, struct warren_err *err)
@@ -380,6 +355,7 @@ static void router_end(void *arg)
 
 	router_state_free(&r->applied);
 	router_state_free(&r->wanted);
+	router_state_free(&r->touched);
 	free(r->diff.items);
 	warren_obj_unref(r->map);
 }
@@ -412,30 +388,32 @@ static int router_start(struct warren_ctx *ctx, const struct warren_conf *conf,
 			struct warren_err *err)
 {
 	struct router *r = warren_zalloc(ctx, sizeof(*r));
-	const struct warren_netmap_ops *netmap;
 	const void *found;
-	void *netmap_self;
 	int result;
 
 	if (!r || router_init(r, ctx))
 		return warren_fail(err, NULL, "out of memory");
 	warren_self_set(ctx, r);
-	conf_read(&r->conf, conf);
+	router_conf_read(&r->conf, conf);
 	result = warren_need(ctx, "dataplane", &found, &r->dataplane_self);
 	if (result)
 		return result;
 	r->dataplane = found;
-	result = warren_need(ctx, "netmap", &found, &netmap_self);
+	result = warren_need(ctx, "netmap", &found, &r->netmap_self);
 	if (result)
 		return result;
-	netmap = found;
+	r->netmap = found;
 	result = refuse_foreign(&r->conf, err);
 	if (result)
 		return result;
 	result = warren_offer(ctx, "router", &ops, r);
 	if (result)
 		return result;
-	r->map = netmap->current(netmap_self);
+	result = router_conf_tell(r->netmap, r->netmap_self, ctx, conf, err);
+	if (result)
+		return result;
+	r->map = r->netmap->current(r->netmap_self);
+	r->stale = true;
 	result = warren_subscribe(ctx, "netmap", router_netmap, r);
 	if (result)
 		return result;
@@ -449,16 +427,20 @@ static int router_reload(struct warren_ctx *ctx, const struct warren_conf *old,
 {
 	struct router *r = warren_self(ctx);
 	struct router_conf conf;
+	int result;
 
 	(void)old;
-	conf_read(&conf, now);
+	router_conf_read(&conf, now);
 	if (conf.table != r->conf.table || conf.rule_priority != r->conf.rule_priority) {
-		int result = refuse_foreign(&conf, err);
-
+		result = refuse_foreign(&conf, err);
 		if (result)
 			return result;
 	}
+	result = router_conf_tell(r->netmap, r->netmap_self, ctx, now, err);
+	if (result)
+		return result;
 	r->conf = conf;
+	r->stale = true;
 	run_start(ctx, r);
 	return 0;
 }
@@ -581,14 +563,14 @@ WARREN_PLUGIN(router, "router",
 	.help = "Gives the interface its addresses, leads the peers' networks into it, and keeps "
 		"our own encrypted packets on the host's routes. Table 52 and rules 5210-5270 as "
 		"the stock client has them.",
-	.options = WARREN_TABLE(options),
+	.options = { sizeof(struct warren_option), ROUTER_OPTIONS, router_options },
 	.metrics = WARREN_TABLE(metrics),
 	.needs = WARREN_TABLE(needs),
 	.offers = WARREN_TABLE(offers),
 	.checks = WARREN_TABLE(checks),
 	.privops = WARREN_PRIVOP(ADDR) | WARREN_PRIVOP(ROUTE) | WARREN_PRIVOP(RULE) |
 		   WARREN_PRIVOP(SYSCTL),
-	.check = router_check,
+	.check = router_conf_check,
 	.start = router_start,
 	.reload = router_reload,
 	.status = router_status,

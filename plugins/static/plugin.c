@@ -131,7 +131,7 @@ static const struct warren_port needs[] = {
 };
 
 static const struct warren_port offers[] = {
-	{ .name = "netmap", .major = 0, .minor = 1, .brief = "The network map." },
+	{ .name = "netmap", .major = 0, .minor = 3, .brief = "The network map." },
 };
 
 static const struct warren_topic topics[] = {
@@ -272,11 +272,27 @@ static int ops_self_set(void *self, struct warren_ctx *ctx, enum warren_facet fa
 	return 0;
 }
 
+static int ops_accept_set(void *self, struct warren_ctx *ctx, bool accept)
+{
+	(void)self;
+	(void)ctx;
+	(void)accept;
+	return 0;
+}
+
+static bool ops_connected(void *self)
+{
+	(void)self;
+	return true;
+}
+
 static const struct warren_netmap_ops ops = {
 	.size = sizeof(ops),
 	.current = ops_current,
 	.self_set = ops_self_set,
 	.provider = "static",
+	.accept_set = ops_accept_set,
+	.connected = ops_connected,
 };
 
 /*

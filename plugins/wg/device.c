@@ -18,6 +18,7 @@
 
 #include <warren/priv.h>
 
+#include "base/util.h"
 #include "handshake.h"
 #include "netmap.h"
 #include "news.h"
@@ -101,6 +102,16 @@ static int send_udp(struct wg_device *dev, const struct wg_path *path, const uin
 	return fd == -1 ? -EAFNOSUPPORT : wg_udp_send(fd, path, data, len);
 }
 
+static bool send_relay(struct wg_device *dev, uint32_t region, const struct wg_path *path,
+		       const uint8_t *data, size_t len)
+{
+	if (!dev->writer.ctx || !dev->writer.events.relay_out)
+		return false;
+	dev->writer.events.relay_out(dev->writer.arg, region, path->relay_peer, data, len);
+	wg_count(&dev->counts, WG_C_RELAY_OUT, 1);
+	return true;
+}
+
 int wg_device_send(struct wg_device *dev, const struct wg_path *path, const uint8_t *data,
 		   size_t len)
 {
@@ -119,16 +130,15 @@ int wg_device_send(struct wg_device *dev, const struct wg_path *path, const uint
 		r = send_udp(dev, path, wrapped, WG_GENEVE_LEN + len);
 		break;
 	case WARREN_PATH_RELAY:
-		if (!dev->writer.ctx || !dev->writer.events.relay_out)
-			break;
-		dev->writer.events.relay_out(dev->writer.arg, path->region, path->relay_peer, data,
-					     len);
-		wg_count(&dev->counts, WG_C_RELAY_OUT, 1);
-		return 0;
+		if (send_relay(dev, path->region, path, data, len))
+			return 0;
+		break;
 	default:
 		wg_count(&dev->counts, WG_C_OUT_NO_PATH, 1);
 		return -EDESTADDRREQ;
 	}
+	if (path->copy_region && send_relay(dev, path->copy_region, path, data, len))
+		return 0;
 	if (r < 0)
 		wg_count(&dev->counts, WG_C_OUT_SEND, 1);
 	return r;
@@ -140,7 +150,7 @@ int wg_device_send(struct wg_device *dev, const struct wg_path *path, const uint
 
 static void arm_timer(struct wg_device *dev, uint64_t now)
 {
-	const struct wg_live *first = wg_schedule_first(&dev->schedule);
+	const struct schedule_entry *first = schedule_first(&dev->schedule);
 	uint64_t at = first ? first->deadline : WG_NEVER;
 
 	if (at == dev->timer_at)
@@ -233,7 +243,7 @@ void wg_device_look(struct wg_device *dev, struct wg_peer *peer, uint64_t now)
 	expiry = check_expiry(peer, now);
 	if (expiry < next)
 		next = expiry;
-	wg_schedule_set(&dev->schedule, live, next);
+	schedule_set(&dev->schedule, &live->due, next);
 	atomic_store_explicit(&peer->look_at, next, memory_order_relaxed);
 	arm_timer(dev, now);
 }
@@ -242,15 +252,15 @@ static void timer_fired(struct warren_ctx *ctx, void *arg)
 {
 	struct wg_device *dev = arg;
 	uint64_t start = warren_now(), now = start;
-	struct wg_live *live;
+	struct schedule_entry *due;
 
 	(void)ctx;
 	dev->timer_at = WG_NEVER;
-	while (now - start < WG_SLICE && (live = wg_schedule_first(&dev->schedule)) &&
-	       live->deadline <= now) {
+	while (now - start < WG_SLICE && (due = schedule_first(&dev->schedule)) &&
+	       due->deadline <= now) {
 		/* Later first: a look that changes nothing must not come again at once. */
-		wg_schedule_set(&dev->schedule, live, now + WG_SECOND);
-		wg_device_look(dev, live->entry.peer, now);
+		schedule_set(&dev->schedule, due, now + WG_SECOND);
+		wg_device_look(dev, CONTAINER_OF(due, struct wg_live, due)->entry.peer, now);
 		now = warren_now();
 	}
 	arm_timer(dev, now);
@@ -264,22 +274,27 @@ static void slice_fired(struct warren_ctx *ctx, void *arg)
 	struct wg_peer *peer;
 
 	(void)ctx;
-	while (now - start < WG_SLICE) {
+	for (; now - start < WG_SLICE; now = warren_now()) {
+		int result;
+
 		peer = wg_peers_next(&dev->peers, &dev->slice_at);
 		if (!peer)
 			return;
 		if (!peer->keepalive || peer->live || peer->unusable)
 			continue;
-		if (wg_peer_wake(peer, now) == -EINVAL)
+		result = wg_peer_wake(peer, now);
+		if (result == -EINVAL)
 			peer->unusable = true;
+		else if (result < 0)
+			dev->keepalive_asleep = true;
 		wg_device_look(dev, peer, now);
-		now = warren_now();
 	}
 	warren_timer_set(dev->slice, 0);
 }
 
 void wg_device_wake_keepalive(struct wg_device *dev)
 {
+	dev->keepalive_asleep = false;
 	dev->slice_at = 0;
 	warren_timer_set(dev->slice, 0);
 }
@@ -606,7 +621,7 @@ void wg_device_free(struct wg_device *dev)
 	wg_index_free(dev->index);
 	wg_allowedips_free(atomic_load(&dev->allowed));
 	free(atomic_load(&dev->mac1));
-	wg_schedule_fini(&dev->schedule);
+	schedule_fini(&dev->schedule);
 	wg_peers_fini(&dev->peers);
 	wg_cookie_checker_wipe(&dev->checker);
 	sodium_memzero(&dev->local, sizeof(dev->local));

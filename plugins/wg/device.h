@@ -26,7 +26,6 @@
 #include "peer.h"
 #include "ratelimit.h"
 #include "ring.h"
-#include "schedule.h"
 #include "slab.h"
 #include "verdict.h"
 
@@ -177,12 +176,13 @@ struct wg_device {
 	struct wg_guard *guard;
 	struct wg_slab *sessions, *lives;
 	struct wg_peers peers;
-	struct wg_schedule schedule;
+	struct schedule schedule;	/* of live peers */
 	struct warren_timer *timer;	/* for the schedule */
 	uint64_t timer_at;		/* what it is set to; WG_NEVER: stopped */
 	struct warren_timer *housekeeping;
 	struct warren_timer *slice;	/* goes on waking peers with keepalive */
 	uint32_t slice_at;		/* peer number */
+	bool keepalive_asleep;		/* peers with keepalive may have to be woken */
 	uint64_t new_peers_at;		/* token bucket of peers woken by initiations */
 	uint32_t new_peers_left;
 	const struct warren_netmap *map;

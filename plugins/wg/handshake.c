@@ -127,7 +127,7 @@ void wg_handshake_initiate(struct wg_peer *peer, bool retry, uint64_t now)
 sent:
 	wg_timers_initiation_sent(&live->timers, &peer->marks, now);
 	atomic_store_explicit(&peer->quiet_until, now + WG_REKEY_TIMEOUT, memory_order_relaxed);
-	if (!path)
+	if (!path || path->tell)
 		wg_device_want_path(peer, now);
 	if (peer->session_state != WARREN_SESSION_ESTABLISHED)
 		wg_peer_session_state(peer, WARREN_SESSION_HANDSHAKE);
@@ -306,6 +306,8 @@ static void answer(struct wg_live *live, struct wg_noise_opened *opened,
 	if (!path) {
 		wg_path_from_origin(&back, origin);
 		path = &back;
+		wg_device_want_path(peer, now);
+	} else if (path->tell) {
 		wg_device_want_path(peer, now);
 	}
 	wg_cookie_add_macs(&live->cookie, msg, sizeof(msg), now);

@@ -220,6 +220,10 @@ static int change_peer(struct change *change, struct wg_peer *peer,
 	if (!addrports_equal(before->endpoints, before->n_endpoints, after->endpoints,
 			     after->n_endpoints))
 		set_endpoint(peer, after);
+	/* Disco keys live as long as a process: it restarted, and has no session with us. */
+	if (!is_zero(&before->disco_key) && memcmp(&before->disco_key, &after->disco_key,
+						   sizeof(before->disco_key)) != 0)
+		wg_peer_rekey(peer);
 	wg_peer_settings(peer, after, change->now);
 	return 0;
 }
@@ -354,7 +358,8 @@ int wg_netmap_apply(struct wg_device *dev, const struct warren_netmap *map)
 	dev->map = warren_obj_ref(map);
 	warren_obj_unref(old);
 	r = wg_verdict_builtin(dev, map->builtin_policy == WARREN_POLICY_ALLOWED_IPS);
-	wg_device_wake_keepalive(dev);
+	if (dev->keepalive_asleep)
+		wg_device_wake_keepalive(dev);
 	return r;
 }
 

@@ -74,7 +74,7 @@ static void take_area(struct wg_worker *w, const uint8_t *msg, size_t len)
  * ---- Sealed messages to their path ----
  */
 
-static void to_relay(struct wg_worker *w, const struct wg_peer *peer, const struct wg_path *path,
+static void to_relay(struct wg_worker *w, const struct wg_peer *peer, uint32_t region,
 		     const uint8_t *msg, size_t len)
 {
 	struct wg_bulk *bulk = atomic_load_explicit(&w->dev->bulk, memory_order_acquire);
@@ -87,7 +87,7 @@ static void to_relay(struct wg_worker *w, const struct wg_peer *peer, const stru
 	}
 	slot = wg_ring_claim_over(bulk->relay_out, &dropped);
 	if (slot) {
-		slot->region = path->region;
+		slot->region = region;
 		slot->len = (uint32_t)len;
 		memcpy(slot->peer, peer->key, sizeof(slot->peer));
 		memcpy(slot->data, msg, len);
@@ -116,12 +116,17 @@ static void to_path(struct wg_worker *w, struct wg_peer *peer, const struct wg_p
 		wg_udp_add(&w->out[path->to.addr.family == 6], path, msg, len, ref);
 		break;
 	case WARREN_PATH_RELAY:
-		to_relay(w, peer, path, msg, len);
+		to_relay(w, peer, path->region, msg, len);
 		break;
 	default:
 		wg_count(&w->counts, WG_C_OUT_NO_PATH, 1);
 		wg_worker_ask(w, peer, WG_ASK_PATH, NULL);
+		return;
 	}
+	if (path->copy_region)
+		to_relay(w, peer, path->copy_region, msg, len);
+	if (path->tell)
+		wg_worker_ask(w, peer, WG_ASK_PATH, NULL);
 }
 
 /*

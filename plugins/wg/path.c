@@ -50,6 +50,8 @@ struct wg_path *wg_path_new(const struct warren_data_path *data, const uint8_t p
 	path->to = data->address;
 	path->vni = data->vni;
 	path->region = data->region;
+	path->copy_region = data->copy_region;
+	path->tell = data->tell;
 	path->generation = data->generation;
 	memcpy(path->relay_peer, peer, sizeof(path->relay_peer));
 	if (path->kind == WARREN_PATH_UDP || path->kind == WARREN_PATH_GENEVE)
@@ -81,6 +83,8 @@ void wg_path_to_data(const struct wg_path *path, struct warren_data_path *data)
 	data->address = path->to;
 	data->vni = path->vni;
 	data->region = path->region;
+	data->copy_region = path->copy_region;
+	data->tell = path->tell;
 	data->generation = path->generation;
 }
 

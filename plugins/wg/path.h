@@ -37,6 +37,8 @@ struct wg_path {
 	uint32_t kind;
 	struct warren_addrport to;
 	uint32_t scope, vni, region;
+	uint32_t copy_region;		/* a relay that gets a copy; 0: none */
+	bool tell;			/* the writer wants to know of the next packet */
 	uint64_t generation;
 	struct wg_local local;		/* send from here */
 	uint8_t relay_peer[32];

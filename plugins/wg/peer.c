@@ -275,7 +275,7 @@ int wg_peer_wake_with(struct wg_peer *peer, const uint8_t ss[32], uint64_t now)
 
 	if (peer->live)
 		return 0;
-	if (wg_schedule_reserve(&dev->schedule) < 0)
+	if (schedule_reserve(&dev->schedule) < 0)
 		return -ENOMEM;
 	live = wg_slab_alloc(dev->lives);
 	if (!live)
@@ -339,7 +339,7 @@ void wg_peer_sleep(struct wg_peer *peer)
 		return;
 	wg_peer_drop_keys(peer);
 	wg_timers_stop(&live->timers, &peer->marks);
-	wg_schedule_set(&dev->schedule, live, WG_NEVER);
+	schedule_set(&dev->schedule, &live->due, WG_NEVER);
 	atomic_store_explicit(&peer->look_at, WG_NEVER, memory_order_relaxed);
 	atomic_store_explicit(&peer->quiet_until, 0, memory_order_relaxed);
 	peer->live = NULL;
@@ -435,6 +435,8 @@ void wg_peer_settings(struct wg_peer *peer, const struct warren_node *node, uint
 	if (live) {
 		wg_timers_set_keepalive(&live->timers, peer->keepalive * WG_SECOND, now);
 		wg_device_look(peer->device, peer, now);
+	} else if (peer->keepalive) {
+		peer->device->keepalive_asleep = true;
 	}
 }
 

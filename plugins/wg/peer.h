@@ -19,6 +19,7 @@
 #include <warren/plugin.h>
 #include <warren/service/netmap.h>
 
+#include "base/schedule.h"
 #include "cookie.h"
 #include "noise.h"
 #include "path.h"
@@ -109,8 +110,7 @@ struct wg_live {			/* in the slab of keys */
 	struct wg_timers timers;
 	struct wg_session *current, *previous, *next;
 	bool secret_stale;		/* our key changed: noise.ss must be computed anew */
-	uint64_t deadline;		/* in the schedule */
-	size_t heap_at;			/* 1 ...; 0: not in it */
+	struct schedule_entry due;
 };
 
 /*

@@ -18,7 +18,7 @@
 #include "device.h"
 
 enum { KEY_TEXT = sodium_base64_ENCODED_LEN(32, sodium_base64_VARIANT_ORIGINAL),
-       SIZE_TEXT = 16, AGO_TEXT = 24 };
+       SIZE_TEXT = 16, AGO_TEXT = 24, PEERS_A_TURN = 100 };
 
 /* Smallest receive buffer that a fast path needs; below half of the wish we say so. */
 static int receive_buffer(const struct wg_device *dev)
@@ -144,14 +144,32 @@ static void peer_row(const struct wg_device *dev, const struct wg_peer *peer, ui
 			  rx, tx);
 }
 
+/* Some of the peers after number @at: as many as do not hold up the loop. */
+static void write_peers(struct warren_ctx *ctx, struct warren_reply *reply, uint32_t at)
+{
+	const struct wg_device *dev = warren_self(ctx);
+	bool json = warren_reply_json(reply);
+	const struct wg_peer *peer = NULL;
+	uint64_t now = warren_now();
+
+	for (int i = 0; i < PEERS_A_TURN && (peer = wg_peers_next(&dev->peers, &at)); i++) {
+		if (json)
+			peer_data(dev, peer, reply);
+		else
+			peer_row(dev, peer, now, reply);
+	}
+	if (peer)
+		warren_reply_more(reply, write_peers, at);
+	else if (json)
+		warren_reply_close(reply);
+}
+
 void wg_status(struct warren_ctx *ctx, struct warren_reply *reply)
 {
 	const struct wg_device *dev = warren_self(ctx);
-	uint64_t now = warren_now();
-	uint32_t ports = atomic_load_explicit(&dev->ports, memory_order_relaxed), at = 0;
+	uint32_t ports = atomic_load_explicit(&dev->ports, memory_order_relaxed);
 	uint32_t port = ports & 0xffff ? ports & 0xffff : ports >> 16;
 	char key[KEY_TEXT];
-	const struct wg_peer *peer;
 
 	key_text(dev->local.public_key, key);
 	warren_reply_str(reply, "interface", "%s", dev->ifname);
@@ -162,15 +180,12 @@ void wg_status(struct warren_ctx *ctx, struct warren_reply *reply)
 	warren_reply_text(reply, "interface %s, UDP port %u, public key "
 				 "%s", dev->ifname, port, key);
 	warren_reply_text(reply, dev->slot.holder ? "policy: %s" : "%s", wg_verdict_text(dev));
-	warren_reply_open(reply, "peers", '[');
-	while ((peer = wg_peers_next(&dev->peers, &at)))
-		peer_data(dev, peer, reply);
-	warren_reply_close(reply);
-	if (!dev->peers.count)
-		return;
-	warren_reply_text(reply, "PEER\tADDRESS\tSTATE\tENDPOINT\tHANDSHAKE\tRECEIVED\tSENT");
-	for (at = 0; (peer = wg_peers_next(&dev->peers, &at));)
-		peer_row(dev, peer, now, reply);
+	if (warren_reply_json(reply))
+		warren_reply_open(reply, "peers", '[');
+	else if (dev->peers.count)
+		warren_reply_text(reply, "PEER\tADDRESS\tSTATE\tENDPOINT\tHANDSHAKE\tRECEIVED\t"
+				  "SENT");
+	write_peers(ctx, reply, 0);
 }
 
 /*

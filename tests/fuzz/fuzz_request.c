@@ -81,7 +81,7 @@ static void on_end(void *arg, struct warren_reply *reply, int exit)
 	(*ends)++;
 }
 
-static const struct wcore_reply_sink sink = { on_line, on_end };
+static const struct wcore_reply_sink sink = { .line = on_line, .end = on_end };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

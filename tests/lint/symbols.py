@@ -9,7 +9,8 @@ from lint import BUILD, SRC, code_only, report, tracked
 
 LIB = BUILD / ".libs/libwarren.so"
 NET_LIB = BUILD / ".libs/libwarren-net.so"
-NET_HEADERS = ("core/include/warren/acme.h", "core/include/warren/net.h")
+NET_HEADERS = tuple(f"core/include/warren/{name}.h"
+                    for name in ("acme", "derp", "disco", "net", "stun"))
 SANITIZED = os.environ.get("WARREN_SANITIZERS", "no") != "no"
 
 

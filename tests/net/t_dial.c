@@ -27,6 +27,7 @@
 #include "engine/loop.h"
 #include "engine/plugin_load.h"
 #include "net/dial_impl.h"
+#include "net/tls_impl.h"
 
 #include "../unit/parts.h"
 #include "certs.h"
@@ -477,6 +478,89 @@ static void test_tls(void **state)
 	close(listener);
 }
 
+static void write_bundle(const char *path, const struct cert *cert)
+{
+	FILE *file = fopen(path, "w");
+
+	assert_non_null(file);
+	assert_true(fputs(cert->pem, file) >= 0);
+	assert_int_equal(fclose(file), 0);
+}
+
+static void dial_trusting(struct outcome *outcome, struct warren_tls_server *tls_server)
+{
+	struct warren_tls_client tls = { .size = sizeof(tls) };
+	struct warren_addr here = addr("127.0.0.1");
+	struct warren_dial_options options = { .addresses = &here, .n_addresses = 1, .tls = &tls };
+	struct server server = { .done = false };
+	uint16_t port = 0;
+	int listener = listen_at("127.0.0.1", &port, 8);
+
+	dial(outcome, "control.example.invalid", port, options);
+	server.stream = warren_tls_accept_take(warren_stream_new_take(ctx, accept_one(listener)),
+					       tls_server, accepted, &server, NULL);
+	assert_non_null(server.stream);
+	wait_for(outcome);
+	warren_stream_close(outcome->stream);
+	warren_stream_close(server.stream);
+	close(listener);
+}
+
+/* Read in a job, once for all dials, and again when the bundle has changed. */
+static void test_system_authorities(void **state)
+{
+	struct cert one = cert_new(NULL, "DNS:control.example.invalid", 30);
+	struct cert other = cert_new(NULL, "DNS:control.example.invalid", 30);
+	struct warren_tls_client tls = { .size = sizeof(tls) };
+	struct warren_tls_server *server;
+	struct warren_dial *made;
+	struct outcome outcome;
+	char dir[] = "/tmp/warren-dial-XXXXXX", file[64], next[64];
+
+	(void)state;
+	assert_non_null(mkdtemp(dir));
+	snprintf(file, sizeof(file), "%s/bundle.pem", dir);
+	snprintf(next, sizeof(next), "%s/next.pem", dir);
+	write_bundle(file, &one);
+	assert_int_equal(setenv("SSL_CERT_FILE", file, 1), 0);
+	assert_int_equal(setenv("SSL_CERT_DIR", "::", 1), 0);
+	server = warren_tls_server_new(one.pem, (const uint8_t *)one.key_pem, strlen(one.key_pem),
+				       NULL, NULL);
+	assert_non_null(server);
+
+	made = dial(&outcome, "control.example.invalid", 1,
+		    (struct warren_dial_options){ .tls = &tls });
+	parts_settle(engine);
+	warren_dial_cancel(made);	/* while they are read */
+
+	dial_trusting(&outcome, server);
+	assert_string_equal(outcome.why, "");
+	assert_true(tls_trust_is_fresh());
+
+	write_bundle(next, &other);
+	assert_int_equal(rename(next, file), 0);
+	assert_false(tls_trust_is_fresh());
+	dial_trusting(&outcome, server);
+	assert_non_null(strstr(outcome.why, "self-signed certificate"));
+	assert_true(tls_trust_is_fresh());
+
+	/* Without a bundle nobody is trusted; what a file becomes is seen. */
+	assert_int_equal(unlink(file), 0);
+	dial_trusting(&outcome, server);
+	assert_non_null(strstr(outcome.why, "self-signed certificate"));
+	write_bundle(file, &one);
+	dial_trusting(&outcome, server);
+	assert_string_equal(outcome.why, "");
+
+	assert_int_equal(unlink(file), 0);
+	assert_int_equal(rmdir(dir), 0);
+	unsetenv("SSL_CERT_FILE");
+	unsetenv("SSL_CERT_DIR");
+	warren_tls_server_free(server);
+	cert_free(&one);
+	cert_free(&other);
+}
+
 /*
  * ---- Proxies ----
  */
@@ -803,6 +887,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_cancel, begin, finish),
 		cmocka_unit_test_setup_teardown(test_context_ends, begin, finish),
 		cmocka_unit_test_setup_teardown(test_tls, begin, finish),
+		cmocka_unit_test_setup_teardown(test_system_authorities, begin, finish),
 		cmocka_unit_test_setup_teardown(test_proxy, begin, finish),
 		cmocka_unit_test_setup_teardown(test_proxy_refuses, begin, finish),
 		cmocka_unit_test_setup_teardown(test_proxy_of_environment, begin, finish),

@@ -52,7 +52,7 @@ struct server {
 	struct view view[MANY];
 	uint32_t n;
 	enum what what;
-	bool pause_each, silent, upgrade;
+	bool pause_each, silent, upgrade, no_answer;
 	struct warren_stream *stream;
 	int ended;
 };
@@ -162,7 +162,8 @@ static void upgrade_head(struct warren_exchange *x, const struct warren_http_hea
 
 	(void)arg;
 	assert_string_equal(warren_http_field(head, "upgrade"), "test");
-	the_server->stream = warren_exchange_upgrade(x, fields, 2);
+	the_server->stream = the_server->no_answer ? warren_exchange_upgrade(x, NULL, 0) :
+			     warren_exchange_upgrade(x, fields, 2);
 	assert_non_null(the_server->stream);
 	warren_stream_write(the_server->stream, "server first", 12);
 }
@@ -536,6 +537,35 @@ static void an_upgrade_hands_over_what_was_read(void **state)
 	stop(&c, &s);
 }
 
+/* DERP's fast start: nobody waits for a 101, and what follows the head is the server's. */
+static void an_upgrade_without_an_answer(void **state)
+{
+	static const char request[] = "GET /derp HTTP/1.1\r\nHost: a\r\nUpgrade: test\r\n"
+				      "Connection: Upgrade\r\n\r\nclient first";
+	struct warren_http_options options = { .size = sizeof(options),
+					       .version = WARREN_HTTP_1 };
+	struct server s = { .upgrade = true, .no_answer = true };
+	char got[64];
+	size_t len;
+	int fds[2];
+
+	(void)state;
+	the_server = &s;
+	socket_pair(fds);
+	s.http = warren_http_server_take(warren_stream_new_take(ctx, fds[0]), &options,
+					 &server_http, &s);
+	assert_int_equal(write(fds[1], request, sizeof(request) - 1), sizeof(request) - 1);
+	for (int i = 0; i < 10; i++)
+		parts_settle(engine);
+	assert_int_equal(read(fds[1], got, sizeof(got)), 12);
+	assert_memory_equal(got, "server first", 12);
+	assert_memory_equal(warren_stream_input(s.stream, &len), "client first", 12);
+	assert_int_equal(len, 12);
+	close(fds[1]);
+	warren_stream_close(s.stream);
+	stop(&(struct client){ 0 }, &s);
+}
+
 /* What the server answers to bytes of a client, and whether it then ends the connection. */
 static void raw(const char *bytes, const char *answer, bool ends)
 {
@@ -716,6 +746,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(in_both_versions, begin, finish),
 		cmocka_unit_test_setup_teardown(an_upgrade_hands_over_what_was_read, begin, finish),
+		cmocka_unit_test_setup_teardown(an_upgrade_without_an_answer, begin, finish),
 		cmocka_unit_test_setup_teardown(requests_as_bytes, begin, finish),
 		cmocka_unit_test_setup_teardown(many_at_once, begin, finish),
 		cmocka_unit_test_setup_teardown(a_ping_without_answer_ends_it, begin, finish),

@@ -19,6 +19,7 @@
 
 #include <cmocka.h>
 
+#include <warren/derp.h>
 #include <warren/net.h>
 
 #include "base/err.h"
@@ -316,6 +317,87 @@ static void who_is_trusted(void **state)
 	accepted(&any, &old);
 }
 
+/* Another certificate behind the server's own. */
+static struct cert followed_by(const struct cert *cert, const char *pem)
+{
+	struct cert both = *cert;
+	size_t n = strlen(cert->pem), more = strlen(pem) + 1;
+
+	both.pem = malloc(n + more);
+	assert_non_null(both.pem);
+	memcpy(both.pem, cert->pem, n);
+	memcpy(both.pem + n, pem, more);
+	return both;
+}
+
+/* The key of a relay, told by DERP's marker; neither authorities nor pins mind it. */
+static void a_marker_in_the_chain(void **state)
+{
+	struct warren_tls_client options = verified("control.example.com");
+	struct warren_tls_client pinned = { .size = sizeof(pinned), .pin_sha256 = own.sha256 };
+	uint8_t key[32], told[32] = { 0 };
+	struct side client, server;
+	char *marker;
+	struct cert cert;
+
+	(void)state;
+	for (uint8_t i = 0; i < 32; i++)
+		key[i] = (uint8_t)(200 + i);
+	marker = warren_derp_meta_new(key, warren_realtime() / 1000000, NULL);
+	assert_non_null(marker);
+	cert = followed_by(&good, marker);
+	pair(&client, &options, &server, &cert, NULL);
+	if (!client.ready)
+		fail_msg("%s", client.why);
+	assert_true(warren_derp_meta_key(client.stream, told));
+	assert_memory_equal(told, key, 32);
+	wait_for(&server);
+	pair_free(&client, &server);
+	free(cert.pem);
+
+	cert = followed_by(&own, marker);
+	accepted(&pinned, &cert);
+	pinned.server_name = "control.example.com";
+	accepted(&pinned, &cert);
+	pinned.server_name = "other.example.com";
+	refused(&pinned, &cert, "hostname mismatch");
+	free(cert.pem);
+	free(marker);
+
+	pinned.server_name = "192.0.2.9";	/* an address is not what a pin is about */
+	accepted(&pinned, &own);
+	cert = followed_by(&own, good.pem);
+	refused(&pinned, &cert, "certificate chain too long");
+	free(cert.pem);
+	pinned.pin_sha256 = old.sha256;
+	refused(&pinned, &old, "certificate has expired");
+
+	pair(&client, &options, &server, &good, NULL);
+	assert_true(client.ready && !warren_derp_meta_key(client.stream, told));
+	wait_for(&server);
+	pair_free(&client, &server);
+}
+
+static void another_name_is_verified(void **state)
+{
+	struct warren_tls_client options = verified("front.example.com");
+	struct warren_tls_info info = { .size = sizeof(info) };
+	struct side client, server;
+
+	(void)state;
+	options.verify_name = "control.example.com";
+	pair(&client, &options, &server, &good, NULL);
+	assert_true(client.ready);
+	wait_for(&server);
+	assert_true(warren_tls_info(server.stream, &info));
+	assert_string_equal(info.server_name, "front.example.com");
+	pair_free(&client, &server);
+	options.verify_name = "192.0.2.1";
+	accepted(&options, &good);
+	options.verify_name = "other.example.com";
+	refused(&options, &good, "hostname mismatch");
+}
+
 static void cannot_begin(const struct warren_tls_client *options, const char *why)
 {
 	struct warren_err err = ERR_INIT;
@@ -530,6 +612,8 @@ int main(void)
 		ON_LOOP(both_ways),
 		ON_LOOP(an_end_that_is_cut),
 		ON_LOOP(who_is_trusted),
+		ON_LOOP(a_marker_in_the_chain),
+		ON_LOOP(another_name_is_verified),
 		ON_LOOP(wrong_settings),
 		ON_LOOP(no_common_protocol),
 		ON_LOOP(peers_that_speak_no_tls),

@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "base/hex.h"
 #include "base/list.h"
+#include "base/schedule.h"
 #include "base/util.h"
 
 #include <errno.h>
@@ -342,6 +343,38 @@ static void test_sizes(void **state)
 	assert_true(out == SIZE_MAX - 1);
 }
 
+static void test_schedule_gives_the_nearest(void **state)
+{
+	enum { COUNT = 300 };
+	struct schedule_entry *entries = calloc(COUNT, sizeof(*entries));
+	struct schedule schedule = { 0 };
+	uint32_t seed = 7;
+
+	(void)state;
+	for (int round = 0; round < 20000; round++) {
+		struct schedule_entry *entry;
+		uint64_t least = SCHEDULE_NEVER;
+
+		seed = seed * 1664525 + 1013904223;
+		entry = &entries[(seed >> 8) % COUNT];
+		assert_int_equal(schedule_reserve(&schedule), 0);
+		schedule_set(&schedule, entry,
+			     seed & 16 ? SCHEDULE_NEVER : (seed >> 4) % 1000 + 1);
+		if (!(seed & 16))
+			assert_true(entry->at > 0);
+		for (int i = 0; i < COUNT; i++) {
+			if (entries[i].at && entries[i].deadline < least)
+				least = entries[i].deadline;
+		}
+		if (least == SCHEDULE_NEVER)
+			assert_null(schedule_first(&schedule));
+		else
+			assert_int_equal(schedule_first(&schedule)->deadline, least);
+	}
+	schedule_fini(&schedule);
+	free(entries);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -360,6 +393,7 @@ int main(void)
 		cmocka_unit_test(test_hex),
 		cmocka_unit_test(test_arena),
 		cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_schedule_gives_the_nearest),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

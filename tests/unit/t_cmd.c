@@ -122,7 +122,7 @@ static void on_end(void *arg, struct warren_reply *reply, int exit)
 	str_addf(arg, "exit %d\n", exit);
 }
 
-static const struct wcore_reply_sink sink = { on_line, on_end };
+static const struct wcore_reply_sink sink = { .line = on_line, .end = on_end };
 
 struct fixture {
 	struct wcore_cmds cmds;

@@ -102,13 +102,14 @@ static void add_route(struct datagram *d, uint32_t seq)
 {
 	const struct rtmsg msg = { .rtm_family = AF_INET, .rtm_dst_len = 16,
 				   .rtm_protocol = 87, .rtm_type = RTN_UNICAST };
-	const uint8_t dst[] = { 10, 99, 0, 0 };
+	const uint8_t dst[] = { 10, 99, 0, 0 }, gateway[] = { 192, 0, 2, 1 };
 
 	message_begin(d, RTM_NEWROUTE, seq, &msg, sizeof(msg));
 	attribute_u32(d, RTA_TABLE, 5200);
 	attribute(d, RTA_DST, dst, sizeof(dst));
 	attribute_u32(d, RTA_OIF, 4);
 	attribute_u32(d, RTA_PRIORITY, 1024);
+	attribute(d, RTA_GATEWAY, gateway, sizeof(gateway));
 }
 
 static void takes_messages_apart(void **state)
@@ -139,6 +140,7 @@ static void takes_messages_apart(void **state)
 	assert_int_equal(seen.route.ifindex, 4);
 	assert_int_equal(seen.route.protocol, 87);
 	assert_string_equal(prefix_format(&seen.route.dst, text), "10.99.0.0/16");
+	assert_string_equal(addr_format(&seen.route.gateway, text), "192.0.2.1");
 	assert_int_equal(seen.rules, 1);
 	assert_int_equal(seen.rule.family, 6);
 	assert_int_equal(seen.rule.pref, 5210);
@@ -149,6 +151,24 @@ static void takes_messages_apart(void **state)
 	assert_int_equal(seen.filters, 1);
 	assert_int_equal(seen.filter.ifindex, -1);
 	assert_int_equal(seen.filter.rp_filter, 2);
+}
+
+/* A gateway of the wrong length is none; neither is that of one next hop among several. */
+static void knows_a_gateway(void **state)
+{
+	const struct rtmsg msg = { .rtm_family = AF_INET, .rtm_type = RTN_UNICAST };
+	const uint8_t gateway[16] = { 192, 0, 2, 1 };
+	struct datagram d = { .len = 0 };
+	struct seen seen;
+	struct wcore_net_dump dump = dump_into(&seen);
+
+	(void)state;
+	message_begin(&d, RTM_NEWROUTE, SEQ, &msg, sizeof(msg));
+	attribute(&d, RTA_GATEWAY, gateway, sizeof(gateway));
+	attribute(&d, RTA_MULTIPATH, gateway, 8);
+	assert_int_equal(wcore_net_parse(&dump, d.data, d.len), 1);
+	assert_int_equal(seen.routes, 1);
+	assert_int_equal(seen.route.gateway.family, 0);
 }
 
 static void ends_as_the_kernel_says(void **state)
@@ -272,6 +292,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(takes_messages_apart),
+		cmocka_unit_test(knows_a_gateway),
 		cmocka_unit_test(ends_as_the_kernel_says),
 		cmocka_unit_test(bears_damage),
 		cmocka_unit_test(tells_news_apart),

@@ -39,7 +39,7 @@ static void on_end(void *arg, struct warren_reply *reply, int exit)
 	seen->exit = exit;
 }
 
-static const struct wcore_reply_sink sink = { on_line, on_end };
+static const struct wcore_reply_sink sink = { .line = on_line, .end = on_end };
 
 static struct warren_reply *reply_new(struct seen *seen, uint32_t flags)
 {
@@ -404,6 +404,75 @@ static void test_descriptors(void **state)
 	close(ends[0]);
 }
 
+/* The same bytes whether the head was written to the answer or to a draft of it. */
+static void drafted(uint32_t flags, bool draft, void (*head)(struct warren_reply *),
+		    struct seen *seen)
+{
+	struct warren_reply *reply = reply_new(seen, flags), *part = reply;
+
+	if (draft)
+		part = wcore_reply_draft(reply);
+	assert_non_null(part);
+	head(part);
+	if (draft) {
+		wcore_reply_draft_end(part);
+		wcore_reply_adopt(reply, part);
+		wcore_reply_unref(part);
+	}
+	warren_reply_open(reply, "daemon", '{');
+	warren_reply_int(reply, "pid", 7);
+	warren_reply_close(reply);
+	warren_reply_text(reply, "the rest");
+	warren_reply_end(reply, 0, NULL);
+}
+
+static void head_of_both(struct warren_reply *reply)
+{
+	warren_reply_text(reply, "a\tb");
+	warren_reply_text(reply, "long\tc");
+	warren_reply_str(reply, "Version", "1");
+	warren_reply_open(reply, "Peer", '{');
+	warren_reply_close(reply);
+}
+
+static void head_of_text(struct warren_reply *reply)
+{
+	warren_reply_text(reply, "one\ntwo");
+}
+
+static void head_of_data(struct warren_reply *reply)
+{
+	warren_reply_str(reply, "Version", "1");
+}
+
+static void head_unclosed(struct warren_reply *reply)
+{
+	warren_reply_open(reply, "Peer", '{');
+}
+
+static void test_drafts(void **state)
+{
+	static void (*const heads[])(struct warren_reply *) = {
+		head_of_both, head_of_text, head_of_data,
+	};
+	struct seen whole = { 0 }, seen = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
+		for (uint32_t json = 0; json <= WCORE_REPLY_JSON; json += WCORE_REPLY_JSON) {
+			drafted(json, false, heads[i], &whole);
+			drafted(json, true, heads[i], &seen);
+			expect(&seen, NULL, str_text(&whole.lines));
+			str_free(&whole.lines);
+			memset(&whole, 0, sizeof(whole));
+		}
+	}
+	drafted(WCORE_REPLY_JSON, true, head_unclosed, &seen);
+	assert_non_null(strstr(str_text(&seen.lines), "never closed"));
+	assert_int_equal(seen.exit, 1);
+	str_free(&seen.lines);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -421,6 +490,7 @@ int main(void)
 		cmocka_unit_test(test_end),
 		cmocka_unit_test(test_hang_up),
 		cmocka_unit_test(test_descriptors),
+		cmocka_unit_test(test_drafts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -69,6 +69,10 @@ struct warren_acme_options {
 	const enum warren_acme_way *ways;
 	uint32_t n_ways;
 	uint64_t timeout;		/* microseconds for the whole; 0: 5 minutes */
+	/* An account of its own that the authority knows us by (RFC 8555 7.3.4); NULL: none. */
+	const char *binding_id;
+	const uint8_t *binding_key;	/* for HMAC-SHA256 */
+	size_t binding_len;
 };
 
 /* A new account's key (P-256) in PEM, for free() after it was wiped. NULL: no memory. */

@@ -104,8 +104,13 @@ struct warren_tls_client {
 	const char *server_name;	/* SNI, and the name or address that is verified */
 	const char *const *alpn;	/* NULL-terminated, or NULL */
 	const char *ca_file;		/* PEM, instead of the system's; NULL: the system's */
-	const uint8_t *pin_sha256;	/* SHA-256 of the certificate (DER): trusted alone */
+	/*
+	 * SHA-256 of the one certificate (DER) that is trusted, self-signed or not. It must be
+	 * valid now, for server_name if that is a name, and come alone (but for DERP's marker).
+	 */
+	const uint8_t *pin_sha256;
 	const char *ca_pem;		/* certificates as text, as ca_file */
+	const char *verify_name;	/* verified instead of server_name, which stays the SNI */
 };
 struct warren_tls_server;		/* certificate and key, shared by connections */
 struct warren_tls_info {
@@ -175,6 +180,15 @@ void warren_private_wipe(struct warren_private *key);
 void warren_private_public(const struct warren_private *key, uint8_t out[32]);
 bool warren_private_equal(const struct warren_private *a, const struct warren_private *b);
 enum { WARREN_PRIVATE_TEXT = 8 + 64 + 1 };
+/*
+ * NaCl boxes, nonce || box, with a key of our own; for those of this node there is the service
+ * "identity". `seal`: @out has room for @len + 40 bytes; -EINVAL for a @peer of small order.
+ * `open`: @out for @len - 40; -EBADMSG: forged, or too short.
+ */
+int warren_private_seal(const struct warren_private *key, const uint8_t peer[32],
+			const uint8_t *msg, size_t len, uint8_t *out);
+int warren_private_open(const struct warren_private *key, const uint8_t peer[32],
+			const uint8_t *box, size_t len, uint8_t *out);
 /* "privkey:" and digits, for a key file; the caller wipes @out. */
 void warren_private_format(const struct warren_private *key, char out[WARREN_PRIVATE_TEXT]);
 /* The reverse, clamped. -EINVAL: no such text, or the zero key; @out is zeroed. */
@@ -278,7 +292,11 @@ bool warren_noise_challenge(const struct warren_stream *stream, uint8_t out[32])
  * tells anything.
  */
 enum { WARREN_VIA_UPLINK = 0, WARREN_VIA_TAILNET = 1 };
-enum { WARREN_DIAL_NO_PROXY = 1u << 0 };
+enum {
+	WARREN_DIAL_NO_PROXY = 1u << 0,
+	WARREN_DIAL_NO_IPV4 = 1u << 1,	/* of what @name resolves to; a proxy does as it likes */
+	WARREN_DIAL_NO_IPV6 = 1u << 2,
+};
 struct warren_dial_options {
 	uint32_t size, flags;
 	const char *name;		/* host name or address */
@@ -308,6 +326,13 @@ struct warren_dial;
 struct warren_dial *warren_dial(struct warren_ctx *ctx, const struct warren_dial_options *options,
 				warren_stream_fn *done, void *arg);
 void warren_dial_cancel(struct warren_dial *dial);	/* @done is not called */
+/*
+ * In `start`: the addresses by which the plugin's dials reach names are kept in its state folder
+ * from now on (document "addresses", 16 names), and those of before are used where the resolver has
+ * no answer. A document that cannot be used is warned of, and made anew with the next connection.
+ * -ENOMEM with a sentence.
+ */
+int warren_dial_remember(struct warren_ctx *ctx, struct warren_err *err);
 
 /*
  * ---- Listening ----
@@ -350,6 +375,29 @@ struct warren_url {
 };
 /* 0, or -EINVAL with a sentence that does not repeat the URL. Any thread. */
 int warren_url_parse(const char *text, struct warren_url *out, struct warren_err *err);
+
+/*
+ * For options named `proxy`, with `proxy-auth` beside them: a `check` that takes the address of a
+ * proxy and nothing else. What the proxy passes on is encrypted and proven end to end.
+ */
+int warren_proxy_check(const struct warren_conf *at, struct warren_err *err);
+/* USER:PASSWORD of `proxy-auth`, for the caller to wipe; NULL: none, or one that no proxy takes. */
+enum { WARREN_PROXY_AUTH = 512 };
+const char *warren_proxy_auth(const struct warren_conf *conf, char out[WARREN_PROXY_AUTH]);
+
+/*
+ * The authorities of an option `ca-file`, a WARREN_PATH to read: open for as long as connections
+ * are verified by it. All zero: none, those of the system count.
+ */
+struct warren_ca_file {
+	int fd;
+	char path[32];			/* by which it can be opened again; "": none */
+};
+/* Inside `start` and `reload`. @out is written in any case. 0, or -errno with a sentence. */
+int warren_ca_file_open_wait(struct warren_ctx *ctx, const struct warren_conf *conf,
+			     struct warren_ca_file *out, struct warren_err *err);
+const char *warren_ca_file_path(const struct warren_ca_file *ca);	/* or NULL */
+void warren_ca_file_close(struct warren_ca_file *ca);
 
 /*
  * ---- HTTP messages ----
@@ -416,7 +464,8 @@ void warren_exchange_resume(struct warren_exchange *x);
 void warren_exchange_cancel(struct warren_exchange *x);
 /*
  * HTTP/1.1: after a 101 (client: inside `head`; server: sends it with @fields) the connection's
- * stream, with what was read behind the head as input; the exchange is gone.
+ * stream, with what was read behind the head as input; the exchange is gone. Server, @fields NULL:
+ * no answer is sent, the other protocol begins at once.
  */
 struct warren_stream *warren_exchange_upgrade(struct warren_exchange *x,
 					      const struct warren_http_field *fields, uint32_t n);
@@ -456,7 +505,8 @@ struct warren_exchange *warren_http_request(struct warren_http *http,
 					    const struct warren_exchange_events *events, void *arg);
 /* HTTP/2: a ping; @done within @usec or the connection ends with -ETIMEDOUT. */
 int warren_http_ping(struct warren_http *http, uint64_t usec);
-void warren_http_close(struct warren_http *http);	/* exchanges fail; NULL is allowed */
+/* Its exchanges go without a word: no event of theirs is called any more. NULL is allowed. */
+void warren_http_close(struct warren_http *http);
 
 /*
  * One request to a URL with all that it takes (dial, TLS, version by ALPN, one redirect chain of
@@ -465,8 +515,9 @@ void warren_http_close(struct warren_http *http);	/* exchanges fail; NULL is all
  * No redirect leads from https to http. To another scheme, host or port go neither the request's
  * body nor its fields but accept, accept-language, content-type and user-agent.
  */
+enum { WARREN_FETCH_NO_PROXY = 1u << 0 };	/* for a host of the local network */
 struct warren_fetch_options {
-	uint32_t size;
+	uint32_t size, flags;
 	const char *method, *url;
 	const struct warren_http_field *fields;
 	uint32_t n_fields;

@@ -26,6 +26,7 @@ struct warren_net_route {
 	uint8_t protocol, type;		/* RTPROT_, RTN_ of linux/rtnetlink.h */
 	uint8_t reserved;
 	struct warren_prefix dst;
+	struct warren_addr gateway;	/* of its family; family 0: none, or several next hops */
 };
 
 struct warren_net_rule {

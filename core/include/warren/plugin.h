@@ -295,7 +295,10 @@ struct warren_port {			/* one row of `needs` or `offers` */
 };
 /* In `start`: publishes @ops (constant, begins with its size) and @self under an offered name. */
 int warren_offer(struct warren_ctx *ctx, const char *service, const void *ops, void *self);
-/* A need of this plugin. Hard: valid from `start` until `stop`. -ENOENT: a soft one is absent. */
+/*
+ * A need of this plugin. Hard: valid from `start` until `stop`. -ENOENT: a soft one is absent;
+ * -EAGAIN: it is, and among the plugins that are about to start (lane main only).
+ */
 int warren_need(struct warren_ctx *ctx, const char *service, const void **ops, void **self);
 
 /*
@@ -389,8 +392,21 @@ void warren_reply_end(struct warren_reply *reply, int exit, const char *error);
 /* The descriptor that the client passed for the FD_IN/FD_OUT operand @key; the caller owns it. */
 int warren_reply_take_fd(struct warren_reply *reply, const char *key);
 
+/*
+ * For long lists, inside `status`: @fn(..., @at) writes on in a later turn of the loop, and may ask
+ * for another one. What is open stays open.
+ */
+typedef void warren_more_fn(struct warren_ctx *ctx, struct warren_reply *reply, uint32_t at);
+void warren_reply_more(struct warren_reply *reply, warren_more_fn *fn, uint32_t at);
+
 /* For WARREN_CMD_ALWAYS: the context of plugin @name, on lane main, if it runs now; else NULL. */
 struct warren_ctx *warren_running(struct warren_ctx *ctx, const char *name);
+
+/*
+ * Whether the configuration may have @key, "router.accept", or the section @key, "ssh": an
+ * installed plugin or the core has a row for it. Lane main.
+ */
+bool warren_key_known(struct warren_ctx *ctx, const char *key);
 
 /*
  * Changes settings on behalf of the client of @reply, as `warren set` does. @key is a path as in
@@ -487,11 +503,14 @@ struct warren_plugin {
 	warren_status_fn *status;
 	/*
 	 * For the one plugin that speaks for the whole node: the head of `warren status`, at the
-	 * top of the answer. @args are the verb's (bools peers, self, active, header). The result
-	 * is the exit status of the text form. Lane main; the plugin has no lane of its own.
+	 * top of the answer. On lane main, `overview` gathers what there is to say (@args are the
+	 * verb's: bools peers, self, active, header; NULL: no memory) and `overview_free` ends it.
+	 * In between, `overview_write` runs on the pool and touches nothing else than @view and
+	 * @reply; it returns the exit status of the text form. The plugin has no lane of its own.
 	 */
-	int (*overview)(struct warren_ctx *ctx, const struct warren_conf *args,
-			struct warren_reply *reply);
+	void *(*overview)(struct warren_ctx *ctx, const struct warren_conf *args);
+	int (*overview_write)(const void *view, struct warren_reply *reply);
+	void (*overview_free)(void *view);
 };
 void warren_stopped(struct warren_ctx *ctx);
 /* `start` returned WARREN_PENDING: the plugin is up, or (@result < 0) failed. */

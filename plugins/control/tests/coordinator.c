@@ -76,7 +76,7 @@ static void on_stream(struct coord *coord, struct warren_exchange *x)
 	const struct warren_http_head head = { .size = sizeof(head), .status = 200, .length = -1 };
 
 	if (coord->map_status) {
-		reply(x, coord->map_status, NULL, "node not found\n");
+		reply(x, coord->map_status, coord->retry_after, "node not found\n");
 		return;
 	}
 	REQUIRE(warren_exchange_head(x, &head) == 0);

@@ -55,22 +55,25 @@ struct wcore_config *node_config(const char *control)
 	return config;
 }
 
-static const struct wcore_plugin *const *plugins(void)
+static const struct wcore_plugin *const *plugins(const struct warren_plugin *more)
 {
 	static char path[] = "test";
-	static struct wcore_plugin identity, control;
-	static const struct wcore_plugin *const list[] = { &identity, &control, NULL };
+	static struct wcore_plugin identity, control, third;
+	static const struct wcore_plugin *list[] = { &identity, &control, NULL, NULL };
 
 	identity.desc = warren_plugin_identity;
 	control.desc = warren_plugin_control;
-	identity.path = control.path = path;
+	identity.path = control.path = third.path = path;
+	if (more)
+		third.desc = *more;
+	list[2] = more ? &third : NULL;
 	return list;
 }
 
 void node_open(struct node *node)
 {
 	struct wcore_engine_options options = {
-		.extra = plugins(),
+		.extra = plugins(node->third),
 		.extra_only = true,	/* `control` switches others on, which need a monitor */
 		.state_dir = open(node->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
 		.state_shown = node->folder,

@@ -15,6 +15,7 @@ struct wcore_engine;
 struct node {
 	char folder[64];
 	struct wcore_engine *engine;
+	const struct warren_plugin *third;	/* a plugin beside these two, or NULL */
 	struct warren_ctx *ctx;		/* of `control`; NULL: it does not run */
 	struct ctl_session *session;
 	struct coord coord;

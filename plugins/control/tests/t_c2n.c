@@ -34,7 +34,7 @@ static void expect(const char *request, const char *answer)
 }
 
 #define TEXT(status, len, body) "HTTP/1.1 " status "\r\nContent-Type: text/plain; charset=utf-8" \
-	"\r\nContent-Length: " len "\r\n\r\n" body "\n"
+	"\r\nX-Content-Type-Options: nosniff\r\nContent-Length: " len "\r\n\r\n" body "\n"
 #define JSON(len, body) "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: " \
 	len "\r\n\r\n" body "\n"
 
@@ -42,11 +42,11 @@ static void test_paths(void **state)
 {
 	(void)state;
 	expect("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello, more",
-	       "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n"
+	       "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n"
 	       "Content-Length: 5\r\n\r\nhello");
-	expect("GET /echo HTTP/1.0\n\nabc",
+	expect("GET /echo HTTP/1.0\n\na\001c",
 	       "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n"
-	       "Content-Length: 3\r\n\r\nabc");
+	       "Content-Length: 3\r\n\r\na\001c");
 	expect("GET /debug/prefs HTTP/1.1\r\n\r\n", JSON("8", "{\"p\":1}"));
 	expect("GET /debug/health?x=y HTTP/1.1\r\n\r\n", JSON("8", "{\"h\":1}"));
 	expect("GET /debug/metrics HTTP/1.1\r\n\r\n",
@@ -63,6 +63,8 @@ static void test_absent(void **state)
 	expect("GET /posture/identity?hwaddrs=true HTTP/1.1\r\n\r\n",
 	       JSON("25", "{\"PostureDisabled\":true}"));
 	expect("GET /ssh/usernames HTTP/1.1\r\n\r\n", JSON("19", "{\"Usernames\":null}"));
+	expect("POST /ssh/usernames HTTP/1.1\r\n\r\n{}", JSON("19", "{\"Usernames\":null}"));
+	expect("POST /ssh/usernames HTTP/1.1\r\n\r\n", TEXT("400 Bad Request", "4", "EOF"));
 	expect("GET /update HTTP/1.1\r\n\r\n",
 	       JSON("52", "{\"Enabled\":false,\"Supported\":false,\"Started\":false}"));
 	expect("GET /tls-cert-status?a=b&domain=x.example HTTP/1.1\r\n\r\n",
@@ -85,20 +87,20 @@ static void test_refused(void **state)
 		"GET /echo/ HTTP/1.1\r\n\r\n",
 		"GET /remoteapi/localapi HTTP/1.1\r\n\r\n",
 		"GET /debug/prefs/ HTTP/1.1\r\n\r\n", "GET //echo HTTP/1.1\r\n\r\n",
-		"PUT /echo/../update HTTP/1.1\r\n\r\n",
+		"PUT /echo/../update HTTP/1.1\r\n\r\n", "POST /vip-services HTTP/1.1\r\n\r\n",
+		"PUT /update HTTP/1.1\r\n\r\n", "GET /wol HTTP/1.1\r\n\r\n",
+		"POST /posture/identity HTTP/1.1\r\n\r\n",
 	};
 	static const char *const absent[] = {
 		"POST /wol?mac=00:11:22:33:44:55 HTTP/1.1\r\n\r\n",
 		"POST /netfilter-kind?kind=nftables HTTP/1.1\r\n\r\n",
-		"GET /conn25/state HTTP/1.1\r\n\r\n", "GET /debug/goroutines HTTP/1.1\r\n\r\n",
+		"GET /debug/goroutines HTTP/1.1\r\n\r\n",
 		"GET /debug/logheap HTTP/1.1\r\n\r\n", "GET /debug/pprof/heap HTTP/1.1\r\n\r\n",
 		"POST /debug/pprof/allocs HTTP/1.1\r\n\r\n",
 	};
 	static const char *const method[] = {
-		"POST /vip-services HTTP/1.1\r\n\r\n", "PUT /update HTTP/1.1\r\n\r\n",
-		"GET /wol HTTP/1.1\r\n\r\n", "GET /netfilter-kind HTTP/1.1\r\n\r\n",
+		"GET /netfilter-kind HTTP/1.1\r\n\r\n",
 		"GET /sockstats HTTP/1.1\r\n\r\n", "GET /logtail/flush HTTP/1.1\r\n\r\n",
-		"POST /posture/identity HTTP/1.1\r\n\r\n",
 	};
 
 	(void)state;
@@ -108,6 +110,8 @@ static void test_refused(void **state)
 		expect(method[i], TEXT("405 Method Not Allowed", "11", "bad method"));
 	for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++)
 		expect(unknown[i], TEXT("400 Bad Request", "17", "unknown c2n path"));
+	expect("GET /conn25/state HTTP/1.1\r\n\r\n",
+	       "HTTP/1.1 501 Not Implemented\r\nContent-Length: 0\r\n\r\n");
 	expect("POST /update?force=true HTTP/1.1\r\n\r\n",
 	       JSON("72", "{\"Err\":\"not enabled\",\"Enabled\":false,\"Supported\":false,"
 		    "\"Started\":false}"));

@@ -142,7 +142,7 @@ static void test_join(void **state)
 	const json_t *body;
 
 	node->coord.reply = OK_REPLY;
-	node_start(node, ", tags: [tag:gw], advertise-routes: [10.33.0.0/16], ephemeral: true");
+	node_start(node, ", tags: [tag:gw], advertise-exit-node: true, ephemeral: true");
 	assert_int_equal(peers(node), 0);
 	WAIT(node, node->coord.stream && node->coord.n_updates == 1);
 	assert_int_equal(node->coord.n_registers, 1);
@@ -154,7 +154,7 @@ static void test_join(void **state)
 	assert_true(json_is_true(json_object_get(body, "Ephemeral")));
 	body = json_object_get(body, "Hostinfo");
 	assert_string_equal(text_at(body, "Hostname"), "gw1");
-	assert_int_equal(json_array_size(json_object_get(body, "RoutableIPs")), 1);
+	assert_int_equal(json_array_size(json_object_get(body, "RoutableIPs")), 2);
 	assert_int_equal(json_array_size(json_object_get(body, "RequestTags")), 1);
 
 	body = node->coord.streams[0].json;
@@ -445,6 +445,30 @@ static void test_forgotten(void **state)
 	assert_int_equal(node->coord.n_streams, 4);
 }
 
+/* The server is busy and says for how long; what is known stays in force meanwhile. */
+static void test_map_comes_again(void **state)
+{
+	struct node *node = *state;
+	uint64_t since;
+
+	node_join(node);
+	node->coord.map_status = 503;
+	node->coord.retry_after = "1";
+	coord_drop(&node->coord);
+	WAIT(node, node->coord.n_streams == 2);
+	since = warren_now();
+	for (int i = 0; i < 50; i++)
+		node_turn(node);
+	assert_int_equal(node->coord.n_streams, 2);
+	assert_int_equal(peers(node), 1);
+	assert_int_equal(node_state(node), CTL_RUNNING);
+	node->coord.map_status = 0;
+	WAIT(node, node->coord.stream);
+	assert_int_equal(node->coord.n_streams, 3);
+	assert_in_range(warren_now() - since, 900000, 5000000);
+	assert_int_equal(node->coord.n_registers, 1);
+}
+
 static void logged_out(struct warren_ctx *ctx, int result, const char *why, void *arg)
 {
 	(void)ctx;
@@ -563,15 +587,19 @@ static void test_shields(void **state)
 static void test_accept_routes(void **state)
 {
 	struct node *node = *state;
+	struct warren_ctx *router, *other;
 	const struct warren_netmap *map;
 	uint64_t serial;
 
 	node_join(node);
+	router = parts_ctx(node->engine, wcore_engine_main(node->engine));
+	other = parts_ctx(node->engine, wcore_engine_main(node->engine));
 	map = ctl_session_map(node->session);
 	assert_true(map->addresses_only);
 	serial = map->serial;
 	warren_obj_unref(map);
-	reload(node, ", accept-routes: true");
+	assert_int_equal(ctl_session_accept(node->session, router, true), 0);
+	assert_int_equal(ctl_session_accept(node->session, other, false), -EBUSY);
 	map = ctl_session_map(node->session);
 	assert_false(map->addresses_only);
 	assert_int_equal(map->serial, serial + 1);
@@ -586,6 +614,14 @@ static void test_accept_routes(void **state)
 	assert_int_equal(map->previous, serial + 1);
 	assert_int_equal(map->n_changes, 1);
 	warren_obj_unref(map);
+	/* Without its owner it is over. */
+	wcore_ctx_close(router);
+	map = ctl_session_map(node->session);
+	assert_true(map->addresses_only);
+	assert_int_equal(map->previous, 0);
+	warren_obj_unref(map);
+	assert_int_equal(ctl_session_accept(node->session, other, true), 0);
+	wcore_ctx_close(other);
 }
 
 static bool serves(struct node *node, const char *text, uint32_t of)
@@ -616,7 +652,7 @@ static bool is_exit(struct node *node)
 static void test_only_offers_are_served(void **state)
 {
 	struct node *node = *state;
-	struct warren_ctx *other;
+	struct warren_ctx *router, *other;
 
 	node->coord.reply = OK_REPLY;
 	node_start(node, "");
@@ -626,9 +662,12 @@ static void test_only_offers_are_served(void **state)
 	WAIT(node, node_state(node) == CTL_RUNNING);
 	assert_true(serves(node, "100.64.0.7", 1));
 	assert_false(is_exit(node));
-	reload(node, ", advertise-routes: [10.33.0.0/16, 10.35.0.0/16]");
+	router = parts_ctx(node->engine, wcore_engine_main(node->engine));
+	assert_int_equal(ctl_session_facet(node->session, router, WARREN_FACET_ROUTES,
+					   "[\"10.33.0.0/16\",\"10.35.0.0/16\"]"), 0);
 	assert_true(serves(node, "10.33.0.0/16", 2));
 	assert_false(is_exit(node));
+	assert_int_equal(ctl_session_facet(node->session, router, WARREN_FACET_ROUTES, NULL), 0);
 	reload(node, ", advertise-exit-node: true");
 	assert_true(serves(node, "100.64.0.7", 1));
 	assert_true(is_exit(node));
@@ -639,6 +678,7 @@ static void test_only_offers_are_served(void **state)
 	assert_true(serves(node, "10.34.0.0/16", 2));
 	wcore_ctx_close(other);
 	assert_true(serves(node, "100.64.0.7", 1));
+	wcore_ctx_close(router);
 	reload(node, "");
 	assert_false(is_exit(node));
 }
@@ -649,15 +689,21 @@ static void test_exit_node_offer(void **state)
 	static const char *const told =
 		"\"RoutableIPs\":[\"10.33.0.0/16\",\"0.0.0.0/0\",\"::/0\"]";
 	struct node *node = *state;
+	struct warren_ctx *router;
 
 	node_join(node);
-	reload(node, ", advertise-exit-node: true, advertise-routes: [10.33.0.0/16]");
+	router = parts_ctx(node->engine, wcore_engine_main(node->engine));
+	assert_int_equal(ctl_session_facet(node->session, router, WARREN_FACET_ROUTES,
+					   "[\"10.33.0.0/16\"]"), 0);
+	reload(node, ", advertise-exit-node: true");
 	WAIT(node, node->coord.n_updates == 2);
 	assert_non_null(strstr(node->coord.updates[1].body, told));
-	reload(node, ", advertise-exit-node: true, advertise-routes: "
-	       "[10.33.0.0/16, 0.0.0.0/0], shields-up: true");
+	assert_int_equal(ctl_session_facet(node->session, router, WARREN_FACET_ROUTES,
+					   "[\"10.33.0.0/16\",\"0.0.0.0/0\"]"), 0);
+	reload(node, ", advertise-exit-node: true, shields-up: true");
 	WAIT(node, node->coord.n_updates == 3);
 	assert_non_null(strstr(node->coord.updates[2].body, told));
+	wcore_ctx_close(router);
 }
 
 static void test_pings(void **state)
@@ -773,6 +819,7 @@ int main(void)
 		NODE_TEST(test_expiry_again),
 		NODE_TEST(test_away),
 		NODE_TEST(test_forgotten),
+		NODE_TEST(test_map_comes_again),
 		NODE_TEST(test_logout),
 		NODE_TEST(test_ephemeral_leaves),
 		NODE_TEST(test_down_and_up),

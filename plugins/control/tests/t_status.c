@@ -28,6 +28,7 @@ static const int64_t realtime = INT64_C(1795628430) * 1000000;	/* 2026-11-25T17:
 
 /* The data plane's counters by first byte of the key. */
 static struct warren_peer_status counters[256];
+static bool with_peers;
 
 static int fake_peer(void *self, const uint8_t peer[32], struct warren_peer_status *status)
 {
@@ -66,37 +67,40 @@ static void get_end(void *arg, struct warren_reply *reply, int exit)
 	(void)exit;
 }
 
-static const struct wcore_reply_sink sink = { get_line, get_end };
+static const struct wcore_reply_sink sink = { .line = get_line, .end = get_end };
 
-/* The answer to @view; its exit status goes to *@exit. */
+/* The answer to @view, with the peers' counters if @with_peers; its exit status goes to *@exit. */
 static void show(const struct ctl_view *view, bool json, struct str *out, int *exit)
 {
 	struct warren_reply *reply = wcore_reply_new(&sink, out, json ? WCORE_REPLY_JSON : 0, 0);
+	struct ctl_view full = *view;
 
 	assert_non_null(reply);
 	str_cut(out, 0);
 	*exit = 0;
+	if (with_peers)
+		assert_int_equal(ctl_view_gather(&full, &dataplane, NULL), 0);
 	if (json)
-		ctl_view_json(view, reply);
+		ctl_view_json(&full, reply);
 	else
-		*exit = ctl_view_text(view, reply);
+		*exit = ctl_view_text(&full, reply);
+	free(full.statuses);
 	warren_reply_end(reply, *exit, NULL);
 }
-
 
 static struct ctl_view view_of(const struct warren_netmap *map, enum ctl_state state)
 {
 	return (struct ctl_view){
-		.info = { .state = state, .login = "user-123@fake-control.example.net",
-			  .connected = state == CTL_RUNNING || state == CTL_NEEDS_MACHINE_AUTH },
-		.map = map, .dataplane = &dataplane, .now = now, .realtime = realtime,
-		.peers = true, .self = true,
+		.state = state, .logged_in = true,
+		.connected = state == CTL_RUNNING || state == CTL_NEEDS_MACHINE_AUTH,
+		.map = map, .now = now, .realtime = realtime, .self = true,
 	};
 }
 
 static int setup(void **state)
 {
 	memset(counters, 0, sizeof(counters));
+	with_peers = true;
 	*state = stock_map_new();
 	return 0;
 }
@@ -173,9 +177,9 @@ static void test_table(void **state)
 	view.active = true;
 	expect_text(&view, "status-active");
 	view.active = false;
-	view.peers = false;
+	with_peers = false;
 	expect_text(&view, "status-peers-false");
-	view.peers = true;
+	with_peers = true;
 	view.self = false;
 	expect_text(&view, "status-self-false");
 }
@@ -226,15 +230,16 @@ static void test_trouble(void **state)
 static void test_not_running(void **state)
 {
 	struct ctl_view view = view_of(stock_map_feed(*state, "map.json"), CTL_STOPPED);
+	char url[] = "http://10.77.0.1:8081/auth/8ac4b1c165d29bbf4053";
 
 	expect_text(&view, "status-stopped");
-	view.info.state = CTL_NEEDS_LOGIN;
+	view.state = CTL_NEEDS_LOGIN;
 	expect_text(&view, "status-logged-out");
 	expect_text(&view, "needslogin-status");
-	view.info.auth_url = "http://10.77.0.1:8081/auth/8ac4b1c165d29bbf4053";
+	view.auth_url = url;
 	expect_text(&view, "needslogin-status-with-url");
-	view.info.auth_url = NULL;
-	view.info.state = CTL_NEEDS_MACHINE_AUTH;
+	view.auth_url = NULL;
+	view.state = CTL_NEEDS_MACHINE_AUTH;
 	expect_text(&view, "needsapproval-status");
 }
 
@@ -305,8 +310,29 @@ static void test_json(void **state)
 
 	set_traffic();
 	expect_json(&view, "status-json");
-	view.peers = false;
+	with_peers = false;
 	expect_json(&view, "status-json-no-peers");
+}
+
+/* The stock client filters Peer too. */
+static void test_json_active(void **state)
+{
+	struct ctl_view view = view_of(stock_map_feed(*state, "map.json"), CTL_RUNNING);
+	AUTO(str_free) struct str out = STR_INIT;
+	json_t *all, *active;
+	int exit;
+
+	set_traffic();
+	show(&view, true, &out, &exit);
+	all = json_loads(str_text(&out), 0, NULL);
+	view.now += UINT64_C(80) * 1000000;
+	view.active = true;
+	show(&view, true, &out, &exit);
+	active = json_loads(str_text(&out), 0, NULL);
+	assert_int_equal(json_object_size(json_object_get(all, "Peer")), 2);
+	assert_int_equal(json_object_size(json_object_get(active, "Peer")), 1);
+	json_decref(all);
+	json_decref(active);
 }
 
 static void test_json_in_trouble(void **state)
@@ -316,12 +342,13 @@ static void test_json_in_trouble(void **state)
 
 	accept_none(&view, &copy);
 	expect_json(&view, "status-json-peer-offline");
-	view.info.state = CTL_STOPPED;
-	view.info.connected = false;
+	view.state = CTL_STOPPED;
+	view.connected = false;
 	counters[0x6c].last_tx = counters[0xe9].last_tx = 0;	/* nothing is sent any more */
 	expect_json(&view, "status-json-stopped");
 	view.map = NULL;
-	view.info = (struct ctl_session_info){ .state = CTL_NEEDS_LOGIN };
+	view.state = CTL_NEEDS_LOGIN;
+	view.logged_in = false;
 	expect_json(&view, "status-json-logged-out");
 }
 
@@ -344,6 +371,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_trouble, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_not_running, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_json, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_json_active, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_json_in_trouble, setup, teardown),
 		cmocka_unit_test(test_all_differences_are_there),
 	};

@@ -18,6 +18,9 @@
 #include <cmocka.h>
 #include <zlib.h>
 
+#include <warren/service/router.h>
+
+#include "../../router/options.h"
 #include "../commands.h"
 #include "base/base64.h"
 #include "base/err.h"
@@ -122,6 +125,53 @@ int warren_overlay_set(struct warren_ctx *ctx, struct warren_reply *reply,
 }
 
 /*
+ * ---- The section of the router ----
+ */
+
+/* The real rows, and what they make the router say; its routes would want a monitor. */
+static const struct warren_port router_needs[] = {
+	{ .name = "netmap", .major = 0, .minor = 2, .brief = "Who hears it." },
+};
+static const struct warren_port router_offers[] = {
+	{ .name = "router", .major = 0, .minor = 1, .brief = "As the real one." },
+};
+
+static const char *no_problem(void *self)
+{
+	(void)self;
+	return NULL;
+}
+
+static int router_reload(struct warren_ctx *ctx, const struct warren_conf *old,
+			 const struct warren_conf *now, struct warren_err *err)
+{
+	const void *netmap;
+	void *self;
+	int result = warren_need(ctx, "netmap", &netmap, &self);
+
+	(void)old;
+	return result ? result : router_conf_tell(netmap, self, ctx, now, err);
+}
+
+static int router_start(struct warren_ctx *ctx, const struct warren_conf *conf,
+			struct warren_err *err)
+{
+	static const struct warren_router_ops ops = { sizeof(ops), no_problem };
+	int result = router_reload(ctx, NULL, conf, err);
+
+	return result ? result : warren_offer(ctx, "router", &ops, NULL);
+}
+
+static const struct warren_plugin router = {
+	.magic = WARREN_ABI_MAGIC, .abi_major = WARREN_ABI_MAJOR, .abi_minor = WARREN_ABI_MINOR,
+	.size = sizeof(router), .name = "router", .version = "1", .license = "ISC",
+	.brief = "The section of the router.",
+	.options = { sizeof(struct warren_option), ROUTER_OPTIONS, router_options },
+	.needs = WARREN_TABLE(router_needs), .offers = WARREN_TABLE(router_offers),
+	.check = router_conf_check, .start = router_start, .reload = router_reload,
+};
+
+/*
  * ---- A command line ----
  */
 
@@ -161,7 +211,7 @@ static void on_end(void *arg, struct warren_reply *reply, int exit)
 	run->exit = exit;
 }
 
-static const struct wcore_reply_sink sink = { on_line, on_end };
+static const struct wcore_reply_sink sink = { .line = on_line, .end = on_end };
 
 static void add_commands(struct node *node, struct wcore_cmds *cmds)
 {
@@ -261,6 +311,7 @@ static int setup(void **state)
 	node_setup(state);
 	here = *state;
 	overlay = json_object();
+	here->third = &router;
 	node_open(here);
 	assert_int_equal(wcore_engine_apply_wait(here->engine, configuration(NULL), NULL), 0);
 	node_find(here);
@@ -423,35 +474,83 @@ static void test_settings(void **state)
 	static const char *const names[] = {
 		"set-accept-routes", "set-advertise-routes", "set-hostname", "set-nothing", NULL,
 	};
+	const struct warren_netmap *map;
+	struct warren_prefix offers[8];
+	struct node *node = *state;
 	char *settings;
 	struct run run;
 
 	join(*state);
 	check_all(*state, names);
-	begin(*state, "warren set --advertise-exit-node --shields-up --advertise-tags=tag:a,tag:b",
-	      &run);
+	begin(*state, "warren set --advertise-exit-node --shields-up --advertise-tags=tag:a,b "
+	      "--operator=wells --accept-dns=false --ssh=false --exit-node= "
+	      "--netfilter-mode=off", &run);
 	finish(*state, &run);
 	assert_int_equal(run.exit, 0);
 	run_free(&run);
 	settings = json_dumps(overlay, JSON_SORT_KEYS | JSON_COMPACT);
 	assert_string_equal(settings,
-			    "{\"control\":{\"accept-routes\":true,\"advertise-exit-node\":true,"
-			    "\"advertise-routes\":[\"10.99.0.0/24\",\"fd00:99::/64\"],"
+			    "{\"control\":{\"advertise-exit-node\":true,"
 			    "\"shields-up\":true,\"tags\":[\"tag:a\",\"tag:b\"],\"up\":true,"
-			    "\"url\":\"" SERVER "\"},\"node\":{\"hostname\":\"alpha2\"}}");
+			    "\"url\":\"" SERVER "\"},\"node\":{\"hostname\":\"alpha2\","
+			    "\"operator\":\"wells\"},\"router\":{\"accept\":true,"
+			    "\"advertise\":[\"10.99.0.0/24\",\"fd00:99::/64\"]}}");
 	free(settings);
+	map = ctl_session_map(node->session);
+	assert_false(map->addresses_only);
+	warren_obj_unref(map);
+	assert_int_equal(ctl_offers(node->session, offers, ARRAY_SIZE(offers)), 4);
 	check(*state, "set-accept-routes-off");
 	/* Nothing has to be repeated; --reset forgets what is not. */
 	check(*state, "up-again-same");
-	assert_int_equal(json_object_size(json_object_get(overlay, "control")), 7);
+	assert_int_equal(json_object_size(json_object_get(overlay, "control")), 5);
 	begin(*state, "warren up --reset --shields-up", &run);
 	finish(*state, &run);
 	assert_int_equal(run.exit, 0);
 	run_free(&run);
 	settings = json_dumps(overlay, JSON_SORT_KEYS | JSON_COMPACT);
 	assert_string_equal(settings, "{\"control\":{\"shields-up\":true,\"up\":true,\"url\":\""
-			    SERVER "\"},\"node\":{}}");
+			    SERVER "\"},\"node\":{\"operator\":\"wells\"},\"router\":{}}");
 	free(settings);
+	assert_int_equal(ctl_offers(node->session, offers, ARRAY_SIZE(offers)), 0);
+}
+
+/* What nobody here would do is not taken for done. */
+static void test_flags_without_a_plugin(void **state)
+{
+	static const struct {
+		const char *flag, *why;
+	} cases[] = {
+		{ "--ssh", "--ssh needs the plugin `ssh`, which is not installed\n" },
+		{ "--accept-dns", "--accept-dns needs the plugin `dns`, which is not installed\n" },
+		{ "--exit-node=100.64.0.2",
+		  "--exit-node needs the plugin `exitnode`, which is not installed\n" },
+		{ "--exit-node-allow-lan-access", "--exit-node-allow-lan-access needs the plugin "
+		  "`exitnode`, which is not installed\n" },
+		{ "--netfilter-mode=on", "--netfilter-mode needs an option `firewall`, which the "
+		  "plugin `router` of this installation does not have\n" },
+		{ "--snat-subnet-routes", "--snat-subnet-routes needs an option `snat`, which the "
+		  "plugin `router` of this installation does not have\n" },
+		{ "--stateful-filtering", "--stateful-filtering needs an option "
+		  "`stateful-filtering`, which the plugin `router` of this installation does not "
+		  "have\n" },
+	};
+	static const char *const verbs[] = { "set", "up" };
+
+	join(*state);
+	for (size_t i = 0; i < ARRAY_SIZE(cases) * ARRAY_SIZE(verbs); i++) {
+		AUTO(str_free) struct str command = STR_INIT;
+		struct run run;
+
+		str_addf(&command, "warren %s --shields-up %s", verbs[i % ARRAY_SIZE(verbs)],
+			 cases[i / ARRAY_SIZE(verbs)].flag);
+		begin(*state, str_text(&command), &run);
+		finish(*state, &run);
+		assert_int_equal(run.exit, 1);
+		assert_non_null(strstr(str_text(&run.err), cases[i / ARRAY_SIZE(verbs)].why));
+		run_free(&run);
+	}
+	assert_null(json_object_get(json_object_get(overlay, "control"), "shields-up"));
 }
 
 static void test_without_a_login(void **state)
@@ -660,6 +759,7 @@ int main(void)
 		NODE_TEST(test_down),
 		NODE_TEST(test_words_that_are_wrong),
 		NODE_TEST(test_settings),
+		NODE_TEST(test_flags_without_a_plugin),
 		NODE_TEST(test_without_a_login),
 		NODE_TEST(test_refused_key),
 		NODE_TEST(test_timeout),

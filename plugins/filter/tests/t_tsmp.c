@@ -227,6 +227,7 @@ static void limits_what_a_peer_can_cause(void **state)
 	assert_int_equal(passed(&pace, 1000, 20, second), FILTER_TSMP_RATE_ALL);
 	/* One peer that is over its limit leaves the others theirs. */
 	filter_pace_init(&pace);
+	memset(pace.secret, 1, sizeof(pace.secret));	/* places by chance may be the same */
 	passed(&pace, 1, 1000, second);
 	assert_true(passed(&pace, 5, 1, second) >= 4);
 }

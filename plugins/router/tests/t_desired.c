@@ -13,6 +13,7 @@
 
 #include "base/addr.h"
 #include "base/str.h"
+#include "base/util.h"
 #include "plugins/router/desired.h"
 #include "plugins/router/foreign.h"
 
@@ -242,19 +243,22 @@ static uint32_t below(uint32_t n)
 
 static void any_list(struct router_list *list)
 {
-	struct warren_priv_route items[16];
+	struct warren_priv_route items[40];
 	struct router_list empty = { NULL, 0 };
-	uint32_t n = below(16);
+	uint32_t n = 0;
 
 	memset(items, 0, sizeof(items));
-	for (uint32_t i = 0; i < n; i++) {
-		items[i].verb = WARREN_ROUTE_ADD;
-		items[i].dst.addr.family = 4;
-		items[i].dst.addr.bytes[0] = (uint8_t)below(20);
-		items[i].metric = below(2);
+	for (uint32_t i = 0; i < ARRAY_SIZE(items); i++) {
+		if (below(3))
+			continue;
+		items[n].verb = WARREN_ROUTE_ADD;
+		items[n].metric = i / 20;
+		items[n].dst.addr.family = 4;
+		items[n++].dst.addr.bytes[0] = (uint8_t)(i % 20);
 	}
 	*list = empty;
 	assert_int_equal(router_apply(ROUTER_ROUTE4, list, (uint8_t *)items, n), 0);
+	assert_int_equal(list->n, n);
 }
 
 /* Applied in slices of any size, a difference leads from one state to the other. */
@@ -283,6 +287,99 @@ static void leads_from_any_state_to_any_other(void **state)
 		free(to.items);
 		free(diff.items);
 	}
+}
+
+/*
+ * ---- Change lists ----
+ */
+
+enum { PEERS = 8 };
+
+/* A peer with some of a few networks, so that several peers ask for the same. */
+static struct warren_node *any_peer(void)
+{
+	struct warren_node *peer = calloc(1, sizeof(*peer) + 4 * sizeof(struct warren_prefix));
+	struct warren_prefix *allowed = (struct warren_prefix *)(peer + 1);
+
+	peer->dormant = below(8) == 0;
+	peer->n_allowed_ips = below(5);
+	peer->allowed_ips = allowed;
+	for (uint32_t i = 0; i < peer->n_allowed_ips; i++) {
+		allowed[i].addr.family = below(2) ? 4 : 6;
+		allowed[i].addr.bytes[0] = (uint8_t)below(6);
+		allowed[i].bits = 16;
+	}
+	return peer;
+}
+
+static void assert_same(const struct router_state *a, const struct router_state *b)
+{
+	for (int i = 0; i < ROUTER_PARTS; i++) {
+		assert_int_equal(a->parts[i].n, b->parts[i].n);
+		assert_memory_equal(a->parts[i].items, b->parts[i].items,
+				    a->parts[i].n * router_part_size((enum router_part)i));
+	}
+}
+
+/* One step: some peers come, go or change. The next state by the list and from nothing. */
+static void step(struct map *m, struct warren_node *peers[PEERS], struct router_state *wanted)
+{
+	struct warren_netmap_change changes[PEERS];
+	const struct warren_node *list[PEERS];
+	struct router_state touched = { 0 }, before = { 0 }, anew = { 0 };
+
+	assert_int_equal(router_desired(&m->map, &stock, "warren0", &before), 0);
+	m->map.changes = changes;
+	m->map.n_changes = m->map.n_peers = 0;
+	m->map.peers = list;
+	for (int i = 0; i < PEERS; i++) {
+		struct warren_node *after = below(3) ? peers[i] : below(2) ? any_peer() : NULL;
+
+		if (after != peers[i])
+			changes[m->map.n_changes++] = (struct warren_netmap_change){
+				.before = peers[i], .after = after,
+			};
+		if (after)
+			list[m->map.n_peers++] = after;
+		peers[i] = after;
+	}
+	assert_int_equal(router_desired(&m->map, &stock, "warren0", &anew), 0);
+	assert_int_equal(router_follow(&m->map, &stock, "warren0", wanted, &touched), 0);
+	assert_same(wanted, &anew);
+	for (int i = 0; i < ROUTER_PARTS; i++) {
+		enum router_part part = (enum router_part)i;
+		struct router_list all, some;
+
+		assert_int_equal(router_diff(part, &before.parts[i], &anew.parts[i], &all), 0);
+		assert_int_equal(router_diff_touched(part, &before.parts[i], &anew.parts[i],
+						     &touched.parts[i], &some), 0);
+		assert_int_equal(all.n, some.n);
+		assert_memory_equal(all.items, some.items, all.n * router_part_size(part));
+		free(all.items);
+		free(some.items);
+	}
+	for (uint32_t i = 0; i < m->map.n_changes; i++)
+		free((void *)(uintptr_t)changes[i].before);
+	router_state_free(&touched);
+	router_state_free(&before);
+	router_state_free(&anew);
+}
+
+static void a_change_list_leads_where_the_map_does(void **state)
+{
+	struct warren_node *peers[PEERS] = { NULL };
+	struct router_state wanted = { 0 };
+	struct map m;
+
+	(void)state;
+	make_map(&m);
+	m.map.n_peers = 0;
+	assert_int_equal(router_desired(&m.map, &stock, "warren0", &wanted), 0);
+	for (int i = 0; i < 2000; i++)
+		step(&m, peers, &wanted);
+	for (int i = 0; i < PEERS; i++)
+		free(peers[i]);
+	router_state_free(&wanted);
 }
 
 static void says_whose_it_looks_like(void **state)
@@ -351,6 +448,7 @@ int main(void)
 		cmocka_unit_test(leaves_alone_what_stays),
 		cmocka_unit_test(knows_which_maps_change_nothing),
 		cmocka_unit_test(leads_from_any_state_to_any_other),
+		cmocka_unit_test(a_change_list_leads_where_the_map_does),
 		cmocka_unit_test(says_whose_it_looks_like),
 	};
 

@@ -231,6 +231,7 @@ FOREIGN_FN(foreign_stun, WARREN_FOREIGN_STUN)
 FOREIGN_FN(foreign_disco, WARREN_FOREIGN_DISCO)
 FOREIGN_FN(foreign_geneve, WARREN_FOREIGN_GENEVE_DISCO)
 FOREIGN_FN(foreign_tsmp, WARREN_FOREIGN_TSMP)
+FOREIGN_FN(foreign_pong, WARREN_FOREIGN_PONG)
 
 /*
  * ---- Nodes ----
@@ -653,7 +654,8 @@ int net_attach_paths(struct net_node *node)
 static void foreign_run(struct net_node *node, void *arg)
 {
 	static warren_foreign_fn *const fns[] = { foreign_stun, foreign_disco, foreign_geneve,
-						 foreign_tsmp };
+						 foreign_tsmp, foreign_pong };
+	_Static_assert(sizeof(fns) / sizeof(fns[0]) == WARREN_FOREIGN_CLASSES, "one each");
 	struct probe_call *call = arg;
 
 	call->result = node->ops->foreign(node->dev, node->probe, call->class_,

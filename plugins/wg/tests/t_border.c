@@ -97,6 +97,42 @@ static void test_paths_of_every_kind(void **state)
 	assert_true(p->a->wanted > 0);
 }
 
+/* In doubt both ways are used, and a path may tell of the next packet. */
+static void test_paths_with_copies(void **state)
+{
+	struct net_pair *p = *state;
+	struct warren_data_path path = udp_path(p->b);
+	uint32_t wanted;
+
+	relay_between(p);
+	assert_int_equal(net_attach_paths(p->a), 0);
+	assert_int_equal(net_attach_paths(p->b), 0);
+	path.copy_region = 900;
+	assert_int_equal(net_path(p->a, p->b, &path), 0);
+	path = udp_path(p->a);
+	assert_int_equal(net_path(p->b, p->a, &path), 0);
+	assert_true(net_ping(p->a, 1, p->b, 2, LONG));
+	/* Handshake and packet, each twice. */
+	for (int i = 0; i < 500 && atomic_load(&p->a->relayed) < 2; i++)
+		net_metric(p->a, "foreign", NULL);
+	assert_true(atomic_load(&p->a->relayed) >= 2);
+	assert_true(net_wait_metric(p->b, "relayed", "received", 1, LONG));
+	assert_int_equal(atomic_load(&p->b->relayed), 0);
+	wanted = p->a->wanted;
+	path = udp_path(p->b);
+	path.tell = true;
+	assert_int_equal(net_path(p->a, p->b, &path), 0);
+	assert_true(net_ping(p->a, 1, p->b, 2, LONG));
+	for (int i = 0; i < 500 && p->a->wanted == wanted; i++)
+		net_metric(p->a, "foreign", NULL);
+	assert_true(p->a->wanted > wanted);
+	/* An address that nothing can be sent to, but the copy arrives. */
+	path.address.addr.bytes[0] = 255;
+	path.copy_region = 900;
+	assert_int_equal(net_path(p->a, p->b, &path), 0);
+	assert_true(net_ping(p->a, 1, p->b, 2, LONG));
+}
+
 static void test_paths_switched_under_load(void **state)
 {
 	struct net_pair *p = *state;
@@ -698,6 +734,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		NODES(test_paths_of_every_kind),
+		NODES(test_paths_with_copies),
 		NODES(test_paths_switched_under_load),
 		NODES(test_full_rings_count_what_they_drop),
 		NODES(test_full_relay_ring_drops_the_oldest),

@@ -19,6 +19,7 @@
 #include "../netmap.h"
 #include "../transport.h"
 #include "base/err.h"
+#include "base/util.h"
 #include "engine/ctx.h"
 #include "engine/engine.h"
 #include "engine/loop.h"
@@ -360,13 +361,13 @@ static void settle(void)
 
 static uint64_t look(struct box *x)
 {
-	struct wg_live *live;
+	struct schedule_entry *due;
 
-	while ((live = wg_schedule_first(&x->dev->schedule)) && live->deadline <= now) {
-		wg_schedule_set(&x->dev->schedule, live, now + S);
-		wg_device_look(x->dev, live->entry.peer, now);
+	while ((due = schedule_first(&x->dev->schedule)) && due->deadline <= now) {
+		schedule_set(&x->dev->schedule, due, now + S);
+		wg_device_look(x->dev, CONTAINER_OF(due, struct wg_live, due)->entry.peer, now);
 	}
-	return live ? live->deadline : WG_NEVER;
+	return due ? due->deadline : WG_NEVER;
 }
 
 /* Lets @time pass: every deadline is met exactly, and what is sent arrives at once. */

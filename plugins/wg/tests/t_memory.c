@@ -21,7 +21,6 @@
 #include "messages.h"
 #include "peer.h"
 #include "ring.h"
-#include "schedule.h"
 #include "slab.h"
 #include "stage.h"
 
@@ -246,41 +245,6 @@ static void test_slab_wipes_and_reuses(void **state)
 }
 
 /*
- * ---- Deadlines ----
- */
-
-static void test_schedule_gives_the_nearest(void **state)
-{
-	enum { COUNT = 300 };
-	struct wg_live *lives = calloc(COUNT, sizeof(*lives));
-	struct wg_schedule schedule = { 0 };
-	uint32_t seed = 7;
-
-	(void)state;
-	for (int round = 0; round < 20000; round++) {
-		struct wg_live *live;
-		uint64_t least = WG_NEVER;
-
-		seed = seed * 1664525 + 1013904223;
-		live = &lives[(seed >> 8) % COUNT];
-		assert_int_equal(wg_schedule_reserve(&schedule), 0);
-		wg_schedule_set(&schedule, live, seed & 16 ? WG_NEVER : (seed >> 4) % 1000 + 1);
-		if (!(seed & 16))
-			assert_true(live->heap_at > 0);
-		for (int i = 0; i < COUNT; i++) {
-			if (lives[i].heap_at && lives[i].deadline < least)
-				least = lives[i].deadline;
-		}
-		if (least == WG_NEVER)
-			assert_null(wg_schedule_first(&schedule));
-		else
-			assert_int_equal(wg_schedule_first(&schedule)->deadline, least);
-	}
-	wg_schedule_fini(&schedule);
-	free(lives);
-}
-
-/*
  * ---- Hooks ----
  */
 
@@ -390,7 +354,6 @@ int main(void)
 		cmocka_unit_test(test_staged_packets_come_back_whole),
 		cmocka_unit_test(test_staging_is_bounded_by_peer_and_by_pool),
 		cmocka_unit_test(test_slab_wipes_and_reuses),
-		cmocka_unit_test(test_schedule_gives_the_nearest),
 		cmocka_unit_test(test_hooks_stand_where_they_ask),
 		cmocka_unit_test(test_hooks_are_bounded),
 	};

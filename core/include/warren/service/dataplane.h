@@ -1,5 +1,5 @@
 /*
- * warren/service/dataplane.h - service "dataplane" 0.2: the border of the WireGuard data plane
+ * warren/service/dataplane.h - service "dataplane" 0.3: the border of the WireGuard data plane
  *
  * `wg` offers it. Functions: provider's lane unless marked. Callbacks run on the lane of the ctx
  * that registered them, and end with that ctx. Every ring between workers and lane has a fixed size
@@ -26,6 +26,9 @@ struct warren_data_path {
 	uint32_t vni;			/* GENEVE */
 	uint32_t region;		/* RELAY: sent through relay_out */
 	uint64_t generation;		/* the writer's; told back in status */
+	/* UDP, GENEVE: everything goes through this relay as well, while in doubt; 0: no (0.2). */
+	uint32_t copy_region;
+	bool tell;			/* `wanted` is called when something is sent (0.2) */
 };
 
 struct warren_path_events {		/* for the one attached writer of paths */
@@ -34,7 +37,10 @@ struct warren_path_events {		/* for the one attached writer of paths */
 	void (*proved)(void *arg, const uint8_t peer[32], const struct warren_addrport *address);
 	/* WARREN_SESSION_; ESTABLISHED: keys derived. */
 	void (*session)(void *arg, const uint8_t peer[32], uint32_t state);
-	/* A peer has packets and no path (kind NONE), or nothing has been answered for 15 s. */
+	/*
+	 * A peer has packets and no path (kind NONE) or one that was to tell, or nothing has been
+	 * answered for 15 s. At most once a second.
+	 */
 	void (*wanted)(void *arg, const uint8_t peer[32]);
 	/* From ring relay_out: send these bytes to @peer through @region. */
 	void (*relay_out)(void *arg, uint32_t region, const uint8_t peer[32], const uint8_t *data,
@@ -49,12 +55,20 @@ enum { WARREN_SESSION_NONE = 0, WARREN_SESSION_HANDSHAKE, WARREN_SESSION_ESTABLI
 
 enum { WARREN_FOREIGN_STUN = 0, WARREN_FOREIGN_DISCO, WARREN_FOREIGN_GENEVE_DISCO,
        WARREN_FOREIGN_TSMP,		/* handed over by a hook: whole inner packets */
+       WARREN_FOREIGN_PONG,		/* the same: answers to pings inside the tunnel (0.3) */
        WARREN_FOREIGN_CLASSES };
 /* In a VNI of Geneve-encapsulated disco, either way: the header's control bit. */
 #define WARREN_VNI_CONTROL (UINT32_C(1) << 31)
 /* @data lives for the call. @vni: GENEVE_DISCO, with WARREN_VNI_CONTROL. */
 typedef void warren_foreign_fn(void *arg, const struct warren_addrport *from, uint32_t vni,
 			       const uint8_t *data, size_t len);
+
+/*
+ * What the data of our own ICMP echo requests begins with; then whoever pings has it. Replies with
+ * it are handed over as WARREN_FOREIGN_PONG, as the pongs of TSMP are, and do not reach the host
+ * where somebody takes that class (0.3).
+ */
+#define WARREN_PING_MARK "warrenpg"
 
 enum { WARREN_REPLY_MAX = 252 };		/* bytes of a packet_reply() */
 

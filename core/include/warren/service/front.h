@@ -58,6 +58,15 @@ struct warren_front {
 	int (*name)(void *self, struct warren_ctx *ctx, const char *name, struct warren_err *err);
 	/* Did the request of @x come over TLS, here or at a proxy that is trusted? */
 	bool (*secure)(void *self, const struct warren_exchange *x);
+	/*
+	 * DERP's meta certificate (warren/derp.h) at the end of every chain, until @ctx ends; again
+	 * to replace it. -EEXIST: another plugin's is there.
+	 */
+	int (*marker)(void *self, struct warren_ctx *ctx, const char *pem, struct warren_err *err);
+	/* The port for TLS, or the plain one; 0: none is served, or not yet. */
+	uint16_t (*port)(void *self, bool tls);
+	/* Self-signed: true with the SHA-256 of the certificate that clients must know. */
+	bool (*pin)(void *self, uint8_t sha256[32]);
 };
 
 #ifdef __cplusplus

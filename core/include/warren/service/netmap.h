@@ -1,5 +1,5 @@
 /*
- * warren/service/netmap.h - service "netmap" 0.1: who is in the network and what is allowed
+ * warren/service/netmap.h - service "netmap" 0.3: who is in the network and what is allowed
  *
  * A network map is an immutable, reference-counted snapshot plus a list of what changed since the
  * one before. The provider (`static` or `control`) publishes it on the sticky topic "netmap" and
@@ -299,6 +299,17 @@ struct warren_netmap_ops {
 	int (*self_set)(void *self, struct warren_ctx *ctx, enum warren_facet facet,
 			const char *value);
 	const char *provider;		/* "static", "control" */
+	/*
+	 * Lane (0.2). Whether networks behind peers are taken (`addresses_only` is the opposite):
+	 * @ctx owns the answer, -EBUSY where another does; without an owner it is no. `static`,
+	 * whose peers are the operator's own words, ignores it.
+	 */
+	int (*accept_set)(void *self, struct warren_ctx *ctx, bool accept);
+	/*
+	 * Lane (0.3). Would peers learn now what this node tells of itself? Not while the server is
+	 * away. `static`, where nobody is told anything, says yes.
+	 */
+	bool (*connected)(void *self);
 };
 
 #endif
