@@ -2,7 +2,7 @@
 # The whole test run, from a bare Debian 12: installs the packages that are missing, builds a copy
 # of this tree in every way that matters and runs all suites.
 #
-#	contrib/check.sh [SUITE...]	gcc asan tsan builtin install dist lab interop; default: all
+#	contrib/check.sh [SUITE...]	gcc asan tsan builtin install dist lab interop interop-asan
 #
 # Each suite prints its minutes and counts, each skipped one a line with the reason, a failing one
 # the end of its log. The last line is the sum; the exit status is 1 if anything failed. Everything
@@ -15,7 +15,7 @@ src=$(cd "$(dirname "$0")/.." && pwd)
 # Debian's own Python has the modules that were installed as packages.
 PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 export PATH
-suites=${*:-gcc asan tsan builtin install dist lab interop}
+suites=${*:-gcc asan tsan builtin install dist lab interop interop-asan}
 jobs=$(nproc)
 sum_passed=0 sum_failed=0 sum_skipped=0
 as_root=
@@ -150,14 +150,20 @@ build() {
 	make -j"$jobs"
 }
 
+# build_installable NAME COMPILER OPTION...: below $work/NAME-tree.
+build_installable() {
+	tree=$work/$1-tree
+	build "$@" --prefix="$tree/usr" --sysconfdir="$tree/etc" --localstatedir="$tree/var"
+}
+
 suite_gcc() {
-	build gcc gcc --prefix="$work/usr" --sysconfdir="$work/etc" --localstatedir="$work/var"
+	build_installable gcc gcc
 	mkdir counted
 	make -j"$jobs" check
 }
 
 suite_asan() {
-	build asan clang --enable-sanitizers=address,undefined
+	build_installable asan clang --enable-sanitizers=address,undefined
 	mkdir counted
 	make -j"$jobs" check
 }
@@ -202,23 +208,33 @@ suite_dist() {
 
 suite_lab() {
 	cd "$work/gcc"
-	[ -x "$work/usr/sbin/warrend" ] || make install
-	$as_root env PATH="$PATH" make check-lab JUNIT="$work/lab.xml"
+	make install
+	$as_root env PATH="$PATH" make check-lab SIDE_BY_SIDE=3 JUNIT="$work/lab.xml"
 }
 
-# The Go programs are built by the user whose caches are warm, not by root.
-suite_interop() {
+# interop SUITE BUILD: the Go programs are built by the user whose caches are warm, not by root.
+interop() {
 	status=0
 	bin=$("$work/src/tests/interop/build.sh" 2>"$work/interop-build.log") || status=$?
 	cat "$work/interop-build.log"
 	if [ $status = 77 ]; then
-		skip interop "$(tail -n 1 "$work/interop-build.log")"
+		skip "$1" "$(tail -n 1 "$work/interop-build.log")"
 		return
 	fi
 	[ $status = 0 ] || return $status
-	cd "$work/gcc"
-	[ -x "$work/usr/sbin/warrend" ] || make install
-	$as_root env PATH="$PATH" INTEROP_BIN="$bin" make check-interop JUNIT="$work/interop.xml"
+	cd "$work/$2"
+	make install
+	$as_root env PATH="$PATH" INTEROP_BIN="$bin" \
+		make check-interop SIDE_BY_SIDE=3 JUNIT="$work/$1.xml"
+}
+
+suite_interop() {
+	interop interop gcc
+}
+
+# The same with ASan and UBSan: what they report fails the cell.
+suite_interop_asan() {
+	interop interop-asan asan
 }
 
 # A copy, so that an already configured tree does not matter and nothing is left in it.
@@ -250,6 +266,7 @@ suite install suite_install
 suite dist suite_dist
 suite lab suite_lab
 suite interop suite_interop
+suite interop-asan suite_interop_asan
 
 echo "$sum_passed passed, $sum_failed failed, $sum_skipped skipped"
 [ $sum_failed = 0 ]

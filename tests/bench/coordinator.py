@@ -7,6 +7,7 @@ stream of its own over a real socket; all see each other. Needs root. Judges not
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,10 @@ YAML = f"""
 coordinator: {{url: "http://127.0.0.1:{PORT}", listen: "127.0.0.1:{PORT}",
   base-domain: tail.example.com, policy: %s}}
 """
+
+
+WIDE = '{"grants": [{"src": ["*"], "dst": ["*"], "ip": ["*"]}]}'
+NARROW = '{"grants": [{"src": ["*"], "dst": ["100.64.0.1"], "ip": ["tcp:443"]}]}'
 
 
 def row(what, value, note=""):
@@ -41,9 +46,8 @@ def resident(pid):
 
 class Load:
     def __init__(self, lab, clients, at_a_time):
-        policy = lab.dir / "policy.hujson"
-        policy.write_text('{"grants": [{"src": ["*"], "dst": ["*"], "ip": ["*"]}]}')
-        policy.chmod(0o644)
+        self.policy = policy = lab.dir / "policy.hujson"
+        self.edit(WIDE)
         host = lab.host(f"hq{clients}")
         self.daemon = Daemon(host, YAML % policy)
         self.daemon.cli("user", "create", "load")
@@ -64,6 +68,16 @@ class Load:
         self.popen.stdin.write("change\n")
         self.popen.stdin.flush()
         return self.line()
+
+    def edit(self, text):
+        fresh = self.policy.with_suffix(".new")
+        fresh.write_text(text)
+        fresh.chmod(0o644)
+        fresh.rename(self.policy)
+
+    def slow(self):
+        """What kept a lane for more than 5 ms so far."""
+        return re.findall(r"held up lane `main` for (\d+) ms \((.*)\)", self.daemon.log())
 
     def close(self):
         self.popen.stdin.close()
@@ -96,6 +110,16 @@ def many(lab):
     time.sleep(20)
     used = (cpu_seconds(load.pid) - before) / (time.monotonic() - begun) * 100
     row("CPU of a core while nothing happens", f"{used:.1f} %", "aim: 2 %")
+    slow = len(load.slow())
+    for what, text in (("one node, instead of all", NARROW), ("all again", WIDE)):
+        before = cpu_seconds(load.pid)
+        load.edit(text)
+        time.sleep(15)
+        late = load.slow()[slow:]
+        slow += len(late)
+        row(f"policy: everybody sees {what}", f"{cpu_seconds(load.pid) - before:.2f} s",
+            "of CPU; callbacks of more than 5 ms: " +
+            (", ".join(f"{ms} ms ({w})" for ms, w in late[:5]) or "none"))
     load.close()
 
 

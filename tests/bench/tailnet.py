@@ -132,6 +132,13 @@ class Bench:
         row(f"policy of {RULES} rules, {PREFIXES} prefixes", f"{engine:.0f} ms",
             "CPU of the engine, on its job pool for the most part")
 
+    def status(self):
+        """What `warren status` costs; that it holds nothing up is in the last row."""
+        for words in (["status"], ["status", "--json"]):
+            engine, _ = self.cost(lambda: self.warren.cli(*words))
+            row("warren " + " ".join(words), f"{engine:.0f} ms",
+                "CPU of the engine, on its job pool for the most part")
+
 
 def run(directory):
     lab = Lab(directory)
@@ -147,6 +154,7 @@ def run(directory):
         bench.deltas("it goes", lambda i: {"PeersRemoved": [1000 + PEERS + 1 + i]})
         bench.policy()
         bench.memory(f"{PEERS} peers and that policy")
+        bench.status()
         slow = re.findall(r"plugin `(\w+)` held up lane `main` for (\d+) ms \((.*)\)",
                           bench.warren.log())
         row("callbacks of more than 5 ms", str(len(slow)),

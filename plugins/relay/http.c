@@ -1,0 +1,170 @@
+/*
+ * What the relay serves over HTTP: the upgrade to frames, and what clients measure and probe
+ * (path-protocols.md 1.2).
+ */
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <syslog.h>
+
+#include "base/hex.h"
+#include "base/util.h"
+#include "relay.h"
+
+enum { CHALLENGE_MAX = 64 };
+
+static bool is_path(const struct warren_http_head *head, const char *path)
+{
+	size_t n = strcspn(head->path, "?");
+
+	return strlen(path) == n && memcmp(head->path, path, n) == 0;
+}
+
+static bool is_get(const struct warren_http_head *head)
+{
+	return strcmp(head->method, "GET") == 0 || strcmp(head->method, "HEAD") == 0;
+}
+
+static void empty(struct warren_exchange *x, int status, const struct warren_http_field *fields,
+		  uint32_t n)
+{
+	const struct warren_http_head head = {
+		.size = sizeof(head), .status = status, .fields = fields, .n_fields = n,
+	};
+
+	warren_exchange_head(x, &head);
+}
+
+static void text(struct warren_exchange *x, int status, const char *words)
+{
+	warren_exchange_reply(x, status, "text/plain; charset=utf-8", words, strlen(words));
+}
+
+/* ---- the upgrade ---- */
+
+/* A websocket's frames are not spoken here; without its subprotocol a derper takes it as plain. */
+static bool wants_derp(const struct warren_http_head *head)
+{
+	const char *upgrade = warren_http_field(head, "upgrade");
+	const char *protocol = warren_http_field(head, "sec-websocket-protocol");
+
+	if (!upgrade)
+		return false;
+	if (strcasecmp(upgrade, "websocket") == 0)
+		return !protocol || !strstr(protocol, "derp");
+	return strcasecmp(upgrade, "derp") == 0;
+}
+
+static void refuse(struct relay *relay, struct warren_exchange *x, int reason, const char *why)
+{
+	static const struct warren_http_field retry = { "Retry-After", "5" };
+
+	warren_stat_add(relay->stats.refused[reason], 1);
+	warren_log_limit(relay->ctx, &relay->refused_limit, LOG_WARNING,
+			 "clients of the relay are turned away: %s", why);
+	empty(x, 503, &retry, 1);
+}
+
+static void derp(struct relay *relay, struct warren_exchange *x,
+		 const struct warren_http_head *head)
+{
+	static const struct warren_http_field wanted = { "Upgrade", "DERP" };
+	char key[65];
+	const struct warren_http_field fields[] = {
+		{ "Upgrade", "DERP" }, { "Connection", "Upgrade" }, { "Derp-Version", "2" },
+		{ "Derp-Public-Key", key },
+	};
+	bool fast = warren_http_field(head, "derp-fast-start") != NULL;
+	bool not_ideal = warren_http_field(head, "ideal-node") != NULL;
+	struct warren_stream *stream;
+
+	if (!is_get(head) || !wants_derp(head)) {
+		empty(x, 426, &wanted, 1);
+		return;
+	}
+	if (relay->n_clients >= relay->clients_max) {
+		refuse(relay, x, RELAY_REFUSED_FULL, "relay.clients are connected");
+		return;
+	}
+	if (relay->accept_rate && !relay_bucket_take(&relay->accepts, relay->accept_rate,
+						     relay->accept_rate, 1)) {
+		refuse(relay, x, RELAY_REFUSED_RATE, "more than relay.accept-rate in a second");
+		return;
+	}
+	hex_encode(key, relay->public_key, 32);
+	stream = warren_exchange_upgrade(x, fast ? NULL : fields,
+					 fast ? 0 : (uint32_t)ARRAY_SIZE(fields));
+	if (stream)
+		relay_client_take(relay, stream, not_ideal);
+	else
+		empty(x, 426, &wanted, 1);	/* HTTP/2 has no such upgrade */
+}
+
+static void on_derp(struct warren_exchange *x, const struct warren_http_head *head, void *arg)
+{
+	static const struct warren_http_field cors = { "Access-Control-Allow-Origin", "*" };
+
+	if (is_path(head, "/derp"))
+		derp(arg, x, head);
+	else if (!is_path(head, "/derp/probe") && !is_path(head, "/derp/latency-check"))
+		text(x, 404, "Nothing is served here.\n");
+	else
+		empty(x, is_get(head) ? 200 : 405, &cors, 1);
+}
+
+/* ---- is there a captive portal? ---- */
+
+static bool challenge_ok(const char *challenge)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789._:-";
+	size_t n = challenge ? strlen(challenge) : 0;
+
+	return n > 0 && n <= CHALLENGE_MAX && strspn(challenge, allowed) == n;
+}
+
+static void on_204(struct warren_exchange *x, const struct warren_http_head *head, void *arg)
+{
+	const char *challenge = warren_http_field(head, "x-tailscale-challenge");
+	char response[16 + CHALLENGE_MAX];
+	const struct warren_http_field fields[] = {
+		{ "Cache-Control", "no-cache, no-store, must-revalidate, no-transform, max-age=0" },
+		{ "X-Tailscale-Response", response },
+	};
+	bool answered = challenge_ok(challenge);
+
+	(void)arg;
+	if (answered)
+		snprintf(response, sizeof(response), "response %s", challenge);
+	empty(x, 204, fields, answered ? 2 : 1);
+}
+
+static void on_failed(struct warren_exchange *x, int result, const char *why, void *arg)
+{
+	(void)x;
+	(void)result;
+	(void)why;
+	(void)arg;
+}
+
+static const struct warren_exchange_events derp_events = {
+	.size = sizeof(derp_events), .head = on_derp, .failed = on_failed,
+};
+static const struct warren_exchange_events portal_events = {
+	.size = sizeof(portal_events), .head = on_204, .failed = on_failed,
+};
+
+int relay_route(struct relay *relay, struct warren_err *err)
+{
+	const struct warren_front_route derp_route = {
+		.size = sizeof(derp_route), .path = "/derp", .events = &derp_events, .arg = relay,
+	};
+	const struct warren_front_route portal_route = {
+		.size = sizeof(portal_route), .path = "/generate_204", .flags = WARREN_FRONT_PLAIN,
+		.events = &portal_events, .arg = relay,
+	};
+	int result = relay->front->route(relay->front_self, relay->ctx, &derp_route, err);
+
+	return result ? result :
+	       relay->front->route(relay->front_self, relay->ctx, &portal_route, err);
+}
