@@ -17,10 +17,13 @@
 #include "base/str.h"
 #include "base/util.h"
 #include "cli/cli.h"
+#include "login/desk.h"
+#include "server/dns.h"
 #include "server/server.h"
 #include "store/store.h"
 #include "tailnet/host.h"
 
+static const uint64_t stuck = 60000000;
 enum { POLICY_MAX = HJ_SIZE, KEY_FORMAT = 1 };
 
 static int check_url(const struct warren_conf *at, struct warren_err *err)
@@ -46,15 +49,6 @@ static int check_domain(const struct warren_conf *at, struct warren_err *err)
 
 static const char *const approvals[] = { "none", "required", NULL };
 
-static const struct warren_option dns_options[] = {
-	{ .key = "magic-dns", .type = WARREN_BOOL, .def = "true",
-	  .brief = "Clients resolve each other's names." },
-	{ .key = "nameservers", .type = WARREN_ADDR, .flags = WARREN_MANY,
-	  .brief = "Resolvers that clients use for all other names.", .example = "[9.9.9.9]" },
-	{ .key = "search", .type = WARREN_STRING, .flags = WARREN_MANY, .max = 253,
-	  .brief = "Search domains besides the base domain.", .example = "[corp.example.com]" },
-};
-
 static const struct warren_option options[] = {
 	{ .key = "url", .type = WARREN_STRING, .flags = WARREN_REQUIRED, .min = 10, .max = 255,
 	  .check = check_url, .brief = "How clients reach this server.",
@@ -64,6 +58,11 @@ static const struct warren_option options[] = {
 	{ .key = "listen", .type = WARREN_ADDRPORT, .example = "127.0.0.1:8080",
 	  .brief = "Serve plain HTTP here instead of through `front`.",
 	  .help = "For tests, and behind a proxy that passes the upgrade of /ts2021 on." },
+	{ .key = "trusted-proxies", .type = WARREN_PREFIX, .flags = WARREN_MANY,
+	  .example = "127.0.0.1/32",
+	  .brief = "Proxies in front of this server whose X-Forwarded-For is believed.",
+	  .help = "The audit log and `node pending` say from where a device comes, and of one "
+		  "address 64 logins at most wait. Without this they have the proxy's." },
 	{ .key = "base-domain", .type = WARREN_STRING, .flags = WARREN_REQUIRED, .min = 3,
 	  .max = 253, .check = check_domain, .brief = "Domain of the nodes' names.",
 	  .help = "Not one that the URL's host is in: clients would look for the server inside "
@@ -87,13 +86,25 @@ static const struct warren_option options[] = {
 	  .brief = "An ephemeral node that is away for so long is deleted." },
 	{ .key = "approval", .type = WARREN_ENUM, .values = approvals, .def = "none",
 	  .brief = "Whether new devices wait for `warren node approve`." },
-	{ .key = "dns", .type = WARREN_MAP, .sub = WARREN_TABLE(dns_options),
+	{ .key = "oidc", .type = WARREN_MAP,
+	  .sub = { sizeof(struct warren_option), LOGIN_OPTIONS, login_options },
+	  .brief = "The provider that users log in at.",
+	  .help = "Without one the operator lets every device in: `warren node approve`. That goes "
+		  "on to work with one." },
+	{ .key = "probe-interval", .type = WARREN_DURATION, .def = "10s", .min = 2000000,
+	  .max = INT64_C(3600) * 1000000,
+	  .brief = "How often routers that serve the same network are asked whether they live.",
+	  .help = "One that does not answer within half of it hands the network to another one "
+		  "that does. Those that nobody could stand in for are not asked." },
+	{ .key = "dns", .type = WARREN_MAP, .sub = WARREN_TABLE(coord_dns_options),
 	  .brief = "What clients are told of DNS." },
 };
 
 static const struct warren_port needs[] = {
 	{ .name = "front", .major = 0, .minor = 1, .flags = WARREN_SOFT,
 	  .brief = "The public listeners." },
+	{ .name = "relay-server", .major = 0, .minor = 2, .flags = WARREN_SOFT,
+	  .brief = "The relay of this box, which clients are told of." },
 };
 
 static const struct warren_metric metrics[] = {
@@ -109,6 +120,45 @@ static const struct warren_metric metrics[] = {
 	{ .name = "shed", .kind = WARREN_COUNTER, .unit = "1",
 	  .brief = "Streams that were ended because the client did not read." },
 };
+
+static bool is_served(struct warren_ctx *ctx, struct warren_check_result *result)
+{
+	const struct coord *coord = warren_self(ctx);
+
+	if (coord->listener || coord->routed)
+		return true;
+	warren_finding(result, "no client reaches %s: the section `coordinator` has no `listen`, "
+		       "and the plugin front does not run; add the section `front`, or `listen` "
+		       "behind a proxy of your own", coord->url);
+	return false;
+}
+
+static const struct warren_check checks[] = {
+	{
+		.id = "coordinator.served", .severity = WARREN_BAD,
+		.brief = "Something listens for the coordinator's clients.",
+		.help = "That is `front` with its public ports, or `listen` for a proxy or a test.",
+		.run = is_served,
+	},
+};
+
+static int check_proxies(const struct warren_conf *conf, struct warren_err *err)
+{
+	uint32_t n = warren_conf_count(conf, "trusted-proxies");
+
+	if (n > COORD_PROXIES)
+		return warren_fail_key(err, -EINVAL, conf, "trusted-proxies", "%u proxies are too "
+				       "many; %d is the limit: larger networks have room for "
+				       "several", n, COORD_PROXIES);
+	for (uint32_t i = 0; i < n; i++) {
+		const struct warren_conf *at = warren_conf_at(conf, "trusted-proxies", i);
+
+		if (warren_conf_prefix(at, NULL).bits == 0)
+			return warren_fail(err, at, "with this everybody is a trusted proxy, and "
+					   "may say any address: name the network of the proxies");
+	}
+	return 0;
+}
 
 static int coord_check(const struct warren_conf *conf, struct warren_err *err)
 {
@@ -127,7 +177,12 @@ static int coord_check(const struct warren_conf *conf, struct warren_err *err)
 	if (strcmp(url.scheme, "http") == 0 && !warren_conf_has(conf, "listen"))
 		return warren_fail_key(err, -EINVAL, conf, "url", "a URL with http needs "
 				       "\"listen\" as well");
-	return 0;
+	if (check_proxies(conf, err))
+		return -EINVAL;
+	if (warren_conf_has(conf, "oidc") &&
+	    login_options_check(warren_conf_map(conf, "oidc"), err))
+		return -EINVAL;
+	return coord_dns_check(warren_conf_map(conf, "dns"), err);
 }
 
 /* ---- the server's key ---- */
@@ -179,40 +234,6 @@ static struct tailnet_config config_of(const struct warren_conf *conf)
 	};
 }
 
-static bool add_resolvers(json_t *o, const struct warren_conf *dns)
-{
-	json_t *list = json_array();
-	char text[ADDR_TEXT];
-
-	for (uint32_t i = 0; dns && i < warren_conf_count(dns, "nameservers"); i++) {
-		struct warren_addr addr =
-			warren_conf_addr(warren_conf_at(dns, "nameservers", i), NULL);
-
-		json_array_append_new(list, json_pack("{s:s}", "Addr", addr_format(&addr, text)));
-	}
-	return json_object_set_new(o, json_array_size(list) > 0 ? "Resolvers" : "FallbackResolvers",
-				   list) == 0;
-}
-
-/* DNSConfig (control-protocol.md 6.9). */
-static char *dns_config(const struct warren_conf *conf)
-{
-	const struct warren_conf *dns = warren_conf_map(conf, "dns");
-	bool magic = !dns || warren_conf_bool(dns, "magic-dns");
-	const char *base = warren_conf_str(conf, "base-domain");
-	json_t *o = json_pack("{s:b,s:[s],s:{}}", "Proxied", magic, "Domains", base, "Routes");
-	char *text;
-
-	if (magic)			/* an empty list: clients answer by themselves */
-		json_object_set_new(json_object_get(o, "Routes"), base, json_array());
-	for (uint32_t i = 0; dns && i < warren_conf_count(dns, "search"); i++)
-		json_array_append_new(json_object_get(o, "Domains"), json_string(warren_conf_str(
-				      warren_conf_at(dns, "search", i), NULL)));
-	text = add_resolvers(o, dns) ? json_dumps(o, JSON_COMPACT) : NULL;
-	json_decref(o);
-	return text;
-}
-
 /* All of @fd, which is closed, for free(). NULL: no memory, too long, or an error of the disk. */
 static char *read_text(int fd, size_t *len)
 {
@@ -231,32 +252,32 @@ static char *read_text(int fd, size_t *len)
 	return NULL;
 }
 
-/* A file of the configuration as text; *@out NULL when none is named. */
-static int read_file(struct coord *coord, const char *key, char **out, size_t *len,
-		     struct warren_err *err)
+/* A file that @conf names, as text; *@out NULL when none is named. */
+static int read_file(struct coord *coord, const struct warren_conf *conf, const char *key,
+		     char **out, size_t *len, struct warren_err *err)
 {
 	int fd;
 
 	*out = NULL;
 	*len = 0;
-	if (!warren_conf_has(coord->conf, key))
+	if (!conf || !warren_conf_has(conf, key))
 		return 0;
-	fd = warren_conf_open_wait(coord->ctx, coord->conf, key, err);
+	fd = warren_conf_open_wait(coord->ctx, conf, key, err);
 	if (fd < 0)
 		return fd;
 	*out = read_text(fd, len);
 	if (*out)
 		return 0;
-	return warren_fail_key(err, -EIO, coord->conf, key, "this file cannot be read, or is "
+	return warren_fail_key(err, -EIO, conf, key, "this file cannot be read, or is "
 			       "longer than %d bytes", POLICY_MAX);
 }
 
 /* *@out NULL: none is configured. */
-static int load_derp(struct coord *coord, json_t **out, struct warren_err *err)
+static int load_derp(struct coord *coord, char **out, struct warren_err *err)
 {
 	char *text;
 	size_t len;
-	int result = read_file(coord, "derp-map", &text, &len, err);
+	int result = read_file(coord, coord->conf, "derp-map", &text, &len, err);
 
 	*out = NULL;
 	if (result || !text)
@@ -266,16 +287,53 @@ static int load_derp(struct coord *coord, json_t **out, struct warren_err *err)
 	return *out ? 0 : -EINVAL;
 }
 
+/* NULL with a sentence, or where memory has run out. */
+static struct coord_dns *load_dns(struct coord *coord, struct warren_err *err)
+{
+	const struct warren_conf *section = warren_conf_map(coord->conf, "dns");
+	struct coord_dns *dns = coord_dns_new(section, warren_conf_str(coord->conf,
+								       "base-domain"));
+	char *text = NULL;
+	size_t len;
+	int result = dns ? read_file(coord, section, "extra-records-file", &text, &len, err) :
+			   -ENOMEM;
+
+	if (!result && text)
+		result = coord_dns_records(dns, text, len, err);
+	free(text);
+	if (result >= 0)
+		return dns;
+	coord_dns_free(dns);
+	return NULL;
+}
+
 static int load_policy(struct coord *coord, struct warren_err *err)
 {
 	char *text;
 	size_t len;
-	int result = read_file(coord, "policy", &text, &len, err);
+	int result = read_file(coord, coord->conf, "policy", &text, &len, err);
 
 	if (!result)
 		result = coord_view_policy(coord, text, len, err);
 	free(text);
 	return result;
+}
+
+/* *@out NULL: no provider is configured. */
+static int load_login(struct coord *coord, struct login_settings **out, struct warren_err *err)
+{
+	const struct warren_conf *oidc = warren_conf_map(coord->conf, "oidc");
+	char *pem = NULL;
+	size_t len;
+	int result = oidc ? read_file(coord, oidc, "ca-file", &pem, &len, err) : 0;
+
+	*out = NULL;
+	if (result || !oidc)
+		return result;
+	if (pem)
+		pem[len] = '\0';	/* read_text() leaves room */
+	*out = login_settings_new(oidc, coord->url, pem);
+	return *out ? 0 : -ENOMEM;
 }
 
 /* ---- a file changes: the policy, the map of relays ---- */
@@ -311,15 +369,36 @@ static void derp_opened(struct warren_ctx *ctx, const struct warren_priv_answer 
 	struct warren_err err = ERR_INIT;
 	size_t len;
 	char *text = take_file(ctx, answer, "derp-map", &len);
-	json_t *map = text ? coord_derp_parse(text, len, &err) : NULL;
+	char *map = text ? coord_derp_parse(text, len, &err) : NULL;
 
 	if (map) {
-		json_decref(coord->derp_map);
-		coord->derp_map = map;
+		free(coord->derp_file);
+		coord->derp_file = map;
+		coord_derp_merge(coord);
 		coord_tell_everybody(coord);
 		warren_log(ctx, LOG_NOTICE, "the new map of relays is in force");
 	} else if (text) {
 		warren_log(ctx, LOG_WARNING, "%s; the one before it stays in force",
+			   err_first(&err));
+	}
+	err_free(&err);
+	free(text);
+}
+
+static void records_opened(struct warren_ctx *ctx, const struct warren_priv_answer *answer,
+			   void *arg)
+{
+	struct coord *coord = arg;
+	struct warren_err err = ERR_INIT;
+	size_t len;
+	char *text = take_file(ctx, answer, "dns.extra-records-file", &len);
+	int result = text && coord->dns ? coord_dns_records(coord->dns, text, len, &err) : 0;
+
+	if (result > 0) {
+		coord_tell_everybody(coord);
+		warren_log(ctx, LOG_NOTICE, "the new DNS records are in force");
+	} else if (result < 0) {
+		warren_log(ctx, LOG_WARNING, "%s; the ones before them stay in force",
 			   err_first(&err));
 	}
 	err_free(&err);
@@ -348,14 +427,24 @@ static void derp_changed(struct warren_ctx *ctx, void *arg)
 	file_changed(arg, "coordinator.derp-map", derp_opened);
 }
 
+static void records_changed(struct warren_ctx *ctx, void *arg)
+{
+	(void)ctx;
+	file_changed(arg, "coordinator.dns.extra-records-file", records_opened);
+}
+
 static int watch_files(struct coord *coord)
 {
+	const struct warren_conf *dns = warren_conf_map(coord->conf, "dns");
 	int result = 0;
 
 	if (warren_conf_has(coord->conf, "policy"))
 		result = warren_watch(coord->ctx, coord->conf, "policy", policy_changed, coord);
 	if (!result && warren_conf_has(coord->conf, "derp-map"))
 		result = warren_watch(coord->ctx, coord->conf, "derp-map", derp_changed, coord);
+	if (!result && dns && warren_conf_has(dns, "extra-records-file"))
+		result = warren_watch(coord->ctx, dns, "extra-records-file", records_changed,
+				      coord);
 	return result;
 }
 
@@ -428,19 +517,93 @@ static void let_go(struct coord *coord)
 {
 	warren_listener_close(coord->listener);
 	coord->listener = NULL;
+	coord_probe_stop(coord);
+	coord_pings_close(coord);
+	coord_ssh_stop(coord);
 	coord_streams_close(coord);
 	coord_sessions_close(coord);
 	coord_outers_close(coord);
 	coord_view_stop(coord);
+	login_desk_free(coord->desk);
+	coord->desk = NULL;
 	coord_fragments_free(coord);
 	hash_free(&coord->by_node);
-	json_decref(coord->derp_map);
-	coord->derp_map = NULL;
-	free(coord->dns_config);
-	coord->dns_config = NULL;
+	free(coord->derp_map);
+	free(coord->derp_file);
+	coord->derp_map = coord->derp_file = NULL;
+	coord_dns_free(coord->dns);
+	coord->dns = NULL;
 	ZSTD_freeCCtx(coord->zstd);
 	coord->zstd = NULL;
 	warren_private_wipe(&coord->key);
+}
+
+static int open_desk(struct coord *coord, struct warren_err *err)
+{
+	struct login_settings *settings;
+	int result = load_login(coord, &settings, err);
+
+	if (result)
+		return result;
+	coord->desk = login_desk_new(coord->ctx, coord->tailnet, coord->url);
+	if (!coord->desk) {
+		login_settings_free(settings);
+		return -ENOMEM;
+	}
+	login_desk_set_checks(coord->desk, &coord_ssh_checks, coord);
+	login_desk_set_take(coord->desk, settings, true);
+	return 0;
+}
+
+/* ---- the relay of this box ---- */
+
+static bool may_relay(void *arg, const uint8_t key[32])
+{
+	const struct coord *coord = arg;
+	const struct tailnet_node *node = coord->tailnet ?
+					  tailnet_node_by_key(coord->tailnet, key) : NULL;
+
+	return node && node->authorized && !node->live.expired;
+}
+
+static void relay_changed(void *arg)
+{
+	struct coord *coord = arg;
+
+	coord_derp_merge(coord);
+	coord_tell_everybody(coord);
+}
+
+static void use_relay(struct coord *coord, const void *ops, void *self)
+{
+	struct warren_err err = ERR_INIT;
+	struct warren_url url;
+
+	coord->relay = ops;
+	coord->relay_self = self;
+	if (!warren_url_parse(coord->url, &url, NULL))
+		coord->relay->host(self, url.host);
+	if (coord->relay->judge(self, coord->ctx, may_relay, relay_changed, coord, &err))
+		warren_log(coord->ctx, LOG_ERR, "the relay of this box asks somebody else who may "
+			   "use it: %s", err_first(&err));
+	err_free(&err);
+	coord_derp_merge(coord);
+}
+
+static void take_relay(struct coord *coord)
+{
+	const void *ops;
+	void *self;
+	int result = warren_need(coord->ctx, "relay-server", &ops, &self);
+
+	if (!result)
+		use_relay(coord, ops, self);
+	else
+		coord_derp_merge(coord);
+	if (!coord->derp_map && result != -EAGAIN)	/* else told of by `found` */
+		warren_log(coord->ctx, LOG_WARNING, "no \"derp-map\" and no section \"relay\": "
+			   "clients have no relay, and stock ones do not come up before they have "
+			   "reached a peer without one");
 }
 
 static int begin(struct coord *coord, struct warren_err *err)
@@ -448,22 +611,27 @@ static int begin(struct coord *coord, struct warren_err *err)
 	int result = load_key(coord, err);
 
 	if (!result)
-		result = load_derp(coord, &coord->derp_map, err);
-	if (!result && !coord->derp_map)
-		warren_log(coord->ctx, LOG_WARNING, "no \"derp-map\": clients have no relay, and "
-			   "stock ones do not come up before they have reached a peer without one");
-	coord->dns_config = dns_config(coord->conf);
+		result = load_derp(coord, &coord->derp_file, err);
+	if (!result)
+		take_relay(coord);
+	coord->dns = result ? NULL : load_dns(coord, err);
 	coord->zstd = ZSTD_createCCtx();
-	if (!result && (!coord->dns_config || !coord->zstd))
-		result = -ENOMEM;
+	if (!result && (!coord->dns || !coord->zstd))
+		result = -EINVAL;
 	if (!result)
 		result = open_tailnet(coord, err);
+	if (!result)
+		result = open_desk(coord, err);
 	if (!result)
 		result = coord_view_start(coord, err);
 	if (!result)
 		result = load_policy(coord, err);
 	if (!result)
 		result = watch_files(coord);
+	if (!result)
+		result = coord_probe_start(coord);
+	if (!result)
+		result = coord_ssh_start(coord);
 	return result ? result : serve(coord, err);
 }
 
@@ -477,6 +645,11 @@ static void take_names(struct coord *coord)
 	snprintf(coord->url, sizeof(coord->url), "%.*s", (int)len, url);
 	str_copy(coord->base_domain, sizeof(coord->base_domain),
 		 warren_conf_str(coord->conf, "base-domain"));
+	coord->probe_interval = (uint64_t)warren_conf_int(coord->conf, "probe-interval");
+	coord->proxies.n = warren_conf_count(coord->conf, "trusted-proxies");
+	for (uint32_t i = 0; i < coord->proxies.n; i++)
+		coord->proxies.at[i] = warren_conf_prefix(
+			warren_conf_at(coord->conf, "trusted-proxies", i), NULL);
 }
 
 static int coord_start(struct warren_ctx *ctx, const struct warren_conf *conf,
@@ -491,9 +664,11 @@ static int coord_start(struct warren_ctx *ctx, const struct warren_conf *conf,
 	coord->conf = conf;
 	list_init(&coord->outers);
 	list_init(&coord->asked);
+	list_init(&coord->pings);
 	list_init(&coord->sessions);
 	list_init(&coord->streams);
 	list_init(&coord->dirty);
+	coord->stuck = stuck;
 	hash_init(&coord->by_node);
 	hash_init(&coord->fragments);
 	randombytes_buf(coord->secret, sizeof(coord->secret));
@@ -512,13 +687,19 @@ static int coord_start(struct warren_ctx *ctx, const struct warren_conf *conf,
 }
 
 /* All is read and checked before the first of it is in force; the policy is the last to refuse. */
-static int take_settings(struct coord *coord, struct warren_err *err)
+static int take_settings(struct coord *coord, const struct warren_conf *old,
+			 struct warren_err *err)
 {
 	const struct tailnet_config config = config_of(coord->conf);
-	char why[TAILNET_WHY], *dns = dns_config(coord->conf);
-	json_t *derp = NULL;
-	int result = dns ? load_derp(coord, &derp, err) : -ENOMEM;
+	struct coord_dns *dns = load_dns(coord, err);
+	char why[TAILNET_WHY];
+	struct login_settings *login = NULL;
+	bool groups = login_desk_policy_groups(coord->desk);
+	char *derp = NULL;
+	int result = dns ? load_derp(coord, &derp, err) : -EINVAL;
 
+	if (!result)
+		result = load_login(coord, &login, err);
 	if (!result && tailnet_config_check(&config, why))
 		result = warren_fail(err, coord->conf, "%s", why);
 	if (!result)
@@ -528,15 +709,20 @@ static int take_settings(struct coord *coord, struct warren_err *err)
 	if (!result && tailnet_configure(coord->tailnet, &config, why))
 		result = warren_fail(err, coord->conf, "%s", why);
 	if (result) {
-		free(dns);
-		json_decref(derp);
+		coord_dns_free(dns);
+		free(derp);
+		login_settings_free(login);
 		return result;
 	}
-	free(coord->dns_config);
-	coord->dns_config = dns;
-	json_decref(coord->derp_map);
-	coord->derp_map = derp;
+	login_desk_set_take(coord->desk, login, !warren_conf_equal(old, coord->conf, "oidc"));
+	if (groups != login_desk_policy_groups(coord->desk))
+		coord_view_users(coord);
+	coord_dns_free(coord->dns);
+	coord->dns = dns;
+	free(coord->derp_file);
+	coord->derp_file = derp;
 	take_names(coord);
+	coord_derp_merge(coord);
 	return 0;
 }
 
@@ -550,7 +736,7 @@ static int coord_reload(struct warren_ctx *ctx, const struct warren_conf *old,
 		return warren_fail_key(err, -EINVAL, now, "url", "\"url\" and \"listen\" of a "
 				       "coordinator that runs cannot change: restart warrend");
 	coord->conf = now;
-	result = take_settings(coord, err);
+	result = take_settings(coord, old, err);
 	if (result) {
 		coord->conf = old;
 		return result;
@@ -588,7 +774,11 @@ static void coord_found(struct warren_ctx *ctx, const char *service, const void 
 	struct coord *coord = warren_self(ctx);
 	struct warren_err err = ERR_INIT;
 
-	(void)service;
+	if (strcmp(service, "relay-server") == 0) {
+		use_relay(coord, ops, self);
+		coord_tell_everybody(coord);
+		return;
+	}
 	if (warren_conf_has(coord->conf, "listen") || coord->routed)
 		return;
 	coord->routed = true;
@@ -602,7 +792,12 @@ static void coord_lost(struct warren_ctx *ctx, const char *service)
 {
 	struct coord *coord = warren_self(ctx);
 
-	(void)service;
+	if (strcmp(service, "relay-server") == 0) {
+		coord->relay = NULL;
+		coord_derp_merge(coord);
+		coord_tell_everybody(coord);
+		return;
+	}
 	if (!coord->routed)
 		return;
 	coord->routed = false;
@@ -649,6 +844,7 @@ WARREN_PLUGIN(coordinator, "coordinator",
 	.options = WARREN_TABLE(options),
 	.commands = { sizeof(struct warren_command), COORD_COMMANDS, coord_commands },
 	.metrics = WARREN_TABLE(metrics),
+	.checks = WARREN_TABLE(checks),
 	.needs = WARREN_TABLE(needs),
 	.privops = WARREN_PRIVOP(SOCKET) | WARREN_PRIVOP(OPEN) | WARREN_PRIVOP(WATCH),
 	.check = coord_check,

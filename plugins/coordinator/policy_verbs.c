@@ -1,6 +1,6 @@
 /*
  * What an operator asks of a policy: whether it is one, what its tests say, which rule lets
- * somebody reach something, what another one would open and close.
+ * somebody reach something. What another one would open and close: policy_diff.c.
  */
 #include "policy_verbs.h"
 
@@ -14,7 +14,7 @@
 #include "base/str.h"
 #include "server/server.h"
 
-enum { FILE_MAX = 64 << 20, EXIT_REFUSED = 1, DIFF_MAX = 1000 };
+enum { FILE_MAX = 64 << 20, EXIT_REFUSED = 1 };
 
 /* ---- input and output ---- */
 
@@ -109,7 +109,7 @@ int policy_run_eval(struct warren_ctx *ctx, const struct warren_conf *args,
 
 /* ---- check and test ---- */
 
-static struct policy *read_policy(struct warren_reply *reply, struct warren_err *err)
+struct policy *policy_read(struct warren_reply *reply, struct warren_err *err)
 {
 	struct policy_error error = { .line = 0 };
 	struct policy *policy;
@@ -130,7 +130,7 @@ static struct policy *read_policy(struct warren_reply *reply, struct warren_err 
 int policy_run_check(struct warren_ctx *ctx, const struct warren_conf *args,
 		     struct warren_reply *reply, struct warren_err *err)
 {
-	struct policy *policy = read_policy(reply, err);
+	struct policy *policy = policy_read(reply, err);
 
 	(void)ctx;
 	(void)args;
@@ -151,20 +151,22 @@ int policy_run_test(struct warren_ctx *ctx, const struct warren_conf *args,
 		    struct warren_reply *reply, struct warren_err *err)
 {
 	struct coord *coord = warren_self(ctx);
-	struct policy *policy = read_policy(reply, err);
+	struct policy *policy = policy_read(reply, err);
 	struct policy_error error = { .line = 0 };
+	struct policy_world *world;
 	bool ok;
 
 	(void)args;
 	if (!policy)
 		return -EINVAL;
-	if (policy_world_set(coord->world, policy, NULL)) {
+	world = policy_world_copy(coord->world);
+	if (!world || policy_world_set(world, policy, NULL)) {
+		policy_world_free(world);
 		policy_free(policy);
 		return -ENOMEM;
 	}
-	ok = policy_world_tests(coord->world, &error);
-	if (policy_world_set(coord->world, coord->policy, NULL))
-		warren_fatal(ctx, "no memory to put the policy in force back");
+	ok = policy_world_tests(world, &error);
+	policy_world_free(world);
 	warren_reply_bool(reply, "passed", ok);
 	warren_reply_int(reply, "tests", policy->n_tests + policy->n_ssh_tests);
 	if (ok)
@@ -234,102 +236,4 @@ int policy_run_explain(struct warren_ctx *ctx, const struct warren_conf *args,
 		return 0;
 	warren_reply_end(reply, EXIT_REFUSED, NULL);	/* no error, but no either */
 	return WARREN_PENDING;
-}
-
-/* ---- diff ---- */
-
-struct diff {
-	struct coord *coord;
-	struct warren_reply *reply;
-	uint32_t opened, closed;
-};
-
-static bool among(const json_t *list, const json_t *item)
-{
-	size_t i;
-	json_t *have;
-
-	json_array_foreach(list, i, have) {
-		if (json_equal(have, item))
-			return true;
-	}
-	return false;
-}
-
-static void tell_flows(struct diff *d, const struct tailnet_node *src,
-		       const struct tailnet_node *dst, const json_t *flows, const json_t *without,
-		       bool opens)
-{
-	uint32_t *count = opens ? &d->opened : &d->closed;
-	size_t i;
-	json_t *flow;
-
-	json_array_foreach(flows, i, flow) {
-		if (among(without, flow) || ++*count > DIFF_MAX)
-			continue;
-		warren_reply_open(d->reply, NULL, '{');
-		warren_reply_str(d->reply, "change", "%s", opens ? "opens" : "closes");
-		warren_reply_str(d->reply, "src", "%s", src->name);
-		warren_reply_str(d->reply, "dst", "%s", dst->name);
-		warren_reply_str(d->reply, "flow", "%s", json_string_value(flow));
-		warren_reply_close(d->reply);
-		warren_reply_text(d->reply, "%s\t%s\t%s\t%s", opens ? "+" : "-", src->name,
-				  dst->name, json_string_value(flow));
-	}
-}
-
-/* What each pair may, before and after: [source][destination], NULL where nothing. */
-static json_t *flows_of_all(struct coord *coord, const struct tailnet_node *const *nodes,
-			    uint32_t n)
-{
-	json_t *all = json_array();
-
-	for (uint32_t i = 0; i < n * n; i++)
-		json_array_append_new(all, policy_world_flows(coord->world, nodes[i / n]->id,
-							      nodes[i % n]->id));
-	return all;
-}
-
-int policy_run_diff(struct warren_ctx *ctx, const struct warren_conf *args,
-		    struct warren_reply *reply, struct warren_err *err)
-{
-	struct diff d = { .coord = warren_self(ctx), .reply = reply };
-	struct policy *policy = read_policy(reply, err);
-	const struct tailnet_node *const *nodes;
-	json_t *before, *after;
-	uint32_t n;
-
-	(void)args;
-	if (!policy)
-		return -EINVAL;
-	nodes = tailnet_nodes(d.coord->tailnet, &n);
-	if (n > 256) {
-		policy_free(policy);
-		return warren_fail(err, NULL, "there are %u nodes: pairs are compared up to 256",
-				   n);
-	}
-	before = flows_of_all(d.coord, nodes, n);
-	if (policy_world_set(d.coord->world, policy, NULL)) {
-		json_decref(before);
-		policy_free(policy);
-		return -ENOMEM;
-	}
-	after = flows_of_all(d.coord, nodes, n);
-	if (policy_world_set(d.coord->world, d.coord->policy, NULL))
-		warren_fatal(ctx, "no memory to put the policy in force back");
-	warren_reply_open(reply, "flows", '[');
-	for (uint32_t i = 0; i < n * n; i++) {
-		const json_t *a = json_array_get(before, i), *b = json_array_get(after, i);
-
-		tell_flows(&d, nodes[i / n], nodes[i % n], b, a, true);
-		tell_flows(&d, nodes[i / n], nodes[i % n], a, b, false);
-	}
-	warren_reply_close(reply);
-	warren_reply_int(reply, "opened", d.opened);
-	warren_reply_int(reply, "closed", d.closed);
-	warren_reply_text(reply, "Flows that open: %u, that close: %u", d.opened, d.closed);
-	json_decref(before);
-	json_decref(after);
-	policy_free(policy);
-	return 0;
 }

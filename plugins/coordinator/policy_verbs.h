@@ -6,6 +6,8 @@
 
 #include <warren/plugin.h>
 
+struct policy;
+
 enum { POLICY_FILE_ARGS = 1, POLICY_EXPLAIN_ARGS = 3 };
 extern const struct warren_option policy_file_args[POLICY_FILE_ARGS];
 extern const struct warren_option policy_explain_args[POLICY_EXPLAIN_ARGS];
@@ -14,5 +16,8 @@ typedef int policy_run_fn(struct warren_ctx *ctx, const struct warren_conf *args
 			  struct warren_reply *reply, struct warren_err *err);
 policy_run_fn policy_run_check, policy_run_diff, policy_run_eval, policy_run_explain,
 	policy_run_test;
+
+/* The policy in the file that the client opened; NULL with a sentence. */
+struct policy *policy_read(struct warren_reply *reply, struct warren_err *err);
 
 #endif

@@ -3,8 +3,9 @@
  * and the rows of warren policy (policy_verbs.h)
  *
  * plugin.c puts coord_commands into its table and says with coord_cli_tailnet() where the tailnet
- * is; nothing else is asked of it. All runs on the plugin's lane. A verb that changes something
- * answers when the change is on the disk and in force; its audit row names who typed it.
+ * is; of the server they ask for the SSH sessions that wait (server.h). All runs on the plugin's
+ * lane. A verb that changes something answers when the change is on the disk and in force; its
+ * audit row names who typed it.
  */
 #ifndef WARREN_COORDINATOR_CLI_H
 #define WARREN_COORDINATOR_CLI_H
@@ -13,7 +14,7 @@
 
 #include "../tailnet/tailnet.h"
 
-enum { COORD_COMMANDS = 34 };
+enum { COORD_COMMANDS = 36 };
 extern const struct warren_command coord_commands[COORD_COMMANDS];
 
 /* By the plugin: its tailnet; never NULL while the plugin runs. */
@@ -32,6 +33,7 @@ coord_run_fn coord_run_node_approve, coord_run_node_reject, coord_run_node_suspe
 	coord_run_node_rename, coord_run_node_expire, coord_run_node_tag, coord_run_node_move,
 	coord_run_node_address, coord_run_node_pin, coord_run_node_logout,
 	coord_run_node_delete;							/* node.c */
+coord_run_fn coord_run_node_attr;						/* attribute.c */
 coord_run_fn coord_run_key_list, coord_run_key_create, coord_run_key_revoke,
 	coord_run_key_delete;							/* key.c */
 coord_run_fn coord_run_route_list, coord_run_route_approve,

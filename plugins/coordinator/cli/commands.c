@@ -3,6 +3,7 @@
  */
 #include "cli.h"
 
+#include "../ping_verb.h"
 #include "../policy_verbs.h"
 
 #define LONGEST (INT64_C(36500) * 86400 * 1000000)	/* durations: a century */
@@ -45,7 +46,7 @@ static const struct warren_option user_create_args[] = {
 	  .brief = "An address, for people.", .example = "wells@example.com" },
 	ROLE(0, "member"),
 };
-static const struct warren_option user_rename_args[] = { USER_OPERAND, LOGIN_OPERAND };
+static const struct warren_option user_rename_args[] = { USER_OPERAND, LOGIN_OPERAND, YES };
 static const struct warren_option user_role_args[] = { USER_OPERAND, ROLE(OPERAND, NULL) };
 static const struct warren_option user_pin_args[] = { USER_OPERAND, OFF };
 static const struct warren_option user_delete_args[] = { USER_OPERAND, YES };
@@ -58,7 +59,7 @@ static const struct warren_option node_args[] = { NODE_OPERAND };
 static const struct warren_option node_yes_args[] = { NODE_OPERAND, YES };
 static const struct warren_option node_approve_args[] = {
 	{ .key = "node", .type = WARREN_STRING, .flags = OPERAND, .min = 1, .max = 255,
-	  .brief = "The code of a login, or a node that waits for approval.",
+	  .brief = "The code of a login or a session, or a node that waits for approval.",
 	  .example = "5f2b9c0d1e3a4b5c6d7e8f90" },
 	{ .key = "user", .type = WARREN_STRING, .min = 1, .max = 255,
 	  .brief = "Whose device it is; not needed while there is one user.",
@@ -95,11 +96,18 @@ static const struct warren_option node_tag_args[] = {
 	  .example = "tag:server" },
 	YES,
 };
-static const struct warren_option node_move_args[] = { NODE_OPERAND, USER_OPERAND };
+static const struct warren_option node_move_args[] = { NODE_OPERAND, USER_OPERAND, YES };
 static const struct warren_option node_address_args[] = {
 	NODE_OPERAND,
 	{ .key = "address", .type = WARREN_ADDR, .flags = OPERAND,
 	  .brief = "Free, and inside coordinator.ipv4 or ipv6.", .example = "100.64.0.10" },
+	YES,
+};
+static const struct warren_option node_attr_args[] = {
+	NODE_OPERAND,
+	{ .key = "attribute", .type = WARREN_STRING, .flags = WARREN_POSITIONAL | WARREN_MANY,
+	  .min = 1, .max = 255, .brief = "NAME=VALUE; NAME= takes it away.",
+	  .example = "tier=prod" },
 };
 static const struct warren_option node_pin_args[] = { NODE_OPERAND, OFF };
 
@@ -119,14 +127,14 @@ static const struct warren_option key_create_args[] = {
 	{ .key = "note", .type = WARREN_STRING, .max = TAILNET_TEXT,
 	  .brief = "What it is for.", .example = "branch office" },
 };
-static const struct warren_option key_args[] = { KEY_OPERAND };
-static const struct warren_option key_delete_args[] = { KEY_OPERAND, YES };
+static const struct warren_option key_args[] = { KEY_OPERAND, YES };
 
 static const struct warren_option route_list_args[] = {
 	{ .key = "node", .type = WARREN_STRING, .flags = WARREN_POSITIONAL, .max = 255,
 	  .brief = "Only those of this node.", .example = "gw-taipei" },
 };
-static const struct warren_option route_args[] = { NODE_OPERAND, NETWORKS };
+static const struct warren_option route_approve_args[] = { NODE_OPERAND, NETWORKS };
+static const struct warren_option route_revoke_args[] = { NODE_OPERAND, NETWORKS, YES };
 
 static const struct warren_option backup_args[] = {
 	{ .key = "file", .type = WARREN_FD_OUT, .flags = OPERAND,
@@ -159,7 +167,7 @@ const struct warren_command coord_commands[COORD_COMMANDS] = {
 		VERB("user rename", user_rename_args, coord_run_user_rename),
 		.brief = "Change the login of a user.",
 		.help = "The policy knows users by their login: look whether it names this one.",
-		.example = "warren user rename wells allan",
+		.example = "warren user rename wells allan --yes",
 	}, {
 		VERB("user role", user_role_args, coord_run_user_role),
 		.brief = "Give a user another role.",
@@ -190,18 +198,18 @@ const struct warren_command coord_commands[COORD_COMMANDS] = {
 		.example = "warren node show nas",
 	}, {
 		BARE("node pending", coord_run_node_pending),
-		.brief = "List the devices that wait for their login.",
-		.help = "Each waits for 15 minutes.",
+		.brief = "List the devices that wait for their login, and SSH sessions.",
+		.help = "Each waits for 15 minutes. Sessions are held where the policy says check.",
 		.example = "warren node pending",
 	}, {
 		VERB("node approve", node_approve_args, coord_run_node_approve),
-		.brief = "Let a device join, or approve a node.",
+		.brief = "Let a device join, approve a node, or let an SSH session in.",
 		.help = "The page that a login leads to shows the code. Look who asks: whoever "
 			"holds that device will be in the tailnet as this user.",
 		.example = "warren node approve 5f2b9c0d1e3a4b5c6d7e8f90 --user wells",
 	}, {
 		VERB("node reject", node_reject_args, coord_run_node_reject),
-		.brief = "Refuse a device that waits for its login.",
+		.brief = "Refuse a device that waits for its login, or an SSH session.",
 		.help = "The device is told so; it may ask again.",
 		.example = "warren node reject 5f2b9c0d1e3a4b5c6d7e8f90",
 	}, {
@@ -218,29 +226,42 @@ const struct warren_command coord_commands[COORD_COMMANDS] = {
 		VERB("node expire", node_expire_args, coord_run_node_expire),
 		.brief = "Say when the key of a node expires.",
 		.help = "Without options it does now.",
-		.example = "warren node expire nas --in 7d",
+		.example = "warren node expire nas --in 7d --yes",
 	}, {
 		VERB("node tag", node_tag_args, coord_run_node_tag),
 		.brief = "Give a node tags, which own it from then on.",
 		.help = "Who may tag is for the policy's tagOwners; whoever types this is "
 			"above that.",
-		.example = "warren node tag nas tag:server tag:files",
+		.example = "warren node tag nas tag:server tag:files --yes",
 	}, {
 		VERB("node move", node_move_args, coord_run_node_move),
 		.brief = "Give a node to a user; its tags are dropped.",
 		.help = "From then on the policy treats it as that user's, and its key may "
 			"expire.",
-		.example = "warren node move nas wells",
+		.example = "warren node move nas wells --yes",
 	}, {
 		VERB("node address", node_address_args, coord_run_node_address),
 		.brief = "Give a node another address.",
 		.help = "Peers learn it at once; connections to the old address break.",
-		.example = "warren node address nas 100.64.0.10",
+		.example = "warren node address nas 100.64.0.10 --yes",
+	}, {
+		VERB("node attr", node_attr_args, coord_run_node_attr),
+		.brief = "Set attributes of a node, or show them.",
+		.help = "Postures of the policy see them as custom:NAME. A value is a number, "
+			"true, false, or else a text; in double quotes it is always a text.",
+		.example = "warren node attr nas tier=prod risk=1.5",
 	}, {
 		VERB("node pin", node_pin_args, coord_run_node_pin),
 		.brief = "Pin the device of a node to its user.",
 		.help = "This matters for users for whom `warren user pin` was said.",
 		.example = "warren node pin nas",
+	}, {
+		VERB("node ping", ping_args, ping_run),
+		.brief = "Ask a node whether it answers the coordinator, or another node.",
+		.help = "Alone it goes through the node's stream of maps and proves that it reads "
+			"and acts on it. With --from another node is asked to ping it, and says "
+			"what way that took.",
+		.example = "warren node ping nas --from laptop",
 	}, {
 		VERB("node logout", node_yes_args, coord_run_node_logout),
 		.brief = "Log a node out, as its own `logout` does.",
@@ -265,9 +286,9 @@ const struct warren_command coord_commands[COORD_COMMANDS] = {
 		VERB("key revoke", key_args, coord_run_key_revoke),
 		.brief = "Let nobody in with an auth key any more.",
 		.help = "Nodes that came with it stay.",
-		.example = "warren key revoke 3",
+		.example = "warren key revoke 3 --yes",
 	}, {
-		VERB("key delete", key_delete_args, coord_run_key_delete),
+		VERB("key delete", key_args, coord_run_key_delete),
 		.brief = "Delete an auth key.",
 		.help = "As revoke does, and the key is not listed any more. Nodes that came "
 			"with it stay.",
@@ -279,15 +300,15 @@ const struct warren_command coord_commands[COORD_COMMANDS] = {
 			"by.",
 		.example = "warren route list gw-taipei",
 	}, {
-		VERB("route approve", route_args, coord_run_route_approve),
+		VERB("route approve", route_approve_args, coord_run_route_approve),
 		.brief = "Let a node serve a network, or be an exit node.",
 		.help = "One that it does not announce yet is approved in advance.",
 		.example = "warren route approve gw-taipei 10.0.0.0/8 exit",
 	}, {
-		VERB("route revoke", route_args, coord_run_route_revoke),
+		VERB("route revoke", route_revoke_args, coord_run_route_revoke),
 		.brief = "Take the approval of networks back.",
 		.help = "Of an exit node both default routes go.",
-		.example = "warren route revoke gw-taipei exit",
+		.example = "warren route revoke gw-taipei exit --yes",
 	}, {
 		VERB("coordinator backup", backup_args, coord_run_backup),
 		.brief = "Copy the database as a whole, while it is in use.",

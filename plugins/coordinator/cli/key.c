@@ -125,6 +125,11 @@ int coord_run_key_revoke(struct warren_ctx *ctx, const struct warren_conf *args,
 
 	if (!key)
 		return -EINVAL;
+	if (!key->revoked &&
+	    !coord_confirmed(args, err, "This revokes key %" PRId64 " (%s) for good: it lets "
+			     "nobody in any more; nodes that came with it stay", key->id,
+			     key->prefix))
+		return -EINVAL;
 	act.key = key->id;
 	snprintf(said.text, sizeof(said.text), "Key %" PRId64 " (%s) lets nobody in any more; "
 		 "nodes that came with it stay.", key->id, key->prefix);

@@ -183,14 +183,13 @@ int coord_run_route_approve(struct warren_ctx *ctx, const struct warren_conf *ar
 
 /* Of an exit node no half is left: one default route alone is none. */
 static int revoke(struct warren_ctx *ctx, const struct tailnet_node *node,
-		  const struct wish *wish, struct wish *left, struct warren_reply *reply,
-		  struct warren_err *err)
+		  const struct warren_conf *args, const struct wish *wish, struct wish *left,
+		  struct warren_reply *reply, struct warren_err *err)
 {
-	AUTO(str_free) struct str text = STR_INIT;
+	AUTO(str_free) struct str text = STR_INIT, list = STR_INIT;
 	char shown[PREFIX_TEXT];
 	uint32_t gone = 0;
 
-	str_addf(&text, "Node %s does not serve", node->name);
 	for (uint32_t i = 0; node->approved && i < node->approved->count; i++) {
 		const struct warren_prefix *prefix = &node->approved->at[i];
 
@@ -198,12 +197,16 @@ static int revoke(struct warren_ctx *ctx, const struct tailnet_node *node,
 			wish_add(left, prefix);
 			continue;
 		}
-		str_addf(&text, "%s %s", gone++ ? "," : "", prefix_format(prefix, shown));
+		str_addf(&list, "%s%s", gone++ ? ", " : "", prefix_format(prefix, shown));
 	}
 	if (!gone)
 		return warren_fail(err, NULL, "none of that is approved for node %s: `warren route "
 				   "list %s` shows what is", node->name, node->name);
-	str_add(&text, " any more.");
+	if (!coord_confirmed(args, err, "With this node %s of %s does not serve %s any more: what "
+			     "goes there through it is cut off", node->name,
+			     coord_owner(coord_cli_tailnet(ctx), node), str_text(&list)))
+		return -EINVAL;
+	str_addf(&text, "Node %s does not serve %s any more.", node->name, str_text(&list));
 	return put(ctx, node, left, str_text(&text), reply, err);
 }
 
@@ -218,5 +221,5 @@ int coord_run_route_revoke(struct warren_ctx *ctx, const struct warren_conf *arg
 	if (!node)
 		return -EINVAL;
 	rc = wish ? wish_read(args, &wish[0], err) : -ENOMEM;
-	return rc ? rc : revoke(ctx, node, &wish[0], &wish[1], reply, err);
+	return rc ? rc : revoke(ctx, node, args, &wish[0], &wish[1], reply, err);
 }

@@ -9,6 +9,7 @@
 
 #include <warren/net.h>
 
+#include "../server/server.h"
 #include "base/addr.h"
 #include "base/str.h"
 #include "base/units.h"
@@ -60,6 +61,7 @@ void coord_show_node(struct tailnet *tn, const struct tailnet_node *node,
 	coord_show_prefixes(reply, "announced", node->announced);
 	coord_show_prefixes(reply, "approved", node->approved);
 	coord_show_prefixes(reply, "primary", node->live.primary);
+	coord_show_strings(reply, "attributes", node->attributes);
 	show_key(reply, "node_key", WARREN_KEYTEXT_NODE, node->node_key);
 	show_key(reply, "machine_key", WARREN_KEYTEXT_MACHINE, node->machine_key);
 }
@@ -160,6 +162,9 @@ static void text_of(struct tailnet *tn, const struct tailnet_node *node,
 			  node->interactive ? "login" : "auth key");
 	warren_reply_text(reply, "announces\t%s", announced.len ? str_text(&announced) : "none");
 	warren_reply_text(reply, "approved\t%s", approved.len ? str_text(&approved) : "none");
+	for (uint32_t i = 0; node->attributes && i < node->attributes->count; i++)
+		warren_reply_text(reply, "%s\t%s", i ? "" : "attributes",
+				  node->attributes->at[i]);
 	warren_reply_text(reply, "machine\t%s", warren_keytext_format(WARREN_KEYTEXT_MACHINE,
 								      node->machine_key, key));
 }
@@ -177,33 +182,56 @@ int coord_run_node_show(struct warren_ctx *ctx, const struct warren_conf *args,
 	return 0;
 }
 
+/* Sessions that the policy wants to have checked; nothing is said where none waits. */
+static void show_ssh(const struct coord *coord, struct warren_reply *reply)
+{
+	struct coord_ssh_check check;
+	uint32_t pos = 0;
+
+	warren_reply_open(reply, "ssh", '[');
+	while (coord_ssh_next(coord, &pos, &check)) {
+		warren_reply_text(reply, "%s\tSSH from %s to %s as %s", check.code,
+				  check.src->name, check.dst->name, check.login);
+		warren_reply_open(reply, NULL, '{');
+		warren_reply_str(reply, "code", "%s", check.code);
+		warren_reply_str(reply, "src", "%s", check.src->name);
+		warren_reply_str(reply, "dst", "%s", check.dst->name);
+		warren_reply_str(reply, "login", "%s", check.login);
+		warren_reply_close(reply);
+	}
+	warren_reply_close(reply);
+}
+
 int coord_run_node_pending(struct warren_ctx *ctx, const struct warren_conf *args,
 			   struct warren_reply *reply, struct warren_err *err)
 {
 	struct tailnet *tn = coord_cli_tailnet(ctx);
 	const struct tailnet_pending *p;
-	char until[COORD_TIME];
+	char until[COORD_TIME], from[ADDR_TEXT];
 	uint32_t pos = 0;
 
 	(void)args;
 	(void)err;
+	show_ssh(warren_self(ctx), reply);
 	if (!tailnet_pending_next(tn, &pos))
 		warren_reply_text(reply, "No device waits.");
 	else
-		warren_reply_text(reply, "CODE\tCALLS ITSELF\tTAGS\tUNTIL");
+		warren_reply_text(reply, "CODE\tCALLS ITSELF\tTAGS\tFROM\tUNTIL");
 	pos = 0;
 	warren_reply_open(reply, "pending", '[');
 	while ((p = tailnet_pending_next(tn, &pos))) {
 		AUTO(str_free) struct str tags = STR_INIT;
 
 		add_strings(&tags, p->tags);
-		warren_reply_text(reply, "%s\t%s\t%s\t%s", p->code, p->hostname,
-				  tags.len ? str_text(&tags) : "-",
+		addr_format(&p->from, from);
+		warren_reply_text(reply, "%s\t%s\t%s\t%s\t%s", p->code, p->hostname,
+				  tags.len ? str_text(&tags) : "-", p->from.family ? from : "-",
 				  coord_time_text(p->until, until));
 		warren_reply_open(reply, NULL, '{');
 		warren_reply_str(reply, "code", "%s", p->code);
 		warren_reply_str(reply, "hostname", "%s", p->hostname);
 		coord_show_strings(reply, "tags", p->tags);
+		warren_reply_str(reply, "from", "%s", p->from.family ? from : "");
 		show_key(reply, "machine_key", WARREN_KEYTEXT_MACHINE, p->machine_key);
 		warren_reply_int(reply, "followers", p->followers);
 		coord_show_time(reply, "created", p->created);

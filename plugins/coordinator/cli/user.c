@@ -91,6 +91,11 @@ int coord_run_user_rename(struct warren_ctx *ctx, const struct warren_conf *args
 
 	if (!user)
 		return -EINVAL;
+	if (!str_equal(user->login, act.text) &&
+	    !coord_confirmed(args, err, "This gives user %s (id %" PRId64 ") the login %s: rules "
+			     "of the policy for %s do not mean this user any more", user->login,
+			     user->id, act.text, user->login))
+		return -EINVAL;
 	act.user = user->id;
 	snprintf(said.text, sizeof(said.text), "User %s is called %s from now on.", user->login,
 		 act.text);

@@ -39,6 +39,21 @@ static bool read_endpoint(const json_t *doc, const char *key, bool tls, char out
 	       (!tls || strcmp(url.scheme, "https") == 0) && str_copy(out, LOGIN_VALUE, text);
 }
 
+/* Not said: by Authorization (OpenID Connect Discovery 1.0 3). */
+static bool wants_post(const json_t *doc)
+{
+	const json_t *list = json_object_get(doc, "token_endpoint_auth_methods_supported"), *one;
+	bool post = false;
+	size_t i;
+
+	json_array_foreach(list, i, one) {
+		if (str_equal(json_string_value(one), "client_secret_basic"))
+			return false;
+		post = post || str_equal(json_string_value(one), "client_secret_post");
+	}
+	return post;
+}
+
 static const char *read_discovery(const json_t *doc, const char *issuer,
 				  struct login_provider *out)
 {
@@ -55,6 +70,9 @@ static const char *read_discovery(const json_t *doc, const char *issuer,
 	if (json_object_get(doc, "userinfo_endpoint") &&
 	    !read_endpoint(doc, "userinfo_endpoint", tls, out->userinfo))
 		return "userinfo_endpoint is no URL for this";
+	out->post = wants_post(doc);
+	out->says_iss = json_is_true(json_object_get(doc, "authorization_response_iss_parameter_"
+							  "supported"));
 	return str_copy(out->issuer, LOGIN_VALUE, issuer) ? NULL : "the issuer is too long";
 }
 
@@ -88,10 +106,15 @@ struct login_flows *login_flows_new(void)
 	return calloc(1, sizeof(struct login_flows));
 }
 
+void login_flows_forget(struct login_flows *flows)
+{
+	sodium_memzero(flows, sizeof(*flows));
+}
+
 void login_flows_free(struct login_flows *flows)
 {
 	if (flows)
-		sodium_memzero(flows, sizeof(*flows));
+		login_flows_forget(flows);
 	free(flows);
 }
 
@@ -108,7 +131,7 @@ static void drop_old(struct login_flows *flows, int64_t now)
 		drop(flows, 0);
 }
 
-static void random_text(char out[LOGIN_RANDOM])
+void login_random(char out[LOGIN_RANDOM])
 {
 	uint8_t bytes[32];
 
@@ -118,7 +141,7 @@ static void random_text(char out[LOGIN_RANDOM])
 	sodium_memzero(bytes, sizeof(bytes));
 }
 
-const struct login_flow *login_flow_begin(struct login_flows *flows, const char *code,
+const struct login_flow *login_flow_begin(struct login_flows *flows, const char *code, bool anew,
 					  int64_t now)
 {
 	struct login_flow *flow;
@@ -138,14 +161,15 @@ const struct login_flow *login_flow_begin(struct login_flows *flows, const char 
 		return NULL;
 	flows->n++;
 	flow->until = now + LOGIN_FLOW_SECONDS;
-	random_text(flow->state);
-	random_text(flow->nonce);
-	random_text(flow->verifier);
-	random_text(flow->cookie);
+	flow->anew = anew;
+	login_random(flow->state);
+	login_random(flow->nonce);
+	login_random(flow->verifier);
+	login_random(flow->cookie);
 	return flow;
 }
 
-static bool same_secret(const char *a, const char *b)
+bool login_same(const char *a, const char *b)
 {
 	return strlen(a) == LOGIN_RANDOM - 1 && strlen(b) == LOGIN_RANDOM - 1 &&
 	       sodium_memcmp(a, b, LOGIN_RANDOM) == 0;
@@ -156,11 +180,11 @@ bool login_flow_take(struct login_flows *flows, const char *state, const char *c
 {
 	drop_old(flows, now);
 	for (uint32_t i = 0; i < flows->n; i++) {
-		if (!same_secret(flows->at[i].state, state))
+		if (!login_same(flows->at[i].state, state))
 			continue;
 		*out = flows->at[i];
 		drop(flows, i);
-		if (cookie && same_secret(out->cookie, cookie))
+		if (cookie && login_same(out->cookie, cookie))
 			return true;
 		break;
 	}

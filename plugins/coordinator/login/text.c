@@ -36,7 +36,7 @@ static void add_pair(struct str *out, const char *name, const char *value)
 	add_escaped(out, value, strlen(value));
 }
 
-static bool is_ours(const char *name)
+static bool is_ours(const char *name, bool anew)
 {
 	static const char *const names[] = {
 		"client_id", "redirect_uri", "response_type", "response_mode", "scope", "state",
@@ -47,7 +47,7 @@ static bool is_ours(const char *name)
 		if (strcmp(names[i], name) == 0)
 			return true;
 	}
-	return false;
+	return anew && strcmp(name, "max_age") == 0;
 }
 
 void login_flow_url(const struct login_provider *provider, const struct login_client *client,
@@ -70,8 +70,10 @@ void login_flow_url(const struct login_provider *provider, const struct login_cl
 	add_pair(out, "nonce", flow->nonce);
 	add_pair(out, "code_challenge", challenge);
 	add_pair(out, "code_challenge_method", "S256");
+	if (flow->anew)
+		add_pair(out, "max_age", "0");
 	for (uint32_t i = 0; i < client->n_extra; i++) {
-		if (!is_ours(client->extra[2 * i]))
+		if (!is_ours(client->extra[2 * i], flow->anew))
 			add_pair(out, client->extra[2 * i], client->extra[2 * i + 1]);
 	}
 }
@@ -83,6 +85,14 @@ void login_token_body(const struct login_client *client, const struct login_flow
 	add_pair(out, "code", code);
 	add_pair(out, "redirect_uri", client->redirect_uri);
 	add_pair(out, "code_verifier", flow->verifier);
+}
+
+void login_token_secret(const char *client_id, const uint8_t *secret, size_t len,
+			struct str *out)
+{
+	add_pair(out, "client_id", client_id);
+	str_add(out, "&client_secret=");
+	add_escaped(out, (const char *)secret, len);
 }
 
 void login_basic(const char *client_id, const uint8_t *secret, size_t len, struct str *out)
@@ -174,6 +184,19 @@ bool login_query_parse(const char *path, struct login_query *out)
 		}
 	}
 	return true;
+}
+
+bool login_form_says(const char *form, const char *name, const char *value)
+{
+	size_t n = strlen(name), len;
+
+	for (const char *at = form; *at; at += len + (at[len] == '&')) {
+		len = strcspn(at, "&");
+		if (len == n + 1 + strlen(value) && strncmp(at, name, n) == 0 && at[n] == '=' &&
+		    strncmp(at + n + 1, value, strlen(value)) == 0)
+			return true;
+	}
+	return false;
 }
 
 void login_cookie_name(const char *state, char out[LOGIN_COOKIE_NAME])

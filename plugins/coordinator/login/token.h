@@ -63,6 +63,8 @@ int login_claims_merge(json_t *claims, json_t *userinfo, struct warren_err *err)
 struct login_gate {			/* every list that is not empty must match */
 	const char *const *domains;	/* of a verified e-mail address, any case */
 	uint32_t n_domains;
+	const char *const *users;	/* logins, verified e-mail addresses; any case */
+	uint32_t n_users;
 	const char *const *groups;	/* one of them */
 	uint32_t n_groups;
 	const char *groups_claim;	/* NULL: "groups" */
@@ -77,12 +79,13 @@ struct login_user {			/* lives as the claims do, but for what is owned */
 	int64_t expiry;			/* of the token, seconds */
 };
 /*
- * The login is the e-mail address if the provider has verified that, else sub@host-of-issuer:
- * policies go by the login, so it is nothing that users choose for themselves. -EACCES: the gate is
- * shut, with a sentence for the user. login_user_free() in any case.
+ * The login is @login, or, where that is NULL, the e-mail address if the provider has verified it,
+ * else sub@host-of-issuer: policies go by the login, so it is nothing that users choose for
+ * themselves. -EACCES: the gate is shut, with a sentence for the user. login_user_free() in any
+ * case.
  */
-int login_user_read(const char *issuer, const json_t *claims, const struct login_gate *gate,
-		    struct login_user *out, struct warren_err *err);
+int login_user_read(const char *issuer, const json_t *claims, const char *login,
+		    const struct login_gate *gate, struct login_user *out, struct warren_err *err);
 void login_user_free(struct login_user *user);
 
 #endif

@@ -50,6 +50,16 @@ static bool domain_allowed(const char *email, const struct login_gate *gate)
 	return false;
 }
 
+static bool user_allowed(const struct login_user *user, const struct login_gate *gate)
+{
+	for (uint32_t i = 0; i < gate->n_users; i++) {
+		if (strcasecmp(user->login, gate->users[i]) == 0 ||
+		    strcasecmp(user->email, gate->users[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
 static bool groups_allowed(const struct login_user *user, const struct login_gate *gate)
 {
 	for (uint32_t i = 0; i < user->n_groups; i++) {
@@ -109,14 +119,17 @@ static int gate_check(const struct login_user *user, const struct login_gate *ga
 	if (gate->n_domains && !domain_allowed(user->email, gate))
 		return warren_fail_key(err, -EACCES, NULL, NULL, "addresses of your domain may not "
 				       "log in here");
+	if (gate->n_users && !user_allowed(user, gate))
+		return warren_fail_key(err, -EACCES, NULL, NULL, "you are none of the users that "
+				       "may log in here");
 	if (gate->n_groups && !groups_allowed(user, gate))
 		return warren_fail_key(err, -EACCES, NULL, NULL, "you are in none of the groups "
 				       "that may log in here");
 	return 0;
 }
 
-int login_user_read(const char *issuer, const json_t *claims, const struct login_gate *gate,
-		    struct login_user *out, struct warren_err *err)
+int login_user_read(const char *issuer, const json_t *claims, const char *login,
+		    const struct login_gate *gate, struct login_user *out, struct warren_err *err)
 {
 	const char *sub = json_string_value(json_object_get(claims, "sub"));
 	const char *email = text_of(claims, "email", TAILNET_TEXT);
@@ -139,7 +152,10 @@ int login_user_read(const char *issuer, const json_t *claims, const struct login
 	/* No issuer holds a blank, so no two pairs read the same. */
 	str_addf(&subject, "%s %s", issuer, sub);
 	out->subject = str_take(&subject);
-	out->login = out->email[0] ? strdup(out->email) : made_up_login(issuer, sub);
+	if (login)
+		out->login = strdup(login);
+	else
+		out->login = out->email[0] ? strdup(out->email) : made_up_login(issuer, sub);
 	if (!out->subject || !out->login)
 		return -ENOMEM;
 	return gate_check(out, gate, err);

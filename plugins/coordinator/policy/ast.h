@@ -148,6 +148,13 @@ struct ssh_test {			/* of `sshTests` */
 	json_t *attributes;
 };
 
+enum attr_type { ATTR_ANY, ATTR_STRING, ATTR_NUMBER, ATTR_BOOL };
+struct attr_config {			/* of attrConfig */
+	const char *name;		/* "custom:tier" */
+	enum attr_type type;
+	bool by_node;			/* a node may set it for itself */
+};
+
 struct policy {
 	struct arena arena;
 	const char *text;		/* byte for byte */
@@ -159,11 +166,13 @@ struct policy {
 	struct grant *grants;
 	struct ssh_rule *ssh;
 	struct node_attr *attrs;
+	struct attr_config *attr_configs;
 	struct approver *routes, *services;
 	struct sels exit_node;
 	struct policy_test *tests;
 	struct ssh_test *ssh_tests;
-	uint32_t n_grants, n_ssh, n_attrs, n_routes, n_services, n_tests, n_ssh_tests;
+	uint32_t n_grants, n_ssh, n_attrs, n_attr_configs, n_routes, n_services;
+	uint32_t n_tests, n_ssh_tests;
 	bool randomize_client_port, disable_ipv4, one_cgnat;
 	json_t *derp_map;		/* or NULL */
 	json_t *values;			/* an array of all that is JSON in it */

@@ -201,6 +201,22 @@ static int ssh_result(const struct policy_world *w, const struct wnode *src,
 	return result;
 }
 
+const struct ssh_rule *ssh_rule_of(const struct policy_world *w, const struct wnode *src,
+				   const struct wnode *dst, const char *login)
+{
+	for (int pass = 0; w->policy && pass < 2; pass++) {
+		for (uint32_t i = 0; i < w->policy->n_ssh; i++) {
+			const struct ssh_rule *rule = &w->policy->ssh[i];
+
+			if (rule->check == (pass == 0) &&
+			    is_source_node(w, &rule->src, &rule->postures, src) &&
+			    ssh_dst_fits(w, rule, src, dst) && login_fits(rule, src, login))
+				return rule;
+		}
+	}
+	return NULL;
+}
+
 /* All pairs of sources and destinations are as @wanted says. */
 static bool ssh_holds(const struct policy_world *w, const struct ssh_test *test,
 		      const char *const *users, uint32_t n, int wanted)

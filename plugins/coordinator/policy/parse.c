@@ -353,7 +353,7 @@ static bool parse_approvers(struct parser *p, const struct hj *root)
 	       parse_selectors(p, PLACE_APPROVER, hj_get(o, "exitNode"), &policy->exit_node);
 }
 
-static bool parse_flag(struct parser *p, const struct hj *root, const char *key, bool *out)
+bool parse_flag(struct parser *p, const struct hj *root, const char *key, bool *out)
 {
 	struct hj *m;
 
@@ -433,7 +433,7 @@ static bool parse_root(struct parser *p, const struct hj *root)
 		return hj_fail(p->error, root, "a policy is an object in { }");
 	return parse_known(p, root, known) && parse_definitions(p, root) &&
 	       parse_grants(p, root) && parse_ssh(p, root) && parse_node_attrs(p, root) &&
-	       parse_tests(p, root);
+	       parse_attr_config(p, root) && parse_tests(p, root);
 }
 
 struct policy *policy_parse(const char *text, size_t len, const struct policy_options *options,

@@ -47,6 +47,7 @@ bool ipspec_add(struct parser *p, struct ipspec **specs, uint32_t *n, int protoc
 bool parse_definitions(struct parser *p, const struct hj *root);
 bool parse_grants(struct parser *p, const struct hj *root);
 bool parse_node_attrs(struct parser *p, const struct hj *root);
+bool parse_attr_config(struct parser *p, const struct hj *root);
 bool parse_ssh(struct parser *p, const struct hj *root);
 bool parse_tests(struct parser *p, const struct hj *root);
 bool parse_postures(struct parser *p, const struct hj *list, struct postures *out);
@@ -63,6 +64,8 @@ bool parse_known(struct parser *p, const struct hj *o, const char *const *known)
 /* An object or array of that name, NULL when it is absent or null; false: something else. */
 bool parse_member(struct parser *p, const struct hj *o, const char *key, enum hj_type type,
 		  struct hj **out);
+/* A member that is true or false; absent: false. */
+bool parse_flag(struct parser *p, const struct hj *root, const char *key, bool *out);
 /* Strings of the array @key, trimmed. */
 bool parse_strings(struct parser *p, const struct hj *o, const char *key, const char ***out,
 		   uint32_t *n);

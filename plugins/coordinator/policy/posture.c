@@ -4,7 +4,6 @@
 #include "posture.h"
 
 #include <ctype.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -64,10 +63,14 @@ static bool posture_list(struct parser *p, const struct hj *at, const char *text
 		text += strspn(text, " ,");
 		if (*text == ']')
 			break;
-		if (out->n == most || !(values[out->n] = posture_value(p, at, &text)))
+		values[out->n] = posture_value(p, at, &text);
+		if (!values[out->n])
 			return false;
 		out->n++;
 		text += strspn(text, " ");
+		if (*text && *text != ',' && *text != ']')
+			return hj_fail(p->error, at, "\"%s\": a comma is expected between values",
+				       at->text);
 	}
 	if (!values || *text != ']' || text[1 + strspn(text + 1, " ")])
 		return values && hj_fail(p->error, at, "\"%s\": ] is expected at the end",
@@ -129,6 +132,85 @@ bool parse_postures(struct parser *p, const struct hj *list, struct postures *ou
 			return hj_fail(p->error, item, "posture not found: \"%s\"", text);
 	}
 	return at != NULL;
+}
+
+/* ---- attrConfig ---- */
+
+static bool attr_type(struct parser *p, const struct hj *o, enum attr_type *out)
+{
+	static const struct {
+		const char *name;
+		enum attr_type type;
+	} types[] = {
+		{ "string", ATTR_STRING }, { "number", ATTR_NUMBER }, { "bool", ATTR_BOOL },
+		{ "boolean", ATTR_BOOL },
+	};
+	const struct hj *type = hj_get(o, "type");
+
+	*out = ATTR_ANY;
+	if (!type || type->type == HJ_NULL)
+		return true;
+	for (size_t i = 0; type->type == HJ_STRING && i < ARRAY_SIZE(types); i++) {
+		if (strcmp(type->text, types[i].name) == 0) {
+			*out = types[i].type;
+			return true;
+		}
+	}
+	return hj_fail(p->error, type, "\"type\" is \"string\", \"number\" or \"bool\"");
+}
+
+bool parse_attr_config(struct parser *p, const struct hj *root)
+{
+	static const char *const known[] = { "type", "allowSetByNode", NULL };
+	struct policy *policy = p->policy;
+	struct attr_config *config;
+	struct hj *all;
+
+	if (!parse_member(p, root, "attrConfig", HJ_OBJECT, &all))
+		return false;
+	if (!all)
+		return true;
+	policy->attr_configs = parse_alloc(p, all->count, sizeof(*config));
+	for (const struct hj *o = all->first; policy->attr_configs && o; o = o->next) {
+		config = &policy->attr_configs[policy->n_attr_configs++];
+		config->name = o->key;
+		if (!str_starts(o->key, "custom:"))
+			return hj_fail(p->error, o, "attrConfig: \"%s\" does not begin with "
+				       "\"custom:\"", o->key);
+		if (o->type != HJ_OBJECT)
+			return hj_fail(p->error, o, "attrConfig[\"%s\"] must be an object in { }",
+				       o->key);
+		if (!parse_known(p, o, known) || !attr_type(p, o, &config->type) ||
+		    !parse_flag(p, o, "allowSetByNode", &config->by_node))
+			return false;
+	}
+	return policy->attr_configs != NULL;
+}
+
+static bool is_of_type(enum attr_type type, const json_t *value)
+{
+	switch (type) {
+	case ATTR_ANY:
+		return true;
+	case ATTR_STRING:
+		return json_is_string(value);
+	case ATTR_NUMBER:
+		return json_is_number(value);
+	case ATTR_BOOL:
+		return json_is_boolean(value);
+	}
+	return false;
+}
+
+bool posture_by_node(const struct policy *policy, const char *name, const json_t *value)
+{
+	for (uint32_t i = 0; i < policy->n_attr_configs; i++) {
+		const struct attr_config *config = &policy->attr_configs[i];
+
+		if (strcmp(config->name, name) == 0)
+			return config->by_node && (!value || is_of_type(config->type, value));
+	}
+	return false;
 }
 
 /* ---- enforcement ---- */
@@ -203,21 +285,64 @@ static bool test_holds(const struct posture_test *test, const char *value)
 	return false;
 }
 
+/* A number is compared as one: 1.5 is 1.50, and more than 1.10. */
+static bool number_of(const char *text, double *out)
+{
+	char *end;
+
+	*out = strtod(text, &end);
+	return text[0] && !text[strspn(text, "0123456789.eE+-")] && !*end;
+}
+
+static bool number_among(const struct posture_test *test, double value)
+{
+	double wanted;
+
+	for (uint32_t i = 0; i < test->n; i++) {
+		if (number_of(test->values[i], &wanted) && !(value < wanted || value > wanted))
+			return true;
+	}
+	return false;
+}
+
+/* What is no number is neither less nor more than one. */
+static bool number_holds(const struct posture_test *test, double value)
+{
+	double wanted = 0;
+	bool known = test->n > 0 && number_of(test->values[0], &wanted);
+
+	switch (test->op) {
+	case POSTURE_EQUAL: case POSTURE_IN:
+		return number_among(test, value);
+	case POSTURE_DIFFERS: case POSTURE_NOT_IN:
+		return !number_among(test, value);
+	case POSTURE_LESS:
+		return known && value < wanted;
+	case POSTURE_LESS_EQUAL:
+		return known && value <= wanted;
+	case POSTURE_GREATER:
+		return known && value > wanted;
+	case POSTURE_GREATER_EQUAL:
+		return known && value >= wanted;
+	case POSTURE_SET:
+		return true;
+	case POSTURE_NOT_SET:
+		break;
+	}
+	return false;
+}
+
 static bool holds(const struct named *posture, const json_t *attributes)
 {
 	for (uint32_t i = 0; i < posture->n_tests; i++) {
-		const json_t *value = json_object_get(attributes, posture->tests[i].attribute);
-		char number[32];
+		const struct posture_test *test = &posture->tests[i];
+		const json_t *value = json_object_get(attributes, test->attribute);
 		const char *text = json_string_value(value);
 
-		if (json_is_integer(value)) {
-			snprintf(number, sizeof(number), "%lld",
-				 (long long)json_integer_value(value));
-			text = number;
-		} else if (json_is_boolean(value)) {
+		if (json_is_boolean(value))
 			text = json_is_true(value) ? "true" : "false";
-		}
-		if (!test_holds(&posture->tests[i], text))
+		if (json_is_number(value) ? !number_holds(test, json_number_value(value)) :
+					    !test_holds(test, text))
 			return false;
 	}
 	return true;

@@ -15,4 +15,10 @@ bool posture_allows(const struct policy *policy, const struct postures *postures
 /* Version order: below, at or above 0. */
 int posture_compare(const char *a, const char *b);
 
+/*
+ * Whether a node may set @name, "custom:tier", for itself: attrConfig says so, and no other type
+ * than that of @value, NULL where it is taken away.
+ */
+bool posture_by_node(const struct policy *policy, const char *name, const json_t *value);
+
 #endif

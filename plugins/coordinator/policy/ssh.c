@@ -71,26 +71,30 @@ static json_t *recorders(struct build *b, const struct ssh_rule *rule)
 	return list;
 }
 
-static json_t *action(struct build *b, const struct ssh_rule *rule)
+static json_t *let_in(struct build *b, const struct ssh_rule *rule)
 {
-	char url[512];
-	json_t *o;
+	json_t *o = json_pack("{s:b,s:b,s:b,s:b}", "accept", 1, "allowAgentForwarding", 1,
+			      "allowLocalPortForwarding", 1, "allowRemotePortForwarding", 1);
 
-	if (rule->check) {
-		snprintf(url, sizeof(url), "%s/machine/ssh/action/$SRC_NODE_ID/to/$DST_NODE_ID?"
-			 "local_user=$LOCAL_USER", b->url);
-		return json_pack("{s:s}", "holdAndDelegate", url);
-	}
-	o = json_pack("{s:b,s:b,s:b,s:b}", "accept", 1, "allowAgentForwarding", 1,
-		      "allowLocalPortForwarding", 1, "allowRemotePortForwarding", 1);
 	if (rule->recorder.n > 0)
 		json_object_set_new(o, "recorders", recorders(b, rule));
 	if (rule->recorder.n > 0 && rule->enforce_recorder)
 		json_object_set_new(o, "onRecordingFailure", json_pack("{s:s,s:s}",
-				    "rejectSessionWithMessage", "# Session rejected: it cannot be "
-				    "recorded", "terminateSessionWithMessage",
+				    "RejectSessionWithMessage", "# Session rejected: it cannot be "
+				    "recorded", "TerminateSessionWithMessage",
 				    "# Session ended: it is no longer recorded"));
 	return o;
+}
+
+static json_t *action(struct build *b, const struct ssh_rule *rule)
+{
+	char url[512];
+
+	if (!rule->check)
+		return let_in(b, rule);
+	snprintf(url, sizeof(url), "%s/machine/ssh/action/$SRC_NODE_ID/to/$DST_NODE_ID?"
+		 "local_user=$LOCAL_USER", b->url);
+	return json_pack("{s:s}", "holdAndDelegate", url);
 }
 
 static json_t *logins(const struct ssh_rule *rule)
@@ -311,4 +315,21 @@ json_t *policy_world_ssh(const struct policy_world *w, int64_t id, const char *u
 	free(all);
 	free(some);
 	return b.out;
+}
+
+enum policy_ssh policy_world_ssh_of(const struct policy_world *w, int64_t src, int64_t dst,
+				    const char *login, int64_t *period, json_t **action)
+{
+	struct build b = { .w = w };
+	uint32_t slot;
+	const struct wnode *from = world_node(w, src, &slot), *to = world_node(w, dst, &slot);
+	const struct ssh_rule *rule = from && to ? ssh_rule_of(w, from, to, login) : NULL;
+
+	*period = 0;
+	*action = NULL;
+	if (!rule)
+		return POLICY_SSH_DENY;
+	*action = let_in(&b, rule);
+	*period = rule->check_period;
+	return rule->check ? POLICY_SSH_CHECK : POLICY_SSH_ACCEPT;
 }

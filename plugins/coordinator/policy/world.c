@@ -153,7 +153,7 @@ void world_node_free(struct wnode *n)
 	free(n);
 }
 
-static struct wuser *find_user(const struct policy_world *w, int64_t id)
+struct wuser *world_user(const struct policy_world *w, int64_t id)
 {
 	for (uint32_t i = 0; i < w->n_users; i++) {
 		if (w->users[i]->id == id)
@@ -212,7 +212,7 @@ struct wnode *world_node_new(struct policy_world *w, const struct policy_node *n
 		return NULL;
 	n->id = node->id;
 	n->user = node->n_tags > 0 ? 0 : node->user;
-	n->owner = find_user(w, n->user);
+	n->owner = world_user(w, n->user);
 	n->elected = node->elected;
 	for (int i = 0; i < 2; i++) {
 		if (addrs[i]->family)
@@ -412,6 +412,7 @@ int policy_world_put(struct policy_world *w, const struct policy_node *node,
 	int64_t at = old ? slot : free_slot(w);
 	bool ok;
 
+	w->serial++;
 	if (at < 0)
 		return -ENOMEM;
 	slot = (uint32_t)at;
@@ -440,6 +441,7 @@ void policy_world_remove(struct policy_world *w, int64_t id, struct policy_chang
 
 	if (!old)
 		return;
+	w->serial++;
 	clear_slot(w, slot, c);
 	hash_del(&w->by_id, &old->id, sizeof(old->id));
 	w->slots[slot] = NULL;
@@ -520,6 +522,7 @@ int policy_world_set(struct policy_world *w, const struct policy *policy,
 	struct wgrant *fresh;
 	uint32_t n;
 
+	w->serial++;
 	w->policy = policy;
 	fresh = grants_new(w, policy, &n);
 	if (!fresh) {
@@ -533,7 +536,7 @@ int policy_world_set(struct policy_world *w, const struct policy *policy,
 	return 0;
 }
 
-static void user_free(struct wuser *u)
+void world_user_free(struct wuser *u)
 {
 	if (!u)
 		return;
@@ -566,7 +569,7 @@ static struct wuser *user_new(const struct policy_user *user)
 	}
 	if (u->login && u->email && u->name && u->groups && u->n_groups == user->n_groups)
 		return u;
-	user_free(u);
+	world_user_free(u);
 	return NULL;
 }
 
@@ -575,7 +578,7 @@ static int users_changed(struct policy_world *w, struct policy_changes *c)
 {
 	for (uint32_t i = 0; i < w->n_slots; i++) {
 		if (w->slots[i])
-			w->slots[i]->owner = find_user(w, w->slots[i]->user);
+			w->slots[i]->owner = world_user(w, w->slots[i]->user);
 	}
 	return w->policy ? policy_world_set(w, w->policy, c) : 0;
 }
@@ -583,10 +586,11 @@ static int users_changed(struct policy_world *w, struct policy_changes *c)
 int policy_world_user(struct policy_world *w, const struct policy_user *user,
 		      struct policy_changes *c)
 {
-	struct wuser *fresh = user_new(user), *old = find_user(w, user->id), **grown;
+	struct wuser *fresh = user_new(user), *old = world_user(w, user->id), **grown;
 
 	if (!fresh)
 		return -ENOMEM;
+	w->serial++;
 	for (uint32_t i = 0; old && i < w->n_users; i++) {
 		if (w->users[i] == old)
 			w->users[i] = fresh;
@@ -594,28 +598,29 @@ int policy_world_user(struct policy_world *w, const struct policy_user *user,
 	if (!old) {
 		grown = realloc(w->users, (w->n_users + 1) * sizeof(*grown));
 		if (!grown) {
-			user_free(fresh);
+			world_user_free(fresh);
 			return -ENOMEM;
 		}
 		w->users = grown;
 		w->users[w->n_users++] = fresh;
 		return 0;		/* nobody's yet */
 	}
-	user_free(old);
+	world_user_free(old);
 	return users_changed(w, c);
 }
 
 void policy_world_user_remove(struct policy_world *w, int64_t id, struct policy_changes *c)
 {
-	struct wuser *old = find_user(w, id);
+	struct wuser *old = world_user(w, id);
 
 	if (!old)
 		return;
+	w->serial++;
 	for (uint32_t i = 0; i < w->n_users; i++) {
 		if (w->users[i] == old)
 			w->users[i--] = w->users[--w->n_users];
 	}
-	user_free(old);
+	world_user_free(old);
 	if (users_changed(w, c) && c)
 		c->failed = true;
 }
@@ -643,7 +648,7 @@ void policy_world_free(struct policy_world *w)
 	for (uint32_t i = 0; i < w->n_slots; i++)
 		world_node_free(w->slots[i]);
 	for (uint32_t i = 0; i < w->n_users; i++)
-		user_free(w->users[i]);
+		world_user_free(w->users[i]);
 	hash_free(&w->by_id);
 	free(w->users);
 	free(w->slots);

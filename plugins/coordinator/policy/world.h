@@ -71,6 +71,30 @@ int policy_world_set(struct policy_world *world, const struct policy *policy,
 		     struct policy_changes *changes);
 
 /*
+ * ---- Two worlds: world_copy.c ----
+ */
+
+/*
+ * The same users, nodes and rows, and no policy; shares nothing, so that each may be used by a
+ * thread of its own. NULL: no memory.
+ */
+struct policy_world *policy_world_copy(const struct policy_world *world);
+/* Another one after each change; a copy begins with that of the original. */
+uint64_t policy_world_serial(const struct policy_world *world);
+/* A node is in the same slot of a world and of its copy, as long as it is in both. */
+uint32_t policy_world_slots(const struct policy_world *world);
+/*
+ * Calls @fn for the peers that the node in @slot of both sees in one of them only: for
+ * POLICY_PAIRS of them, beginning with *@from, 0 at first; then *@from says where to go on, 0 when
+ * all were told. Returns its id, or 0: no node is there in both. All slots of the older one tell
+ * all pairs, both ways.
+ */
+enum { POLICY_PAIRS = 32 };
+typedef void policy_pair_fn(void *arg, int64_t viewer, int64_t peer, bool appears);
+int64_t policy_world_differs(const struct policy_world *old, const struct policy_world *now,
+			     uint32_t slot, uint32_t *from, policy_pair_fn *fn, void *arg);
+
+/*
  * ---- Questions; ids that are not there see nothing ----
  *
  * JSON is the caller's (json_decref); NULL: no memory.
@@ -83,6 +107,13 @@ uint32_t policy_world_peers(const struct policy_world *world, int64_t viewer, in
 json_t *policy_world_filter(struct policy_world *world, int64_t node);
 /* The rules of its SSHPolicy, [] included; @url: of the server, for actions that are held. */
 json_t *policy_world_ssh(const struct policy_world *world, int64_t node, const char *url);
+/*
+ * What @login of @dst is to @src; to be checked: once in *@period seconds, 0 each time. *@action is
+ * the SSHAction that lets it in, NULL where it is denied or memory has run out.
+ */
+enum policy_ssh { POLICY_SSH_DENY, POLICY_SSH_ACCEPT, POLICY_SSH_CHECK };
+enum policy_ssh policy_world_ssh_of(const struct policy_world *world, int64_t src, int64_t dst,
+				    const char *login, int64_t *period, json_t **action);
 /* What nodeAttrs give it: key to null or a list. */
 json_t *policy_world_caps(const struct policy_world *world, int64_t node);
 /* Of these, the ones that others see of a peer. */

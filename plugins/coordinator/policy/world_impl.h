@@ -64,6 +64,7 @@ struct policy_world {
 	uint32_t n_users;
 	struct wgrant *grants;
 	uint32_t n_grants;
+	uint64_t serial;		/* of the last change */
 };
 
 /* ---- bits ---- */
@@ -87,6 +88,8 @@ static inline void bits_put(bits_word *bits, uint32_t i, bool on)
 
 struct wnode *world_node_new(struct policy_world *w, const struct policy_node *node);
 void world_node_free(struct wnode *n);
+struct wuser *world_user(const struct policy_world *w, int64_t id);	/* or NULL */
+void world_user_free(struct wuser *u);
 struct wnode *world_node(const struct policy_world *w, int64_t id, uint32_t *slot);
 void changes_filter(struct policy_changes *changes, int64_t id);
 void changes_route(struct policy_changes *changes, int64_t id);
@@ -127,6 +130,12 @@ bool range_is_internet(const struct range *range);
 json_t *ranges_json(const struct ranges *set);
 /* All addresses of the untagged nodes of @n's user. */
 void own_ranges(const struct policy_world *w, const struct wnode *n, struct ranges *out);
+
+/* ---- check.c ---- */
+
+/* The rule that counts for this login: of those that fit a check before others, the first. */
+const struct ssh_rule *ssh_rule_of(const struct policy_world *w, const struct wnode *src,
+				   const struct wnode *dst, const char *login);
 
 /* ---- routes.c ---- */
 

@@ -27,6 +27,19 @@ static void add_text(struct str *out, const char *key, const char *value)
 	str_add_json(out, value, strlen(value));
 }
 
+void coord_escape(struct str *out, const char *text)
+{
+	for (; *text; text++) {
+		bool plain = (*text >= 'a' && *text <= 'z') || (*text >= 'A' && *text <= 'Z') ||
+			     (*text >= '0' && *text <= '9') || strchr("-._~", *text);
+
+		if (plain)
+			str_addc(out, *text);
+		else
+			str_addf(out, "%%%02X", (unsigned char)*text);
+	}
+}
+
 void coord_encode_time(int64_t usec, struct str *out)
 {
 	time_t seconds = (time_t)(usec / 1000000);

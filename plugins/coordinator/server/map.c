@@ -16,15 +16,17 @@
 
 #include "base/err.h"
 #include "base/str.h"
+#include "dns.h"
 
 enum {
 	PEERS_DIRTY = 512,		/* news of more peers than that: all of them anew */
 	PEERS_KEPT = 32,		/* memory for so many stays with a stream */
 	BEHIND = 1 << 20,		/* bytes not taken: nothing more until they are */
 	ZSTD_LEVEL = 1,
+	TURN = 16,			/* so many peers between two looks at the clock */
 };
 static const uint64_t second = 1000000, batch = 50000, slice = 3000;
-enum { KEEPALIVE = 50, KEEPALIVE_SPREAD = 9, STUCK = 60 };
+enum { KEEPALIVE = 50, KEEPALIVE_SPREAD = 9 };
 
 struct news {
 	int64_t peer;
@@ -35,6 +37,11 @@ struct known {
 	int64_t id;
 	uint64_t generation;
 };
+struct whole {				/* all peers, gathered over as many turns as it takes */
+	int64_t *ids;
+	uint32_t n, pos, given;
+	struct str peers, profiles;
+};
 struct stream {
 	struct list link, dirty_link;
 	struct stream *same;		/* the next one of this node */
@@ -42,15 +49,20 @@ struct stream {
 	struct warren_exchange *x;
 	struct warren_timer *timer;	/* keep-alive; stuck */
 	int64_t node;
+	uint64_t begun;			/* when it had its first message; 0: not yet */
 	bool zstd, first, is_dirty, behind, lives;	/* @lives: more than one message */
+	bool alone;			/* it asked for no peers */
 	uint32_t what;			/* DIRTY_ */
+	struct whole *whole;		/* NULL: none is being gathered */
 	struct news *news;
 	uint32_t n_news, cap_news;
 	struct known *users;		/* whose profile it has */
 	uint32_t n_users, cap_users;
-	uint64_t told_self, told_filter;	/* hashes of what it was told last */
+	uint64_t told_self, told_filter, told_dns;	/* hashes of what it was told last */
 	size_t said;			/* length of a message that says nothing yet */
 };
+
+static void mark(struct stream *s);
 
 static struct stream *streams_of(const struct coord *coord, int64_t node)
 {
@@ -77,6 +89,18 @@ static void index_remove(struct stream *s)
 		(void)hash_put(&coord->by_node, &first->node, sizeof(first->node), first, NULL);
 }
 
+static void whole_free(struct stream *s)
+{
+	if (!s->whole)
+		return;
+	str_free(&s->whole->peers);
+	str_free(&s->whole->profiles);
+	free(s->whole->ids);
+	free(s->whole);
+	s->whole = NULL;
+	s->coord->wholes--;
+}
+
 static void stream_free(struct stream *s)
 {
 	struct coord *coord = s->coord;
@@ -88,6 +112,7 @@ static void stream_free(struct stream *s)
 	warren_release(s->timer);
 	if (s->lives)
 		tailnet_stream_closed(coord->tailnet, s->node);
+	whole_free(s);
 	free(s->news);
 	free(s->users);
 	free(s);
@@ -119,7 +144,7 @@ static void keepalive_in(struct stream *s)
 {
 	uint64_t spread = (uint64_t)s->node * 7919 % (KEEPALIVE_SPREAD * second);
 
-	warren_timer_set(s->timer, s->behind ? STUCK * second : KEEPALIVE * second + spread);
+	warren_timer_set(s->timer, s->behind ? s->coord->stuck : KEEPALIVE * second + spread);
 }
 
 /* One message: its length, little-endian, and the JSON, compressed where that was asked for. */
@@ -147,15 +172,52 @@ static bool stream_write(struct stream *s, const char *json, size_t len)
 	return ok;
 }
 
-/* Where the profile of user @id is among those that it has; NULL: no memory. */
+int coord_stream_say(struct coord *coord, int64_t node, const char *json, size_t len, uint64_t age)
+{
+	int result = -ENOTCONN;
+	struct stream *s, *next;
+
+	for (s = streams_of(coord, node); s; s = next) {
+		next = s->same;
+		if (!s->lives)
+			continue;
+		if (!s->begun || warren_now() - s->begun < age)
+			result = result == -ENOTCONN ? -EAGAIN : result;
+		else if (s->behind)
+			result = result ? -ENOBUFS : 0;
+		else if (stream_write(s, json, len))
+			result = 0;
+		else
+			stream_end(s);
+	}
+	return result;
+}
+
+size_t coord_streams_pending(const struct coord *coord, int64_t node)
+{
+	size_t sum = 0;
+
+	for (const struct stream *s = streams_of(coord, node); s; s = s->same)
+		sum += warren_exchange_pending(s->x);
+	return sum;
+}
+
+/* Where the profile of user @id is among those that it has, by id; NULL: no memory. */
 static struct known *known_user(struct stream *s, int64_t id)
 {
+	uint32_t from = 0, to = s->n_users;
 	struct known *grown;
 
-	for (uint32_t i = 0; i < s->n_users; i++) {
-		if (s->users[i].id == id)
-			return &s->users[i];
+	while (from < to) {
+		uint32_t mid = from + (to - from) / 2;
+
+		if (s->users[mid].id < id)
+			from = mid + 1;
+		else
+			to = mid;
 	}
+	if (from < s->n_users && s->users[from].id == id)
+		return &s->users[from];
 	if (s->n_users == s->cap_users) {
 		grown = realloc(s->users, (s->cap_users * 2 + 8) * sizeof(*grown));
 		if (!grown)
@@ -163,8 +225,10 @@ static struct known *known_user(struct stream *s, int64_t id)
 		s->users = grown;
 		s->cap_users = s->cap_users * 2 + 8;
 	}
-	s->users[s->n_users] = (struct known){ .id = id };
-	return &s->users[s->n_users++];
+	memmove(&s->users[from + 1], &s->users[from], (s->n_users - from) * sizeof(*s->users));
+	s->users[from] = (struct known){ .id = id };
+	s->n_users++;
+	return &s->users[from];
 }
 
 /* Adds a profile to @out where the stream has not got it as it is now. */
@@ -218,6 +282,17 @@ static void add_self(struct stream *s, const struct tailnet_node *node, struct s
 	drop_same(s, out, from, &s->told_self);
 }
 
+static void add_dns(struct stream *s, const struct tailnet_node *node, struct str *out)
+{
+	json_t *caps = policy_world_caps(s->coord->world, node->id);
+	size_t from = out->len;
+
+	str_add(out, ",\"DNSConfig\":");
+	coord_dns_add(s->coord->dns, node, caps, out);
+	drop_same(s, out, from, &s->told_dns);
+	json_decref(caps);
+}
+
 static void add_filter(struct stream *s, const struct tailnet_node *node, struct str *out)
 {
 	const struct coord *coord = s->coord;
@@ -231,31 +306,68 @@ static void add_filter(struct stream *s, const struct tailnet_node *node, struct
 	drop_same(s, out, from, &s->told_filter);
 }
 
+static struct whole *whole_new(const struct stream *s)
+{
+	struct whole *w = calloc(1, sizeof(*w));
+
+	if (!w)
+		return NULL;
+	w->n = policy_world_peers(s->coord->world, s->node, NULL, 0);
+	w->ids = calloc(w->n + 1, sizeof(*w->ids));
+	if (!w->ids) {
+		free(w);
+		return NULL;
+	}
+	policy_world_peers(s->coord->world, s->node, w->ids, w->n);
+	s->coord->wholes++;
+	return w;
+}
+
+/*
+ * Goes on with the list of all peers, until @until; true: it is complete, or there is no memory
+ * for it. What changes meanwhile is news, which follow.
+ */
+static bool gather(struct stream *s, uint64_t until)
+{
+	struct coord *coord = s->coord;
+	struct whole *w;
+
+	if (!(s->what & DIRTY_ALL))
+		return true;
+	if (!s->whole) {
+		s->whole = whole_new(s);
+		s->n_news = s->n_users = 0;
+	}
+	w = s->whole;
+	for (; w && w->pos < w->n; w->pos++) {
+		const struct tailnet_node *peer = tailnet_node(coord->tailnet, w->ids[w->pos]);
+
+		if (w->pos % TURN == TURN - 1 && warren_now() > until)
+			return false;
+		if (!peer || !policy_world_sees(coord->world, s->node, peer->id))
+			continue;
+		str_add(&w->peers, w->given++ ? "," : "");
+		if (!coord_encode_peer(coord, s->node, peer, &w->peers))
+			w->peers.failed = true;
+		add_profile(s, coord_user_id(peer), &w->profiles);
+	}
+	return true;
+}
+
 /* All peers; false: there are none. */
 static bool add_all_peers(struct stream *s, struct str *out, struct str *profiles)
 {
-	struct coord *coord = s->coord;
-	uint32_t n = policy_world_peers(coord->world, s->node, NULL, 0), given = 0;
-	int64_t *ids = calloc(n + 1, sizeof(*ids));
+	struct whole *w = s->whole;
+	bool given = w && w->given > 0;
 
-	if (!ids) {
-		out->failed = true;
-		return false;
+	out->failed = out->failed || !w || w->peers.failed || w->profiles.failed;
+	add_part(out, "Peers", w ? &w->peers : &(const struct str)STR_INIT);
+	if (w && w->profiles.len > 0) {
+		str_add(profiles, profiles->len > 0 ? "," : "");
+		str_add(profiles, str_text(&w->profiles));
 	}
-	policy_world_peers(coord->world, s->node, ids, n);
-	for (uint32_t i = 0; i < n; i++) {
-		const struct tailnet_node *peer = tailnet_node(coord->tailnet, ids[i]);
-
-		if (!peer)
-			continue;
-		str_add(out, given++ ? "," : ",\"Peers\":[");
-		if (!coord_encode_peer(coord, s->node, peer, out))
-			out->failed = true;
-		add_profile(s, coord_user_id(peer), profiles);
-	}
-	free(ids);
-	str_add(out, given > 0 ? "]" : "");
-	return given > 0;
+	whole_free(s);
+	return given;
 }
 
 static int by_peer(const void *a, const void *b)
@@ -295,6 +407,7 @@ static void add_news(struct stream *s, struct str *out, struct str *profiles)
 	str_free(&removed);
 	str_free(&changed);
 	str_free(&patches);
+	s->n_news = 0;
 }
 
 static void add_first(struct stream *s, struct str *out)
@@ -304,10 +417,9 @@ static void add_first(struct stream *s, struct str *out)
 	str_add(out, ",\"Domain\":");
 	str_add_json(out, coord->base_domain, strlen(coord->base_domain));
 	str_add(out, ",\"CollectServices\":false,\"Debug\":{\"DisableLogTail\":true}");
-	str_addf(out, ",\"DNSConfig\":%s", coord->dns_config);
 	if (coord->derp_map) {
 		str_add(out, ",\"DERPMap\":");
-		coord_encode_json_take(json_incref(coord->derp_map), out);
+		str_add(out, coord->derp_map);
 	}
 }
 
@@ -325,6 +437,8 @@ static bool compose(struct stream *s, const struct tailnet_node *node, struct st
 	s->said = out->len;
 	if (s->first)
 		add_first(s, out);
+	if (s->first || ((s->what & DIRTY_SELF) && coord_dns_differs(s->coord->dns)))
+		add_dns(s, node, out);
 	if (s->what & DIRTY_USERS)
 		add_changed_profiles(s, &profiles);
 	if (s->what & DIRTY_SELF) {
@@ -335,7 +449,7 @@ static bool compose(struct stream *s, const struct tailnet_node *node, struct st
 		add_filter(s, node, out);
 	/* An empty list of all peers means "as before": then nobody can be taken away with it. */
 	if (s->what & DIRTY_ALL)
-		ok = add_all_peers(s, out, &profiles) || s->first;
+		ok = add_all_peers(s, out, &profiles) || !s->begun;
 	else
 		add_news(s, out, &profiles);
 	add_part(out, "UserProfiles", &profiles);
@@ -344,12 +458,12 @@ static bool compose(struct stream *s, const struct tailnet_node *node, struct st
 		str_cut(out, 0);
 	else
 		str_add(out, "}");
-	if (s->cap_news > PEERS_KEPT) {
+	if (s->n_news == 0 && s->cap_news > PEERS_KEPT) {
 		free(s->news);
 		s->news = NULL;
 		s->cap_news = 0;
 	}
-	s->what = s->n_news = 0;
+	s->what = 0;
 	s->first = false;
 	return ok && !out->failed;
 }
@@ -368,11 +482,16 @@ static bool stream_tell(struct stream *s)
 	ok = compose(s, node, &text) &&
 	     (text.len == 0 || stream_write(s, str_text(&text), text.len));
 	str_free(&text);
-	if (ok)
-		warren_stat_add(s->coord->stats.maps, 1);
-	else
+	if (!ok) {
 		stream_end(s);
-	return ok;
+		return false;
+	}
+	warren_stat_add(s->coord->stats.maps, 1);
+	if (!s->begun)
+		s->begun = warren_now();
+	if (s->n_news > 0)		/* came while the list of all was gathered */
+		mark(s);
+	return true;
 }
 
 /* ---- what is to be told ---- */
@@ -390,10 +509,15 @@ static void flush(struct warren_ctx *ctx, void *arg)
 			warren_timer_set(coord->flush, 0);
 			return;
 		}
+		if (!s->behind && !gather(s, until)) {
+			warren_timer_set(coord->flush, 0);
+			return;
+		}
 		list_del(&s->dirty_link);
 		s->is_dirty = false;
-		if (!s->behind)
-			stream_tell(s);	/* else when it has caught up */
+		/* One that is behind is told when it has caught up. */
+		if (!s->behind && stream_tell(s) && !s->lives)
+			stream_finish(s);
 	}
 }
 
@@ -429,6 +553,8 @@ static bool room_for_news(struct stream *s)
 
 static void stream_news(struct stream *s, int64_t peer, enum peer_news kind, uint32_t fields)
 {
+	if (s->alone)
+		return;
 	for (uint32_t i = 0; i < s->n_news; i++) {
 		if (s->news[i].peer != peer)
 			continue;
@@ -438,10 +564,12 @@ static void stream_news(struct stream *s, int64_t peer, enum peer_news kind, uin
 		mark(s);
 		return;
 	}
-	if (room_for_news(s))
+	if (room_for_news(s)) {
 		s->news[s->n_news++] = (struct news){ peer, kind, fields };
-	else
+	} else {			/* all anew, from what is there then */
 		s->what |= DIRTY_ALL;
+		whole_free(s);
+	}
 	mark(s);
 }
 
@@ -570,7 +698,7 @@ static const struct warren_exchange_events stream_events = {
 	.size = sizeof(stream_events), .drained = on_drained, .failed = on_failed,
 };
 
-/* The first message goes out at once; later ones by the flush. */
+/* The first message goes out at once, if it is not too long for this turn; others by the flush. */
 static void begin_stream(struct request *r, const struct map_request *from, int64_t node)
 {
 	static const struct warren_http_field type = { "Content-Type", "application/json" };
@@ -591,7 +719,8 @@ static void begin_stream(struct request *r, const struct map_request *from, int6
 	s->node = node;
 	s->zstd = from->zstd;
 	s->first = true;
-	s->what = DIRTY_SELF | DIRTY_FILTER | (from->omit_peers ? 0 : DIRTY_ALL);
+	s->alone = from->omit_peers;
+	s->what = DIRTY_SELF | DIRTY_FILTER | (s->alone ? 0 : DIRTY_ALL);
 	list_add_tail(&coord->streams, &s->link);
 	if (!index_add(s)) {
 		stream_end(s);
@@ -604,8 +733,13 @@ static void begin_stream(struct request *r, const struct map_request *from, int6
 		warren_stat_add(coord->stats.streams, 1);
 		tailnet_stream_opened(coord->tailnet, node);
 	}
-	if (stream_tell(s) && !s->lives)
+	/* One list after the other: each has room for the whole network while it is made. */
+	if (coord->wholes > 0 || !gather(s, warren_now() + slice)) {
+		mark(s);
+		warren_timer_set(coord->flush, 0);
+	} else if (stream_tell(s) && !s->lives) {
 		stream_finish(s);
+	}
 }
 
 /* What the request says of the node itself. A stream's silence erases nothing (6.1). */

@@ -1,6 +1,6 @@
 /*
  * What is asked without Noise (control-protocol.md 2, 3.5, 4.3): the server's key, the upgrade,
- * health, whether a relay may serve a key, and the page that a login's link leads to.
+ * health, and whether a relay may serve a key. The pages that links lead to: login/desk.h.
  */
 #include "server.h"
 
@@ -11,7 +11,7 @@
 #include <strings.h>
 #include <syslog.h>
 
-#include "../login/page.h"
+#include "../login/desk.h"
 #include "base/addr.h"
 #include "base/base64.h"
 #include "base/err.h"
@@ -105,7 +105,19 @@ static const char *challenge(const uint8_t *init, char out[128])
 	return out;
 }
 
-static void begin_noise(struct coord *coord, struct warren_exchange *x, const uint8_t *init)
+static struct warren_addr from_whom(const struct coord *coord, const struct warren_exchange *x,
+				    const struct warren_http_head *head)
+{
+	const struct warren_stream *stream = warren_exchange_stream(x);
+	struct warren_addrport peer;
+
+	if (!stream || !warren_stream_peer(stream, &peer))
+		return (struct warren_addr){ .family = 0 };
+	return coord_forwarded(&coord->proxies, &peer.addr, head);
+}
+
+static void begin_noise(struct coord *coord, struct warren_exchange *x, const uint8_t *init,
+			const struct warren_addr *from)
 {
 	static const struct warren_http_field fields[] = {
 		{ "Upgrade", protocol }, { "Connection", "upgrade" },
@@ -121,7 +133,7 @@ static void begin_noise(struct coord *coord, struct warren_exchange *x, const ui
 	stream = warren_noise_accept_take(stream, &coord->noise, init, WARREN_NOISE_INIT,
 					  challenge(init, early), &err);
 	if (stream)
-		coord_session_take(coord, stream);
+		coord_session_take(coord, stream, from);
 	else
 		warren_log_limit(coord->ctx, &coord->refused_limit, LOG_INFO,
 				 "a client's handshake is refused: %s; a client that has the key "
@@ -134,6 +146,7 @@ static void upgrade(struct coord *coord, struct warren_exchange *x,
 {
 	const char *to = warren_http_field(head, "upgrade");
 	const char *hello = warren_http_field(head, "x-tailscale-handshake");
+	struct warren_addr from = from_whom(coord, x, head);
 	uint8_t init[WARREN_NOISE_INIT];
 
 	if (!to)
@@ -145,7 +158,7 @@ static void upgrade(struct coord *coord, struct warren_exchange *x,
 	else if (base64_decode(init, sizeof(init), hello, strlen(hello)) != sizeof(init))
 		text(x, 400, "invalid tailscale handshake header\n");
 	else
-		begin_noise(coord, x, init);
+		begin_noise(coord, x, init, &from);
 }
 
 /* ---- verify ---- */
@@ -213,19 +226,6 @@ static void verify(struct coord *coord, struct warren_exchange *x)
 	warren_exchange_set(x, &verify_events, a);
 }
 
-/* ---- the page of a login ---- */
-
-static void login_page(struct coord *coord, struct warren_exchange *x, const char *path)
-{
-	char code[TAILNET_CODE];
-	size_t len = strcspn(path, "?");
-	bool fits = len < sizeof(code);
-
-	memcpy(code, path, fits ? len : 0);
-	code[fits ? len : 0] = '\0';
-	login_page_reply(x, tailnet_pending(coord->tailnet, code));
-}
-
 /* ---- addresses of this server, for clients whose resolver fails ---- */
 
 static const uint64_t names_fresh = 600 * UINT64_C(1000000);
@@ -290,9 +290,7 @@ static void on_head(struct warren_exchange *x, const struct warren_http_head *he
 		bootstrap_dns(coord, x);
 	else if (is(head, "POST", "/verify"))
 		verify(coord, x);
-	else if (strcmp(head->method, "GET") == 0 && str_starts(head->path, "/register/"))
-		login_page(coord, x, head->path + 10);
-	else
+	else if (!login_desk_serve(coord->desk, x, head))
 		text(x, 404, "not found\n");
 }
 
@@ -355,8 +353,7 @@ int coord_route(struct coord *coord, const struct warren_front *front, void *sel
 		struct warren_err *err)
 {
 	static const char *const paths[] = { "/key", "/ts2021", "/health", "/verify",
-					     "/bootstrap-dns",
-					     "/register" };
+					     "/bootstrap-dns", "/register", "/oidc", "/auth" };
 	struct warren_url url;
 	int result = warren_url_parse(coord->url, &url, err);
 
@@ -377,13 +374,16 @@ void coord_outers_close(struct coord *coord)
 	struct outer *o, *next;
 	struct asked *a, *after;
 
-	list_for_each_safe(o, next, &coord->outers, link)
-		outer_free(o);
-	free(coord->names);
-	coord->names = NULL;
-	list_for_each_safe(a, after, &coord->asked, link) {	/* those of front */
+	/* While their connections live, which tell nobody when they are closed. */
+	if (coord->desk)
+		login_desk_hang_up(coord->desk);
+	list_for_each_safe(a, after, &coord->asked, link) {
 		warren_exchange_set(a->x, NULL, NULL);
 		warren_exchange_cancel(a->x);
 		asked_free(a);
 	}
+	list_for_each_safe(o, next, &coord->outers, link)
+		outer_free(o);
+	free(coord->names);
+	coord->names = NULL;
 }

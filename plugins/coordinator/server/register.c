@@ -95,6 +95,7 @@ void coord_register(struct request *r)
 	} else {
 		memcpy(ask.machine_key, r->session->machine, 32);
 		memcpy(ask.node_key, from.node_key, 32);
+		ask.from = r->session->from;
 		ask.has_expiry = from.has_expiry;
 		ask.expiry = from.expiry;
 		ask.auth_key = from.auth_key;

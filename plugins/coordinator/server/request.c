@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "../tailnet/rules.h"
 #include "base/addr.h"
 #include "base/str.h"
 
@@ -274,6 +275,77 @@ void map_request_free(struct map_request *r)
 	free(r->routes);
 	json_decref(r->json);
 	memset(r, 0, sizeof(*r));
+}
+
+/* ---- what is asked beside ---- */
+
+int feature_query_parse(const void *data, size_t len, struct feature_query *out,
+			struct warren_err *err)
+{
+	memset(out, 0, sizeof(*out));
+	out->json = load(data, len, err);
+	if (!out->json)
+		return -EBADMSG;
+	if (!get_key(out->json, "NodeKey", WARREN_KEYTEXT_NODE, out->node_key))
+		return bad(err, "NodeKey");
+	return get_text(out->json, "Feature", &out->feature) && out->feature ?
+	       0 : bad(err, "Feature");
+}
+
+int audit_report_parse(const void *data, size_t len, struct audit_report *out,
+		       struct warren_err *err)
+{
+	const char *action;
+
+	memset(out, 0, sizeof(*out));
+	out->json = load(data, len, err);
+	if (!out->json)
+		return -EBADMSG;
+	if (!get_key(out->json, "NodeKey", WARREN_KEYTEXT_NODE, out->node_key))
+		return bad(err, "NodeKey");
+	if (!get_text(out->json, "Action", &action) || !action ||
+	    strcmp(action, "DISCONNECT_NODE") != 0)
+		return bad(err, "Action");
+	if (!get_text(out->json, "Details", &out->details))
+		return bad(err, "Details");
+	if (!out->details)
+		out->details = "";
+	return strlen(out->details) <= AUDIT_DETAILS ? 0 : bad(err, "Details");
+}
+
+int attribute_update_parse(const void *data, size_t len, struct attribute_update *out,
+			   struct warren_err *err)
+{
+	memset(out, 0, sizeof(*out));
+	out->json = load(data, len, err);
+	if (!out->json)
+		return -EBADMSG;
+	if (!get_key(out->json, "NodeKey", WARREN_KEYTEXT_NODE, out->node_key))
+		return bad(err, "NodeKey");
+	out->update = json_object_get(out->json, "Update");
+	return json_is_object(out->update) &&
+	       json_object_size(out->update) <= TAILNET_ATTRIBUTES ? 0 : bad(err, "Update");
+}
+
+bool attribute_spell(struct str *out, const char *name, const json_t *value)
+{
+	const char *text = json_string_value(value);
+
+	str_addf(out, "%s=", name);
+	if (text)
+		str_addf(out, "\"%s\"", text);
+	else if (json_is_integer(value))
+		str_addf(out, "%lld", (long long)json_integer_value(value));
+	else if (json_is_real(value))		/* with an exponent it is not kept */
+		str_addf(out, "%.15g", json_real_value(value));
+	else if (json_is_boolean(value))
+		str_add(out, json_is_true(value) ? "true" : "false");
+	else if (json_is_null(value))
+		str_add(out, "null");
+	else
+		return false;
+	return (!text || strlen(text) == json_string_length(value)) &&
+	       rules_attribute_valid(str_text(out), true);
 }
 
 /* ---- verify (4.3) ---- */

@@ -17,13 +17,20 @@ enum { STREAMS_MAX = 128, IDLE_USEC = 300000000 };
 
 static void asked_free(struct request *r)
 {
-	struct session *s = r->session;
-
+	list_del(&r->link);
 	r->coord->bodies -= r->body->len;
 	str_free(r->body);
 	free(r->body);
 	free(r);
-	s->open--;
+}
+
+/* The client is gone, or we do not want it any more. */
+static void abandon(struct request *r)
+{
+	r->x = NULL;
+	if (r->gone)
+		r->gone(r);
+	asked_free(r);
 }
 
 void answer_text(struct request *r, int status, const char *text)
@@ -69,17 +76,25 @@ const struct tailnet_node *asked_node(const struct request *r, const uint8_t key
 /* ---- paths ---- */
 
 static const struct {
-	const char *method, *path;
+	const char *method, *path;	/* method NULL: it looks by itself */
 	void (*fn)(struct request *request);
 } routes[] = {
 	{ "POST", "/machine/register", coord_register },
 	{ "POST", "/machine/map", coord_map },
+	{ "POST", "/machine/feature/query", coord_feature },
+	{ "POST", "/machine/audit-log", coord_report },
+	{ "PATCH", "/machine/set-device-attr", coord_attributes },
+	{ NULL, "/machine/ping-response", coord_pong },
 };
 
-/* Known and left out: the client goes on without (4.1). */
-static const char *const absent[] = {
-	"/machine/set-dns", "/machine/set-device-attr", "/machine/audit-log",
-	"/machine/id-token", "/machine/feature/query", "/machine/whoami",
+/* Known and left out: the client goes on without, and its commands print the sentence (4.1). */
+static const struct {
+	const char *path, *sentence;
+} absent[] = {
+	{ "/machine/set-dns", "this coordination server serves no public zone: names of its "
+	  "devices cannot get certificates through it\n" },
+	{ "/machine/id-token", "this coordination server issues no identity tokens\n" },
+	{ "/machine/whoami", "this coordination server does not answer that\n" },
 };
 
 static void dispatch(struct request *r)
@@ -87,10 +102,14 @@ static void dispatch(struct request *r)
 	for (size_t i = 0; i < ARRAY_SIZE(routes); i++) {
 		if (strcmp(routes[i].path, r->path) != 0)
 			continue;
-		if (strcmp(routes[i].method, r->method) == 0)
+		if (!routes[i].method || strcmp(routes[i].method, r->method) == 0)
 			routes[i].fn(r);
 		else
 			answer_text(r, 405, "method not allowed\n");
+		return;
+	}
+	if (str_starts(r->path, COORD_SSH_PATH) && strcmp(r->method, "GET") == 0) {
+		coord_ssh_action(r);
 		return;
 	}
 	if (strcmp(r->path, "/machine/update-health") == 0) {
@@ -99,8 +118,8 @@ static void dispatch(struct request *r)
 		return;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(absent); i++) {
-		if (strcmp(absent[i], r->path) == 0) {
-			answer_text(r, 501, "not implemented\n");
+		if (strcmp(absent[i].path, r->path) == 0) {
+			answer_text(r, 501, absent[i].sentence);
 			return;
 		}
 	}
@@ -156,15 +175,10 @@ static void on_complete(struct warren_exchange *x, void *arg)
 
 static void on_failed(struct warren_exchange *x, int result, const char *why, void *arg)
 {
-	struct request *r = arg;
-
 	(void)x;
 	(void)result;
 	(void)why;
-	r->x = NULL;
-	if (r->gone)
-		r->gone(r);
-	asked_free(r);
+	abandon(arg);
 }
 
 static const struct warren_exchange_events request_events = {
@@ -186,14 +200,19 @@ static void on_request(struct warren_http *http, struct warren_exchange *x, void
 		return;
 	}
 	*r = (struct request){ .session = s, .coord = s->coord, .x = x, .body = body };
-	s->open++;
+	list_add_tail(&s->requests, &r->link);
 	warren_exchange_set(x, &request_events, r);
 }
 
 static void session_free(struct session *s)
 {
+	struct request *r, *next;
+
 	list_del(&s->link);
-	warren_http_close(s->http);	/* the requests fail and are gone */
+	/* Its end is not told of: the exchanges are gone without a word. */
+	list_for_each_safe(r, next, &s->requests, link)
+		abandon(r);
+	warren_http_close(s->http);
 	free(s);
 }
 
@@ -209,7 +228,8 @@ static const struct warren_http_events http_events = {
 	.size = sizeof(http_events), .request = on_request, .ended = on_ended,
 };
 
-void coord_session_take(struct coord *coord, struct warren_stream *stream)
+void coord_session_take(struct coord *coord, struct warren_stream *stream,
+			const struct warren_addr *from)
 {
 	const struct warren_http_options options = {
 		.size = sizeof(options), .version = WARREN_HTTP_2, .idle_timeout = IDLE_USEC,
@@ -223,6 +243,8 @@ void coord_session_take(struct coord *coord, struct warren_stream *stream)
 		return;
 	}
 	s->coord = coord;
+	s->from = *from;
+	list_init(&s->requests);
 	memcpy(s->machine, warren_noise_peer(noise), 32);
 	s->capver = warren_noise_version(noise);
 	list_add_tail(&coord->sessions, &s->link);

@@ -5,10 +5,12 @@
 #include "server.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
 
+#include "../login/desk.h"
 #include "base/err.h"
 #include "base/str.h"
 
@@ -16,7 +18,7 @@ enum {
 	/* What the policy looks at. */
 	POLICY_FIELDS = TAILNET_F_USER | TAILNET_F_TAGS | TAILNET_F_ADDRESSES |
 			TAILNET_F_ANNOUNCED | TAILNET_F_APPROVED | TAILNET_F_PRIMARY |
-			TAILNET_F_AUTHORIZED,
+			TAILNET_F_AUTHORIZED | TAILNET_F_ATTRIBUTES,
 	/* What a patch can say (6.6). */
 	PATCH_FIELDS = TAILNET_F_NODE_KEY | TAILNET_F_DISCO_KEY | TAILNET_F_ENDPOINTS |
 		       TAILNET_F_HOME_DERP | TAILNET_F_CAPVER | TAILNET_F_LAST_SEEN |
@@ -29,7 +31,19 @@ enum {
 
 /* ---- into the policy's world ---- */
 
-/* node:os and so on (coordinator.md 2.9), of what the client says of itself. */
+/* "custom:name=JSON" each. */
+static void add_custom(json_t *o, const struct tailnet_strings *list)
+{
+	for (uint32_t i = 0; list && i < list->count; i++) {
+		const char *equals = strchr(list->at[i], '=');
+
+		if (equals)
+			json_object_setn_new(o, list->at[i], (size_t)(equals - list->at[i]),
+					     json_loads(equals + 1, JSON_DECODE_ANY, NULL));
+	}
+}
+
+/* node:os and so on (coordinator.md 2.9) of what the client says of itself, and what is set. */
 static json_t *attributes_of(const struct tailnet_node *node)
 {
 	static const char *const from[][2] = {
@@ -46,6 +60,7 @@ static json_t *attributes_of(const struct tailnet_node *node)
 			json_object_set(o, from[i][0], value);
 	}
 	json_decref(info);
+	add_custom(o, node->attributes);
 	return o;
 }
 
@@ -79,22 +94,31 @@ static bool put_node(struct coord *coord, const struct tailnet_node *node)
 	return ok;
 }
 
+/* The provider's group ops is group:ops of the policy, if the operator wants that. */
 static bool put_user(struct coord *coord, const struct tailnet_user *user)
 {
+	uint32_t n = login_desk_policy_groups(coord->desk) && user->groups ?
+		     user->groups->count : 0;
+	char **groups = n ? calloc(n, sizeof(*groups)) : NULL;
+	bool ok = groups || !n;
 	struct policy_user as = {
 		.id = user->id, .login = user->login, .email = user->email,
 		.name = user->login, .role = (enum policy_role)user->role,
-		.groups = user->groups ? user->groups->at : NULL,
-		.n_groups = user->groups ? user->groups->count : 0,
+		.groups = (const char *const *)groups, .n_groups = n,
 	};
 
-	return policy_world_user(coord->world, &as, &coord->changes) == 0;
+	for (uint32_t i = 0; ok && i < n; i++)
+		ok = asprintf(&groups[i], "group:%s", user->groups->at[i]) >= 0;
+	ok = ok && policy_world_user(coord->world, &as, &coord->changes) == 0;
+	for (uint32_t i = 0; groups && i < n; i++)
+		free(groups[i]);
+	free(groups);
+	return ok;
 }
 
 /* ---- out to the streams ---- */
 
-/* Whose part in the rules has moved gets the routers that it sees once more. */
-static void tell_routers(struct coord *coord, int64_t viewer)
+void coord_view_tell_routers(struct coord *coord, int64_t viewer)
 {
 	uint32_t n;
 	const struct tailnet_node *const *nodes = tailnet_nodes(coord->tailnet, &n);
@@ -106,7 +130,7 @@ static void tell_routers(struct coord *coord, int64_t viewer)
 	}
 }
 
-static void tell_changes(struct coord *coord)
+void coord_view_tell(struct coord *coord)
 {
 	const struct policy_changes *c = &coord->changes;
 
@@ -115,7 +139,7 @@ static void tell_changes(struct coord *coord)
 				c->pairs[i].appears ? PEER_WHOLE : PEER_GONE, 0);
 	for (uint32_t i = 0; i < c->n_filters; i++) {
 		coord_tell_node(coord, c->filters[i], DIRTY_FILTER | DIRTY_SELF);
-		tell_routers(coord, c->filters[i]);
+		coord_view_tell_routers(coord, c->filters[i]);
 		if (coord_caps_changed(coord, c->filters[i]))
 			coord_tell_viewers(coord, c->filters[i], PEER_WHOLE, 0);
 	}
@@ -133,7 +157,7 @@ static void tell_changes(struct coord *coord)
 static uint32_t told_fields(const struct tailnet_change *change)
 {
 	uint32_t fields = change->fields & ~(uint32_t)(TAILNET_F_HEALTH | TAILNET_F_HOSTNAME |
-						       TAILNET_F_OTHER);
+						       TAILNET_F_OTHER | TAILNET_F_ATTRIBUTES);
 
 	if ((fields & TAILNET_F_HOSTINFO) && !coord_hostinfo_differs(change->before, change->after))
 		fields &= ~(uint32_t)TAILNET_F_HOSTINFO;
@@ -146,7 +170,7 @@ static void node_removed(struct coord *coord, const struct tailnet_node *node)
 {
 	policy_world_remove(coord->world, node->id, &coord->changes);
 	coord_fragment_drop(coord, node->id);
-	tell_changes(coord);
+	coord_view_tell(coord);
 	coord_streams_part(coord, node);
 }
 
@@ -154,20 +178,36 @@ static void node_added(struct coord *coord, const struct tailnet_node *node)
 {
 	if (!put_node(coord, node))
 		coord->changes.failed = true;
-	tell_changes(coord);
+	coord_view_tell(coord);
+}
+
+/* Also without a posture: the next policy may have one, and judges what the world knows. */
+static bool concerns_policy(const struct tailnet_change *change)
+{
+	json_t *before, *after;
+	bool same;
+
+	if (change->fields & POLICY_FIELDS)
+		return true;
+	if (!(change->fields & TAILNET_F_HOSTINFO))
+		return false;
+	before = attributes_of(change->before);
+	after = attributes_of(change->after);
+	same = before && json_equal(before, after);
+	json_decref(before);
+	json_decref(after);
+	return !same;
 }
 
 static void node_changed(struct coord *coord, const struct tailnet_change *change)
 {
 	const struct tailnet_node *node = change->after;
-	bool postures = coord->policy && coord->policy->postures.n > 0;
 	uint32_t fields = told_fields(change);
 	bool whole = (fields & ~(uint32_t)PATCH_FIELDS) || (fields & TAILNET_F_EXPIRY);
 
-	if (((change->fields & POLICY_FIELDS) ||
-	     (postures && (change->fields & TAILNET_F_HOSTINFO))) && !put_node(coord, node))
+	if (concerns_policy(change) && !put_node(coord, node))
 		coord->changes.failed = true;
-	tell_changes(coord);
+	coord_view_tell(coord);
 	if (fields)
 		coord_tell_viewers(coord, node->id, whole ? PEER_WHOLE : PEER_PATCH, fields);
 	if (fields & TAILNET_F_NODE_KEY)
@@ -200,7 +240,7 @@ static void changed(void *arg, const struct tailnet_changes *changes)
 		else
 			node_changed(coord, n);
 	}
-	tell_changes(coord);
+	coord_view_tell(coord);
 	if (renamed)
 		coord_tell_users(coord);
 }
@@ -230,7 +270,7 @@ static bool approves(void *self, const struct tailnet_node *node,
 	return policy_world_approves(coord->world, &as, prefix);
 }
 
-static void set_rules(struct coord *coord)
+void coord_view_rules(struct coord *coord)
 {
 	const struct tailnet_rules rules = {
 		.self = coord, .tag_exists = tag_exists, .may_tag = may_tag, .approves = approves,
@@ -239,55 +279,16 @@ static void set_rules(struct coord *coord)
 	tailnet_set_rules(coord->tailnet, &rules);
 }
 
-int coord_view_policy(struct coord *coord, const char *text, size_t len, struct warren_err *err)
+void coord_view_users(struct coord *coord)
 {
-	struct policy *before = coord->policy, *fresh;
-	struct policy_error error = { .line = 0 };
-	bool passes;
+	uint32_t n;
+	const struct tailnet_user *const *users = tailnet_users(coord->tailnet, &n);
 
-	fresh = text ? policy_parse(text, len, NULL, &error) : policy_default();
-	if (!fresh && error.line)
-		return warren_fail(err, NULL, "the policy is refused at line %u, column %u: %s",
-				   error.line, error.column, error.text);
-	if (!fresh)
-		return warren_fail(err, NULL, "the policy is refused: %s", error.text);
-	if (policy_world_set(coord->world, fresh, &coord->changes)) {
-		policy_changes_clear(&coord->changes);
-		policy_free(fresh);
-		warren_fail(err, NULL, "no memory for the policy");
-		return -ENOMEM;
+	for (uint32_t i = 0; i < n; i++) {
+		if (!put_user(coord, users[i]))
+			coord->changes.failed = true;
 	}
-	passes = policy_world_tests(coord->world, &error);
-	if (!passes && !before) {
-		/* At a start there is none to keep. */
-		warren_log(coord->ctx, LOG_WARNING, "the policy's test at line %u does not pass: "
-			   "`warren policy test` says why; it is in force all the same, as there "
-			   "is none before it", error.line);
-	} else if (!passes) {
-		warren_fail(err, NULL, "the policy is refused: the test at line %u does not pass: "
-			    "`warren policy test` says why", error.line);
-		policy_changes_clear(&coord->changes);
-		(void)policy_world_set(coord->world, before, NULL);
-		policy_free(fresh);
-		return -EINVAL;
-	}
-	coord->policy = fresh;
-	policy_free(before);
-	tell_changes(coord);
-	set_rules(coord);
-	return 0;
-}
-
-void coord_view_reloaded(struct coord *coord, const char *text, size_t len)
-{
-	struct warren_err err = ERR_INIT;
-
-	if (coord_view_policy(coord, text, len, &err))
-		warren_log(coord->ctx, LOG_WARNING, "%s; the one before it stays in force",
-			   err_first(&err));
-	else
-		warren_log(coord->ctx, LOG_NOTICE, "the new policy is in force");
-	err_free(&err);
+	coord_view_tell(coord);
 }
 
 /* ---- begin and end ---- */
@@ -320,6 +321,7 @@ void coord_view_stop(struct coord *coord)
 	if (coord->listener_of_changes)
 		tailnet_unlisten(coord->tailnet, coord->listener_of_changes);
 	coord->listener_of_changes = NULL;
+	coord_policy_stop(coord);
 	policy_world_free(coord->world);
 	coord->world = NULL;
 	policy_free(coord->policy);

@@ -179,6 +179,9 @@ static int load_node(struct reader *r)
 	node->ephemeral = get_bool(r);
 	node->authorized = get_bool(r);
 	node->interactive = get_bool(r);
+	put_strings(r, &node->attributes);
+	if (node->attributes && node->attributes->count > TAILNET_ATTRIBUTES)
+		r->broken = true;
 	load_soft(r, &node->soft);
 	rc = r->broken ? -EILSEQ : r->visitor->node(r->visitor->self, node);
 	tailnet_node_unref(node);
@@ -220,8 +223,8 @@ static const struct {
 	  " ORDER BY id", load_key },
 	{ "node", "SELECT n.id, n.machine_id, m.key, n.user_id, n.auth_key_id, n.created, n.expiry,"
 	  " n.node_key, n.v4, n.v6, n.name, n.hostname, n.tags, n.announced, n.approved,"
-	  " n.automatic, n.ephemeral, n.authorized, n.interactive, n.disco_key, n.endpoints,"
-	  " n.hostinfo, n.home_derp, n.capver, n.last_seen FROM nodes AS n"
+	  " n.automatic, n.ephemeral, n.authorized, n.interactive, n.attributes, n.disco_key,"
+	  " n.endpoints, n.hostinfo, n.home_derp, n.capver, n.last_seen FROM nodes AS n"
 	  " JOIN machines AS m ON m.id = n.machine_id WHERE n.tailnet_id = 1 ORDER BY n.id",
 	  load_node },
 	{ "held address", "SELECT address, until FROM held_addresses WHERE tailnet_id = 1"

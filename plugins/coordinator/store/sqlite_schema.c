@@ -127,8 +127,11 @@ static const char schema_1[] =
 	"CREATE TRIGGER audit_is_never_cut BEFORE DELETE ON audit BEGIN"
 	" SELECT RAISE(ABORT, 'the audit log is append-only'); END;";
 
+static const char schema_2[] =
+	"ALTER TABLE nodes ADD COLUMN attributes TEXT NOT NULL DEFAULT '[]';";
+
 const struct store_step store_steps[STORE_SCHEMA] = {
-	{ schema_1 },
+	{ schema_1 }, { schema_2 },
 };
 
 int store_migrate(sqlite3 *db, int from, const struct store_step *steps, int n)

@@ -32,14 +32,14 @@ static const char *const op_sql[STORE_OPS] = {
 	[STORE_OP_NODE] =
 		"INSERT INTO nodes (id, tailnet_id, machine_id, user_id, auth_key_id, created,"
 		" expiry, node_key, v4, v6, name, hostname, tags, announced, approved, automatic,"
-		" ephemeral, authorized, interactive, disco_key, endpoints, hostinfo, home_derp,"
-		" capver, last_seen)"
+		" ephemeral, authorized, interactive, attributes, disco_key, endpoints, hostinfo,"
+		" home_derp, capver, last_seen)"
 		" VALUES (?1, 1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,"
-		" ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24)"
+		" ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25)"
 		" ON CONFLICT (id) DO UPDATE SET user_id = ?3, auth_key_id = ?4, expiry = ?6,"
 		" node_key = ?7, v4 = ?8, v6 = ?9, name = ?10, hostname = ?11, tags = ?12,"
 		" announced = ?13, approved = ?14, automatic = ?15, ephemeral = ?16,"
-		" authorized = ?17, interactive = ?18",
+		" authorized = ?17, interactive = ?18, attributes = ?19",
 	[STORE_OP_SOFT] =
 		"UPDATE nodes SET disco_key = ?2, endpoints = ?3, hostinfo = ?4, home_derp = ?5,"
 		" capver = ?6, last_seen = ?7 WHERE id = ?1",
@@ -213,6 +213,7 @@ static void bind_node(struct binder *b, const struct tailnet_node *node)
 	bind_int(b, node->ephemeral);
 	bind_int(b, node->authorized);
 	bind_int(b, node->interactive);
+	bind_text_take(b, store_strings_text(node->attributes));
 	bind_soft(b, &node->soft);
 }
 

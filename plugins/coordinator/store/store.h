@@ -27,7 +27,7 @@ struct store;
 struct store_tx;
 
 enum {
-	STORE_SCHEMA = 1,		/* the schema that this program writes (user_version) */
+	STORE_SCHEMA = 2,		/* the schema that this program writes (user_version) */
 	STORE_WHY = 2048,		/* bytes of a sentence */
 };
 
@@ -108,7 +108,8 @@ struct store_audit {
 	int64_t id;			/* given by the store; reading only */
 	int64_t time;
 	const char *actor;		/* "root", "operator wells", "coordinator" */
-	const char *origin;		/* how it came: "command", "login", "register", "timer" */
+	const char *origin;		/* how it came: "command", "login", "timer",
+					   "register from 192.0.2.7" */
 	const char *action;		/* "node.rename" */
 	const char *kind;		/* "node", "user", "key", ... */
 	int64_t target;			/* its id; 0: none */

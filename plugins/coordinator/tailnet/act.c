@@ -29,6 +29,7 @@ static const struct {
 	[TAILNET_NODE_APPROVE] = { "node.approve", act_node_approve },
 	[TAILNET_NODE_MOVE] = { "node.move", act_node_move },
 	[TAILNET_NODE_ADDRESS] = { "node.address", act_node_address },
+	[TAILNET_NODE_ATTRIBUTES] = { "node.attributes", act_node_attributes },
 	[TAILNET_NODE_LOGOUT] = { "node.logout", act_node_logout },
 	[TAILNET_NODE_DELETE] = { "node.delete", act_node_delete },
 	[TAILNET_KEY_CREATE] = { "key.create", act_key_create },
@@ -36,6 +37,7 @@ static const struct {
 	[TAILNET_KEY_DELETE] = { "key.delete", act_key_delete },
 	[TAILNET_LOGIN_APPROVE] = { "login.approve", act_login_approve },
 	[TAILNET_LOGIN_REJECT] = { "login.reject", act_login_reject },
+	[TAILNET_NOTE] = { "note", act_note },
 };
 
 const char *tailnet_verb_name(enum tailnet_verb verb)
@@ -57,7 +59,8 @@ static bool copy_act(struct tailnet_request *request, const struct tailnet_act *
 	struct tailnet_act *act = &request->act;
 	const char **texts[] = {
 		&act->actor, &act->origin, &act->code, &act->text, &act->display, &act->email,
-		&act->picture, &act->provider, &act->subject,
+		&act->picture, &act->provider, &act->subject, &act->kind, &act->before,
+		&act->after,
 	};
 	uint8_t *key;
 
@@ -285,7 +288,8 @@ int act_user_pin(struct tailnet *tn, struct tailnet_request *request, struct cha
 		const struct tailnet_node *node = tn->nodes.at[i];
 
 		if (node->user == user->id)
-			change_pin(ch, node->machine, user->id, true);
+			pin_machine(tn, ch, &request->act, node->machine, node->machine_key, user,
+				    true);
 	}
 	rc = put_user(tn, request, ch, user, now);
 	tailnet_user_unref(now);
@@ -293,7 +297,8 @@ int act_user_pin(struct tailnet *tn, struct tailnet_request *request, struct cha
 }
 
 /* Keys of the user, and pins; nodes that came by the keys stay without them. */
-static int drop_belongings(struct tailnet *tn, struct change *ch, int64_t user)
+static int drop_belongings(struct tailnet *tn, const struct tailnet_act *act, struct change *ch,
+			   const struct tailnet_user *user)
 {
 	struct tailnet_machine *machine;
 	uint32_t pos = 0;
@@ -302,19 +307,21 @@ static int drop_belongings(struct tailnet *tn, struct change *ch, int64_t user)
 	for (uint32_t i = 0; !rc && i < tn->keys.count; i++) {
 		const struct tailnet_key *key = tn->keys.at[i];
 
-		if (key->user != user)
+		if (key->user != user->id)
 			continue;
 		rc = change_alone(tn, ch, ON_KEY, &key->id, sizeof(key->id));
-		if (!rc)
-			change_drop_key(ch, key->id);
+		if (rc)
+			break;
+		change_drop_key(ch, key->id);
+		audit_key(ch, tn, act, "key.delete", key, NULL);
 	}
 	while (!rc && (machine = hash_next(&tn->machine_ids, &pos))) {
-		if (!tailnet_pinned(tn, machine->id, user))
+		if (!tailnet_pinned(tn, machine->id, user->id))
 			continue;
 		rc = change_alone(tn, ch, ON_MACHINE, machine->key, sizeof(machine->key));
 		if (rc)
 			break;
-		change_pin(ch, machine->id, user, false);
+		pin_machine(tn, ch, act, machine->id, machine->key, user, false);
 		if (!machine->n_nodes && machine->n_pins == 1)
 			change_drop_machine(ch, machine->id);
 	}
@@ -336,7 +343,7 @@ int act_user_delete(struct tailnet *tn, struct tailnet_request *request, struct 
 		return request_fail(request, -ENOTEMPTY, "%s owns %u node%s; delete or move %s "
 				    "first", user->login, owned, owned == 1 ? "" : "s",
 				    owned == 1 ? "it" : "them");
-	rc = drop_belongings(tn, ch, user->id);
+	rc = drop_belongings(tn, &request->act, ch, user);
 	if (rc)
 		return rc;
 	change_drop_user(ch, user->id);
@@ -368,12 +375,20 @@ int act_machine_pin(struct tailnet *tn, struct tailnet_request *request, struct 
 	id = machine ? machine->id : ++tn->last_machine;
 	if (!machine)
 		change_put_machine(ch, id, now_wall(tn), key);
-	change_pin(ch, id, user->id, act->flag);
+	pin_machine(tn, ch, act, id, key, user, act->flag);
 	if (machine && !act->flag && !machine->n_nodes && machine->n_pins == 1 &&
 	    tailnet_pinned(tn, id, user->id))
 		change_drop_machine(ch, id);
-	audit_text(ch, tn, act, "machine.pin", "user", user->id, user->login,
-		   act->flag ? "{\"pinned\":false}" : "{\"pinned\":true}",
-		   act->flag ? "{\"pinned\":true}" : "{\"pinned\":false}");
+	return 0;
+}
+
+int act_note(struct tailnet *tn, struct tailnet_request *request, struct change *ch)
+{
+	const struct tailnet_act *act = &request->act;
+
+	if (!act->text || !act->kind)
+		return -EINVAL;
+	audit_text(ch, tn, act, act->text, act->kind, act->node,
+		   act->display ? act->display : "", act->before, act->after);
 	return 0;
 }

@@ -11,9 +11,8 @@
 #include "base/util.h"
 #include "rules.h"
 
-/* The node of the act, reserved, and a copy to be changed; NULL: *@rc says why. */
-static struct tailnet_node *edit(struct tailnet *tn, struct tailnet_request *request,
-				 struct change *ch, const struct tailnet_node **before, int *rc)
+struct tailnet_node *act_edit(struct tailnet *tn, struct tailnet_request *request,
+			      struct change *ch, const struct tailnet_node **before, int *rc)
 {
 	int64_t id = request->act.node;
 	struct tailnet_node *now;
@@ -30,9 +29,8 @@ static struct tailnet_node *edit(struct tailnet *tn, struct tailnet_request *req
 	return now;
 }
 
-/* Stores @now, which is taken, unless @rc says that something went wrong or nothing differs. */
-static int put_take(struct tailnet *tn, struct tailnet_request *request, struct change *ch,
-		    const struct tailnet_node *before, struct tailnet_node *now, int rc)
+int act_put_take(struct tailnet *tn, struct tailnet_request *request, struct change *ch,
+		 const struct tailnet_node *before, struct tailnet_node *now, int rc)
 {
 	if (!rc && node_diff(before, now)) {
 		change_put_node(ch, now);
@@ -71,7 +69,7 @@ int act_node_rename(struct tailnet *tn, struct tailnet_request *request, struct 
 	struct tailnet_node *now;
 	int rc;
 
-	now = edit(tn, request, ch, &before, &rc);
+	now = act_edit(tn, request, ch, &before, &rc);
 	if (!now)
 		return rc;
 	if (name[0]) {
@@ -80,7 +78,7 @@ int act_node_rename(struct tailnet *tn, struct tailnet_request *request, struct 
 		now->automatic = true;
 		rc = pick_name(tn, ch, now);
 	}
-	return put_take(tn, request, ch, before, now, rc);
+	return act_put_take(tn, request, ch, before, now, rc);
 }
 
 int act_node_expiry(struct tailnet *tn, struct tailnet_request *request, struct change *ch)
@@ -90,11 +88,11 @@ int act_node_expiry(struct tailnet *tn, struct tailnet_request *request, struct 
 	struct tailnet_node *now;
 	int rc;
 
-	now = edit(tn, request, ch, &before, &rc);
+	now = act_edit(tn, request, ch, &before, &rc);
 	if (!now)
 		return rc;
 	now->expiry = time && time < wall ? wall : time;
-	return put_take(tn, request, ch, before, now, rc);
+	return act_put_take(tn, request, ch, before, now, rc);
 }
 
 /* Another node of the same machine that @user (0: tags) would own as well. */
@@ -156,7 +154,7 @@ int act_node_tag(struct tailnet *tn, struct tailnet_request *request, struct cha
 	struct tailnet_node *now;
 	int rc;
 
-	now = edit(tn, request, ch, &before, &rc);
+	now = act_edit(tn, request, ch, &before, &rc);
 	if (!now)
 		return rc;
 	rc = act->n_strings ? act_check_tags(tn, request) :
@@ -167,7 +165,7 @@ int act_node_tag(struct tailnet *tn, struct tailnet_request *request, struct cha
 	if (!rc && !(set_strings(&now->tags, act->strings, act->n_strings) &&
 		     route_approve(tn, now)))
 		rc = -ENOMEM;
-	return put_take(tn, request, ch, before, now, rc);
+	return act_put_take(tn, request, ch, before, now, rc);
 }
 
 int act_node_move(struct tailnet *tn, struct tailnet_request *request, struct change *ch)
@@ -180,7 +178,7 @@ int act_node_move(struct tailnet *tn, struct tailnet_request *request, struct ch
 	user = act_user(tn, request, ch, true, &rc);
 	if (!user)
 		return rc;
-	now = edit(tn, request, ch, &before, &rc);
+	now = act_edit(tn, request, ch, &before, &rc);
 	if (!now)
 		return rc;
 	if (user->pinned && !tailnet_pinned(tn, now->machine, user->id))
@@ -195,7 +193,7 @@ int act_node_move(struct tailnet *tn, struct tailnet_request *request, struct ch
 		share_strings(&now->tags, NULL);
 		rc = route_approve(tn, now) ? 0 : -ENOMEM;
 	}
-	return put_take(tn, request, ch, before, now, rc);
+	return act_put_take(tn, request, ch, before, now, rc);
 }
 
 /* 0.0.0.0/0 and ::/0 go together: an exit node is one for both families. */
@@ -225,11 +223,11 @@ int act_node_routes(struct tailnet *tn, struct tailnet_request *request, struct 
 	struct tailnet_node *now;
 	int rc;
 
-	now = edit(tn, request, ch, &before, &rc);
+	now = act_edit(tn, request, ch, &before, &rc);
 	if (!now)
 		return rc;
 	rc = set_routes(now, &request->act) ? 0 : -ENOMEM;
-	return put_take(tn, request, ch, before, now, rc);
+	return act_put_take(tn, request, ch, before, now, rc);
 }
 
 int act_node_approve(struct tailnet *tn, struct tailnet_request *request, struct change *ch)
@@ -238,11 +236,11 @@ int act_node_approve(struct tailnet *tn, struct tailnet_request *request, struct
 	struct tailnet_node *now;
 	int rc;
 
-	now = edit(tn, request, ch, &before, &rc);
+	now = act_edit(tn, request, ch, &before, &rc);
 	if (!now)
 		return rc;
 	now->authorized = request->act.flag;
-	return put_take(tn, request, ch, before, now, rc);
+	return act_put_take(tn, request, ch, before, now, rc);
 }
 
 int act_node_address(struct tailnet *tn, struct tailnet_request *request, struct change *ch)
@@ -255,7 +253,7 @@ int act_node_address(struct tailnet *tn, struct tailnet_request *request, struct
 	char text[ADDR_TEXT];
 	int rc;
 
-	now = edit(tn, request, ch, &before, &rc);
+	now = act_edit(tn, request, ch, &before, &rc);
 	if (!now)
 		return rc;
 	addr_format(addr, text);
@@ -274,7 +272,7 @@ int act_node_address(struct tailnet *tn, struct tailnet_request *request, struct
 		change_hold(ch, field, now_wall(tn) + tn->config.quarantine);
 		*field = *addr;
 	}
-	return put_take(tn, request, ch, before, now, rc);
+	return act_put_take(tn, request, ch, before, now, rc);
 }
 
 int act_node_logout(struct tailnet *tn, struct tailnet_request *request, struct change *ch)

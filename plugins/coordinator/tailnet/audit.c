@@ -2,7 +2,7 @@
  * Rows of the audit log: who, what, and of what changed how it was and how it is. No secret is in
  * a record, and of a key only the prefix is written.
  */
-#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "../store/store.h"
@@ -163,6 +163,7 @@ void audit_node(struct change *ch, const struct tailnet *tn, const struct tailne
 	diff_int(&o, "expiry", a->expiry, b->expiry);
 	diff_prefixes(&o, "announced", a->announced, b->announced);
 	diff_prefixes(&o, "approved", a->approved, b->approved);
+	diff_strings(&o, "attributes", a->attributes, b->attributes);
 	diff_bool(&o, "automatic-name", a->automatic, b->automatic);
 	diff_bool(&o, "ephemeral", a->ephemeral, b->ephemeral);
 	diff_bool(&o, "authorized", a->authorized, b->authorized);
@@ -192,6 +193,8 @@ void audit_user(struct change *ch, const struct tailnet *tn, const struct tailne
 	diff_text(&o, "role", before ? tailnet_role_name(a->role) : "",
 		  after ? tailnet_role_name(b->role) : "");
 	diff_bool(&o, "pinned", a->pinned, b->pinned);
+	if (before && after && !o.any)
+		return;		/* what changes nothing is no act */
 	end(ch, tn, who, action, "user", (after ? after : before)->id,
 	    (after ? after : before)->login, &o, before, after);
 }
@@ -216,4 +219,20 @@ void audit_key(struct change *ch, const struct tailnet *tn, const struct tailnet
 	diff_bool(&o, "preauthorized", a->preauthorized, b->preauthorized);
 	end(ch, tn, who, action, "key", (after ? after : before)->id,
 	    (after ? after : before)->prefix, &o, before, after);
+}
+
+void pin_machine(struct tailnet *tn, struct change *ch, const struct tailnet_act *who,
+		 int64_t machine, const uint8_t key[32], const struct tailnet_user *user,
+		 bool pinned)
+{
+	char hex[65], text[2][128];
+
+	if (tailnet_pinned(tn, machine, user->id) == pinned)
+		return;
+	hex_encode(hex, key, 32);
+	for (int i = 0; i < 2; i++)
+		snprintf(text[i], sizeof(text[i]), "{\"machine-key\":\"%s\",\"pinned\":%s}", hex,
+			 (i == 1) == pinned ? "true" : "false");
+	change_pin(ch, machine, user->id, pinned);
+	audit_text(ch, tn, who, "machine.pin", "user", user->id, user->login, text[0], text[1]);
 }

@@ -24,7 +24,7 @@ struct store_audit;
 struct store_tx;
 
 enum {
-	PENDING_MAX = 1024,
+	PENDING_MAX = 1024, PENDING_OF_ONE = 64,
 	BATCH_MAX = 128,		/* transactions of one commit: bounds the lane too */
 	REQUESTS_MAX = 16384,		/* registrations and acts that wait at once */
 	SECOND = 1000000,
@@ -309,6 +309,11 @@ int pending_follow(struct tailnet *tn, struct tailnet_request *request);
 void pending_close(struct tailnet *tn, struct pending *pending, const char *error);
 void pending_expire(struct tailnet *tn, int64_t now, int64_t *next);
 void pending_free_all(struct tailnet *tn);
+
+/* Nothing, if it is that already; else with a row. @key is the machine's. */
+void pin_machine(struct tailnet *tn, struct change *ch, const struct tailnet_act *who,
+		 int64_t machine, const uint8_t key[32], const struct tailnet_user *user,
+		 bool pinned);
 
 void audit_node(struct change *ch, const struct tailnet *tn, const struct tailnet_act *who,
 		const char *action, const struct tailnet_node *before,

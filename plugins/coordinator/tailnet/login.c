@@ -78,6 +78,7 @@ static int settle_machine(struct tailnet *tn, struct tailnet_request *request, s
 			  const struct login *login, int64_t *id)
 {
 	const struct tailnet_machine *machine = state_machine(tn, login->reg->machine_key);
+	const struct tailnet_act who = { .actor = login->actor, .origin = login->origin };
 	const struct tailnet_user *user = login->user;
 
 	if (user && user->pinned && !login->pin &&
@@ -88,7 +89,7 @@ static int settle_machine(struct tailnet *tn, struct tailnet_request *request, s
 	if (!machine)
 		change_put_machine(ch, *id, now_wall(tn), login->reg->machine_key);
 	if (user && login->pin)
-		change_pin(ch, *id, user->id, true);
+		pin_machine(tn, ch, &who, *id, login->reg->machine_key, user, true);
 	return 0;
 }
 

@@ -1,6 +1,7 @@
 /*
  * Logins that wait for their user. They are made by machines that nobody knows, so there is a
- * limit: the oldest that no client waits for any more goes first, then the oldest at all.
+ * limit: the oldest that no client waits for any more goes first, then the oldest at all; and of
+ * one address there is a share, so that whoever sends many pushes out his own.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -68,23 +69,30 @@ void pending_close(struct tailnet *tn, struct pending *p, const char *error)
 	pending_free(p);
 }
 
-static void make_room(struct tailnet *tn)
+static bool same_source(const struct warren_addr *a, const struct warren_addr *b)
 {
-	struct pending *p, *oldest = NULL;
+	return a->family && a->family == b->family &&
+	       memcmp(a->bytes, b->bytes, a->family == 4 ? 4 : 8) == 0;
+}
 
-	if (tn->pending.count < PENDING_MAX)
-		return;
+/* For one more from @from. One source fills its own share only. */
+static void make_room(struct tailnet *tn, const struct warren_addr *from)
+{
+	bool full = tn->pending.count >= PENDING_MAX;
+	struct pending *p, *oldest = NULL, *idle = NULL;
+	uint32_t n = 0;
+
 	list_for_each(p, &tn->pending_order, order) {
-		if (!oldest)
-			oldest = p;
-		if (list_empty(&p->followers)) {
-			oldest = p;
-			break;
-		}
+		if (!full && !same_source(&p->reg.from, from))
+			continue;
+		n++;
+		oldest = oldest ? oldest : p;
+		if (!idle && list_empty(&p->followers))
+			idle = p;
 	}
-	if (oldest)
-		pending_close(tn, oldest, "too many logins are waiting at the coordinator; try "
-			      "again in a while");
+	if (full || n >= PENDING_OF_ONE)
+		pending_close(tn, idle ? idle : oldest, "too many logins are waiting at the "
+			      "coordinator; try again in a while");
 }
 
 static bool copy_text(struct pending *p, const char **text)
@@ -150,6 +158,7 @@ static struct pending *pending_new(struct tailnet *tn, const struct tailnet_regi
 	p->shown.hostname = p->reg.hostname ? p->reg.hostname : "";
 	p->shown.hostinfo = p->reg.hostinfo;
 	p->shown.tags = p->tags;
+	p->shown.from = p->reg.from;
 	memcpy(p->shown.machine_key, reg->machine_key, TAILNET_KEY_SIZE);
 	memcpy(p->shown.node_key, reg->node_key, TAILNET_KEY_SIZE);
 	p->shown.created = now_wall(tn);
@@ -161,7 +170,7 @@ int pending_open(struct tailnet *tn, struct tailnet_request *request)
 	struct pending *p = pending_same(tn, &request->reg);
 
 	if (!p) {
-		make_room(tn);
+		make_room(tn, &request->reg.from);
 		p = pending_new(tn, &request->reg);
 		if (!p)
 			return -ENOMEM;

@@ -164,6 +164,16 @@ int drop_node(struct tailnet *tn, struct change *ch, const struct tailnet_node *
 	return 0;
 }
 
+/* What the policy approves by itself is an act of the coordinator. */
+static void note_approvals(const struct tailnet *tn, struct change *ch,
+			   const struct tailnet_node *before, const struct tailnet_node *now)
+{
+	static const struct tailnet_act who = { .actor = "coordinator", .origin = "policy" };
+
+	if (!prefix_lists_equal(before->approved, now->approved))
+		audit_node(ch, tn, &who, "node.routes", before, now);
+}
+
 int decide_facts(struct tailnet *tn, struct tailnet_request *request, struct change *ch)
 {
 	const struct tailnet_node *node = tailnet_node(tn, request->facts.node);
@@ -180,8 +190,10 @@ int decide_facts(struct tailnet *tn, struct tailnet_request *request, struct cha
 	    set_prefixes(&now->announced, request->facts.routes, request->facts.n_routes) &&
 	    route_approve(tn, now))
 		rc = now->automatic ? pick_name(tn, ch, now) : 0;
-	if (!rc && node_diff(node, now))
+	if (!rc && node_diff(node, now)) {
 		change_put_node(ch, now);
+		note_approvals(tn, ch, node, now);
+	}
 	tailnet_node_unref(now);
 	return rc;
 }
@@ -201,8 +213,10 @@ int decide_approvals(struct tailnet *tn, struct tailnet_request *request, struct
 			rc = -ENOMEM;
 		if (!rc && !prefix_lists_equal(now->approved, node->approved)) {
 			rc = hold_node(tn, ch, node);
-			if (!rc)
+			if (!rc) {
 				change_put_node(ch, now);
+				note_approvals(tn, ch, node, now);
+			}
 		}
 		tailnet_node_unref(now);
 	}

@@ -290,6 +290,7 @@ struct tailnet_node *node_copy(const struct tailnet_node *old)
 	counted_ref(node->tags);
 	counted_ref(node->announced);
 	counted_ref(node->approved);
+	counted_ref(node->attributes);
 	counted_ref(node->soft.endpoints);
 	counted_ref(node->soft.hostinfo);
 	counted_ref(node->live.primary);
@@ -310,6 +311,7 @@ void tailnet_node_unref(const struct tailnet_node *node)
 	counted_unref(node->tags);
 	counted_unref(node->announced);
 	counted_unref(node->approved);
+	counted_unref(node->attributes);
 	counted_unref(node->soft.endpoints);
 	counted_unref(node->soft.hostinfo);
 	counted_unref(node->live.primary);
@@ -481,6 +483,8 @@ uint32_t node_diff(const struct tailnet_node *a, const struct tailnet_node *b)
 		f |= TAILNET_F_APPROVED;
 	if (a->authorized != b->authorized)
 		f |= TAILNET_F_AUTHORIZED;
+	if (!strings_equal(a->attributes, b->attributes))
+		f |= TAILNET_F_ATTRIBUTES;
 	if (a->auth_key != b->auth_key || a->ephemeral != b->ephemeral ||
 	    a->automatic != b->automatic || a->interactive != b->interactive)
 		f |= TAILNET_F_OTHER;

@@ -29,6 +29,8 @@ enum {
 	TAILNET_ROUTES = 1024,		/* announced or approved prefixes of one node */
 	TAILNET_ENDPOINTS = 64,		/* endpoints of one node */
 	TAILNET_GROUPS = 512,		/* groups that a provider says of one user */
+	TAILNET_ATTRIBUTES = 64,	/* attributes of one node */
+	TAILNET_ATTRIBUTE = 100,	/* bytes of the name of one, of a text that is its value */
 };
 
 /* Immutable lists, shared by reference. NULL is an empty one. */
@@ -108,6 +110,7 @@ struct tailnet_node {
 	const struct tailnet_strings *tags;	/* sorted; "tag:name" */
 	const struct tailnet_prefixes *announced;	/* Hostinfo.RoutableIPs, exit routes too */
 	const struct tailnet_prefixes *approved;
+	const struct tailnet_strings *attributes;	/* "custom:name=JSON", for postures */
 	bool automatic;			/* the name follows the hostname */
 	bool ephemeral;			/* deleted when it has been offline for a while */
 	bool authorized;		/* approved: else it sees nobody, and nobody sees it */

@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "../store/store.h"
+#include "base/addr.h"
+#include "base/str.h"
 #include "base/util.h"
 #include "impl.h"
 #include "keytext.h"
@@ -56,10 +58,26 @@ static int answer_current(struct tailnet *tn, struct tailnet_request *request,
 	return 0;
 }
 
+/* How a request came, for the audit log. */
+enum { ORIGIN = 16 + ADDR_TEXT };
+static const char *origin_of(const struct tailnet_register *reg, char out[ORIGIN])
+{
+	char addr[ADDR_TEXT];
+
+	if (reg->from.family)
+		snprintf(out, ORIGIN, "register from %s", addr_format(&reg->from, addr));
+	else
+		str_copy(out, ORIGIN, "register");
+	return out;
+}
+
 static int log_out(struct tailnet *tn, struct tailnet_request *request, struct change *ch,
 		   const struct tailnet_node *node)
 {
-	const struct tailnet_act who = { .actor = "node", .origin = "register" };
+	char origin[ORIGIN];
+	const struct tailnet_act who = {
+		.actor = "node", .origin = origin_of(&request->reg, origin),
+	};
 	struct tailnet_node *now;
 	int rc;
 
@@ -109,7 +127,8 @@ static int by_key(struct tailnet *tn, struct tailnet_request *request, struct ch
 		  const struct tailnet_node *node)
 {
 	const struct tailnet_register *reg = &request->reg;
-	struct login login = { .reg = reg, .origin = "register" };
+	char origin[ORIGIN];
+	struct login login = { .reg = reg, .origin = origin_of(reg, origin) };
 	const struct tailnet_key *key;
 	const char *wrong;
 	uint8_t hash[32];

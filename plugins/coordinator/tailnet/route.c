@@ -166,6 +166,65 @@ int64_t tailnet_primary(const struct tailnet *tn, const struct warren_prefix *pr
 	return route ? route->primary : 0;
 }
 
+/* Those of @route that are online, into @out where it is not NULL; how many. */
+static uint32_t online_members(const struct tailnet *tn, const struct route *route, int64_t *out)
+{
+	const struct tailnet_node *node;
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < route->n_members; i++) {
+		node = tailnet_node(tn, route->members[i]);
+		if (!node || !node->live.online)
+			continue;
+		if (out)
+			out[n] = node->id;
+		n++;
+	}
+	return n;
+}
+
+static int by_id(const void *a, const void *b)
+{
+	const int64_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+int64_t *tailnet_contested(const struct tailnet *tn, uint32_t *count)
+{
+	const struct route *route;
+	uint32_t n = 0, kept = 0;
+	size_t room = tn->nodes.count;
+	int64_t *ids;
+
+	*count = 0;
+	for (uint32_t pos = 0; (route = hash_next(&tn->routes, &pos));)
+		room += route->n_members;
+	ids = calloc(room + 1, sizeof(*ids));
+	if (!ids)
+		return NULL;
+	for (uint32_t pos = 0; (route = hash_next(&tn->routes, &pos));) {
+		if (online_members(tn, route, NULL) > 1)
+			n += online_members(tn, route, ids + n);
+	}
+	for (uint32_t i = 0; i < tn->nodes.count; i++) {
+		const struct tailnet_node *node = tn->places[i]->node;
+
+		if (node->live.unhealthy && node->live.online)
+			ids[n++] = node->id;
+	}
+	qsort(ids, n, sizeof(*ids), by_id);
+	for (uint32_t i = 0; i < n; i++) {
+		if (kept == 0 || ids[kept - 1] != ids[i])
+			ids[kept++] = ids[i];
+	}
+	*count = kept;
+	if (kept > 0)
+		return ids;
+	free(ids);
+	return NULL;
+}
+
 void route_free(struct tailnet *tn)
 {
 	struct route *route;

@@ -71,6 +71,13 @@ bool rules_login_valid(const char *login);
 bool rules_tag_valid(const char *tag);	/* "tag:name": a letter, then letters, digits, dashes */
 
 /*
+ * "custom:name=VALUE": letters, digits, _ and further colons in the name; the value a text of
+ * printable ASCII without quotes and backslashes, a number of 15 digits at most, or a boolean,
+ * as JSON. With @gone it may be null: to be taken away.
+ */
+bool rules_attribute_valid(const char *text, bool gone);
+
+/*
  * ---- Names ----
  */
 

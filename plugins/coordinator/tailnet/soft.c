@@ -231,17 +231,23 @@ void tailnet_stream_closed(struct tailnet *tn, int64_t id)
 	tell_flush(tn);
 }
 
-void tailnet_set_health(struct tailnet *tn, int64_t id, bool healthy)
+static void set_health(struct tailnet *tn, const struct tailnet_health *found)
 {
-	struct place *place = state_place(tn, id);
+	struct place *place = state_place(tn, found->node);
 	struct tailnet_node *now;
 
-	if (!place || place->node->live.unhealthy == !healthy)
+	if (!place || place->node->live.unhealthy == !found->healthy)
 		return;
 	now = node_copy(place->node);
 	if (!now)
 		return;
-	now->live.unhealthy = !healthy;
+	now->live.unhealthy = !found->healthy;
 	state_put_node(tn, now);
+}
+
+void tailnet_set_health(struct tailnet *tn, const struct tailnet_health *found, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		set_health(tn, &found[i]);
 	tell_flush(tn);
 }

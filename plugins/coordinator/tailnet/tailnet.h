@@ -155,6 +155,7 @@ enum {					/* what differs; bits of tailnet_change.fields */
 	TAILNET_F_USER = 1u << 12, TAILNET_F_TAGS = 1u << 13, TAILNET_F_ADDRESSES = 1u << 14,
 	TAILNET_F_ANNOUNCED = 1u << 15, TAILNET_F_APPROVED = 1u << 16, TAILNET_F_PRIMARY = 1u << 17,
 	TAILNET_F_AUTHORIZED = 1u << 18, TAILNET_F_HEALTH = 1u << 19, TAILNET_F_OTHER = 1u << 20,
+	TAILNET_F_ATTRIBUTES = 1u << 21,
 };
 
 enum tailnet_change_kind { TAILNET_ADDED = 1, TAILNET_CHANGED, TAILNET_REMOVED };
@@ -190,6 +191,7 @@ void tailnet_unlisten(struct tailnet *tn, struct tailnet_listener *listener);
 struct tailnet_register {		/* copied */
 	uint8_t machine_key[TAILNET_KEY_SIZE];	/* of the Noise session: the only credential */
 	uint8_t node_key[TAILNET_KEY_SIZE];
+	struct warren_addr from;	/* where it comes from; family 0: not known */
 	bool has_expiry;		/* Expiry is not the zero time */
 	int64_t expiry;			/* what the client asks for; in the past: log out */
 	const char *auth_key;		/* Auth.AuthKey; NULL: none */
@@ -232,12 +234,16 @@ struct tailnet_request *tailnet_register(struct tailnet *tn,
 /* The client is gone: no answer. What is on its way to the disk gets there all the same. */
 void tailnet_cancel(struct tailnet *tn, struct tailnet_request *request);
 
-/* A login that waits for its user; at most 1,024, each for 15 minutes, in memory only. */
+/*
+ * A login that waits for its user, for 15 minutes, in memory only; at most 1,024, and 64 from one
+ * address (a /64 of IPv6), which can push out nobody else's.
+ */
 struct tailnet_pending {
 	const char *code;
 	uint8_t machine_key[TAILNET_KEY_SIZE], node_key[TAILNET_KEY_SIZE];
 	const char *hostname, *hostinfo;	/* "" and NULL: none */
 	const struct tailnet_strings *tags;
+	struct warren_addr from;	/* family 0: not known */
 	int64_t created, until;
 	uint32_t followers;		/* requests that wait for it now */
 };
@@ -275,8 +281,17 @@ int tailnet_update(struct tailnet *tn, int64_t node, const struct tailnet_update
  */
 void tailnet_stream_opened(struct tailnet *tn, int64_t node);
 void tailnet_stream_closed(struct tailnet *tn, int64_t node);
-/* What the probe of a router found. */
-void tailnet_set_health(struct tailnet *tn, int64_t node, bool healthy);
+/*
+ * Nodes whose answer matters: those online that serve a network which another one could serve as
+ * well, and those that gave none. By id; for free(). NULL: none, or no memory.
+ */
+int64_t *tailnet_contested(const struct tailnet *tn, uint32_t *count);
+/* What a look at some of them found; all of it counts before anybody is elected. */
+struct tailnet_health {
+	int64_t node;
+	bool healthy;
+};
+void tailnet_set_health(struct tailnet *tn, const struct tailnet_health *found, uint32_t count);
 
 /*
  * ---- Administration ----
@@ -300,6 +315,8 @@ enum tailnet_verb {
 	TAILNET_NODE_APPROVE,		/* node, flag: device approval, or taken back */
 	TAILNET_NODE_MOVE,		/* node, user: a user's from now on; tags are dropped */
 	TAILNET_NODE_ADDRESS,		/* node, addr: instead of the one of that family */
+	TAILNET_NODE_ATTRIBUTES,	/* node, attributes: "custom:name=JSON" each, set beside
+					   those that it has; null takes one away */
 	TAILNET_NODE_LOGOUT,		/* node: as its own logout */
 	TAILNET_NODE_DELETE,		/* node */
 	TAILNET_KEY_CREATE,		/* +user, +tags (one of them), +text: note, +time: expiry,
@@ -309,6 +326,9 @@ enum tailnet_verb {
 	TAILNET_LOGIN_APPROVE,		/* code, user, +time: expiry of the node key, flag: pin the
 					   machine, preauthorized: device approval as well */
 	TAILNET_LOGIN_REJECT,		/* code */
+	TAILNET_NOTE,			/* for the audit log alone, what was decided elsewhere:
+					   text: the action, kind, +node, display: the name of it,
+					   +before, +after */
 	TAILNET_VERBS
 };
 const char *tailnet_verb_name(enum tailnet_verb verb);	/* "node.rename", as in the audit log */
@@ -320,7 +340,8 @@ struct tailnet_act {			/* copied; zero what a verb does not read */
 	const uint8_t *machine_key;
 	const char *code;
 	const char *text, *display, *email, *picture, *provider, *subject;
-	const char *const *strings;	/* tags or groups */
+	const char *kind, *before, *after;	/* of a note; JSON objects */
+	const char *const *strings;	/* tags, groups or attributes */
 	uint32_t n_strings;
 	const struct warren_prefix *prefixes;
 	uint32_t n_prefixes;

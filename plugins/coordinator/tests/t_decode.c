@@ -31,11 +31,11 @@ static void relays(void **state)
 		"{\"Regions\":{\"1\":{\"RegionID\":1,\"Nodes\":[{\"Name\":\"a\",\"RegionID\":1}]}"
 		"}}",
 	};
-	json_t *map = coord_derp_parse(good, sizeof(good) - 1, NULL);
+	char *map = coord_derp_parse(good, sizeof(good) - 1, NULL);
 
 	(void)state;
 	assert_non_null(map);
-	json_decref(map);
+	free(map);
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		struct warren_err err = ERR_INIT;
 
@@ -43,6 +43,44 @@ static void relays(void **state)
 		assert_non_null(err_first(&err));
 		err_free(&err);
 	}
+}
+
+/* The relay of this box: as a map by itself, beside others, and where a region has its number. */
+static void the_own_relay(void **state)
+{
+	static const char file[] = "{\"Regions\":{\"900\":{\"RegionID\":900,\"Nodes\":[{\"Name\":"
+				   "\"900a\",\"RegionID\":900,\"HostName\":\"r.example\"}]}}}";
+	struct warren_relay_server_info relay = {
+		.size = sizeof(relay), .region = 901, .code = "tpe", .name = "Taipei", .port = 443,
+		.stun_port = 3478, .port80 = true,
+	};
+	char *map = coord_derp_with(NULL, &relay, "hq.example.com");
+
+	(void)state;
+	assert_string_equal(map, "{\"OmitDefaultRegions\":true,\"Regions\":{\"901\":{\"RegionID\":"
+			    "901,\"RegionCode\":\"tpe\",\"RegionName\":\"Taipei\",\"Nodes\":[{"
+			    "\"Name\":\"901a\",\"RegionID\":901,\"HostName\":\"hq.example.com\","
+			    "\"DERPPort\":443,\"STUNPort\":3478,\"CanPort80\":true}]}}}");
+	free(map);
+	/* By an address and a pin, at a host of its own, and without STUN: the file stays. */
+	relay.host = "2001:db8::5";
+	relay.port = 8443;
+	relay.stun_port = 0;
+	relay.port80 = false;
+	relay.pinned = true;
+	memset(relay.sha256, 0xab, sizeof(relay.sha256));
+	map = coord_derp_with(file, &relay, "hq.example.com");
+	assert_non_null(strstr(map, "\"HostName\":\"r.example\""));
+	assert_non_null(strstr(map, "\"HostName\":\"2001:db8::5\",\"DERPPort\":8443,"
+			       "\"STUNPort\":-1,\"CanPort80\":false,\"IPv6\":\"2001:db8::5\","
+			       "\"IPv4\":\"none\","
+			       "\"CertName\":\"sha256-raw:abababab"));
+	free(map);
+	/* What an operator has written about that region counts. */
+	relay.region = 900;
+	map = coord_derp_with(file, &relay, "hq.example.com");
+	assert_string_equal(map, file);
+	free(map);
 }
 
 /* Endpoints that no other host could use are left out. */
@@ -68,6 +106,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(relays),
+		cmocka_unit_test(the_own_relay),
 		cmocka_unit_test(endpoints),
 	};
 

@@ -2,505 +2,14 @@
  * The server over loopback, with the toolkit's own client side as its clients: key, upgrade, Noise,
  * registration, map streams and what they are told; and what is refused.
  */
+#include "clients.h"
+
 #include <errno.h>
-#include <fcntl.h>
-#include <setjmp.h>
 #include <signal.h>
 #include <sodium.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-#include <zstd.h>
-
-#include <cmocka.h>
-
-#include "base/addr.h"
-#include "base/base64.h"
-#include "base/err.h"
-#include "base/str.h"
-#include "engine/ctx.h"
-#include "engine/engine.h"
-
-#include "../../../tests/unit/parts.h"
-#include "../server/server.h"
-#include "../store/store.h"
-#include "../tailnet/host.h"
-
-static struct wcore_engine *engine;
-static struct warren_ctx *ctx;
-static struct coord coord;
-static char db[64];
-
-static const char policy[] =
-	"{\"tagOwners\": {\"tag:db\": []}, \"grants\": ["
-	"{\"src\": [\"autogroup:member\"], \"dst\": [\"tag:db\"], \"ip\": [\"tcp:5432\"]}]}";
-
-/* ---- the server ---- */
-
-static int dh(void *arg, const uint8_t peer[32], uint8_t out[32])
-{
-	return crypto_scalarmult_curve25519(out, arg, peer);
-}
-
-static void listen_here(void)
-{
-	struct warren_listen_options wanted = { .size = sizeof(wanted), .key = "x" };
-
-	assert_int_equal(addr_parse("127.0.0.1", &wanted.at.addr), 0);
-	assert_int_equal(warren_listen_wait(ctx, &wanted, coord_accept, &coord, &coord.listener,
-					    NULL), 0);
-	snprintf(coord.url, sizeof(coord.url), "http://127.0.0.1:%u",
-		 warren_listener_port(coord.listener));
-}
-
-static void open_tailnet(void)
-{
-	struct tailnet_config config = { .base_domain = "tail.example.com" };
-	char why[TAILNET_WHY] = "";
-	struct store *store;
-	int result;
-
-	assert_int_equal(prefix_parse("100.64.0.0/10", &config.v4), 0);
-	assert_int_equal(prefix_parse("fd7a:115c:a1e0::/48", &config.v6), 0);
-	snprintf(db, sizeof(db), "/tmp/t_server.%d.db", (int)getpid());
-	store = store_open(db, &result, why);
-	if (!store)
-		fail_msg("%s", why);
-	coord.host = tailnet_host_new(ctx);
-	coord.tailnet = tailnet_open(tailnet_host_env(coord.host), &config, store, why);
-	if (!coord.tailnet)
-		fail_msg("%s", why);
-	tailnet_host_set(coord.host, coord.tailnet);
-}
-
-static int begin(void **state)
-{
-	(void)state;
-	engine = parts_engine(-1);
-	ctx = parts_ctx(engine, wcore_engine_main(engine));
-	ctx->waitable = true;
-	memset(&coord, 0, sizeof(coord));
-	coord.ctx = ctx;
-	list_init(&coord.outers);
-	list_init(&coord.asked);
-	list_init(&coord.sessions);
-	list_init(&coord.streams);
-	list_init(&coord.dirty);
-	hash_init(&coord.by_node);
-	hash_init(&coord.fragments);
-	coord.zstd = ZSTD_createCCtx();
-	snprintf(coord.base_domain, sizeof(coord.base_domain), "tail.example.com");
-	coord.dns_config = strdup("{\"Proxied\":true}");
-	warren_private_new(&coord.key);
-	coord.noise = (struct warren_noise_key){ .size = sizeof(coord.noise), .dh = dh,
-						 .arg = coord.key.secret };
-	warren_private_public(&coord.key, coord.noise.public_key);
-	open_tailnet();
-	assert_int_equal(coord_view_start(&coord, NULL), 0);
-	assert_int_equal(coord_view_policy(&coord, policy, sizeof(policy) - 1, NULL), 0);
-	listen_here();
-	return 0;
-}
-
-static volatile bool drained;
-
-static void on_drained(void *arg)
-{
-	(void)arg;
-	drained = true;
-}
-
-static int finish(void **state)
-{
-	char wal[80];
-
-	(void)state;
-	warren_listener_close(coord.listener);
-	coord_streams_close(&coord);
-	coord_sessions_close(&coord);
-	coord_outers_close(&coord);
-	coord_view_stop(&coord);
-	coord_fragments_free(&coord);
-	hash_free(&coord.by_node);
-	free(coord.dns_config);
-	ZSTD_freeCCtx(coord.zstd);
-	drained = false;
-	tailnet_drain(coord.tailnet, on_drained, NULL);
-	assert_true(parts_until(engine, &drained));
-	tailnet_host_set(coord.host, NULL);
-	tailnet_free(coord.tailnet);
-	parts_jobs(engine, ctx);
-	wcore_ctx_close(ctx);
-	wcore_engine_free(engine);
-	unlink(db);
-	snprintf(wal, sizeof(wal), "%s-wal", db);
-	unlink(wal);
-	snprintf(wal, sizeof(wal), "%s-shm", db);
-	unlink(wal);
-	return 0;
-}
-
-/* ---- an administrator ---- */
-
-static char secret[TAILNET_SECRET];
-static int64_t done_id;
-static volatile bool done_came;
-
-static void on_done(void *arg, const struct tailnet_outcome *outcome)
-{
-	(void)arg;
-	if (outcome->error)
-		fail_msg("%s", outcome->error);
-	if (outcome->secret)
-		str_copy(secret, sizeof(secret), outcome->secret);
-	done_id = outcome->user ? outcome->user->id : 0;
-	done_came = true;
-}
-
-static int64_t act(struct tailnet_act what)
-{
-	what.actor = "test";
-	what.origin = "test";
-	done_came = false;
-	assert_int_equal(tailnet_do(coord.tailnet, &what, on_done, NULL), 0);
-	assert_true(parts_until(engine, &done_came));
-	return done_id;
-}
-
-/* ---- a client ---- */
-
-struct client {
-	struct warren_private machine, node;
-	uint8_t node_key[32];
-	struct warren_http *http;
-	struct warren_exchange *stream;	/* of maps */
-	struct str in;			/* of the stream, not cut yet */
-	volatile bool up;
-	bool zstd;
-};
-
-static void shaken(struct warren_stream *stream, int result, const char *why, void *arg)
-{
-	static const struct warren_http_events none = { .size = sizeof(none) };
-	const struct warren_http_options options = { .size = sizeof(options),
-						     .version = WARREN_HTTP_2 };
-	struct client *c = arg;
-
-	if (result)
-		fail_msg("%s", why);
-	c->http = warren_http_client_take(stream, &options, &none, c);
-	c->up = true;
-}
-
-struct shaking {
-	struct client *client;
-	struct warren_noise *noise;
-	struct warren_http *http;
-};
-
-static void upgraded(struct warren_exchange *x, const struct warren_http_head *head, void *arg)
-{
-	struct shaking *s = arg;
-
-	assert_int_equal(head->status, 101);
-	assert_string_equal(warren_http_field(head, "upgrade"), "tailscale-control-protocol");
-	assert_non_null(warren_noise_connect_take(warren_exchange_upgrade(x, NULL, 0), s->noise,
-						  shaken, s->client));
-}
-
-static void broken(struct warren_exchange *x, int result, const char *why, void *arg)
-{
-	(void)x;
-	(void)result;
-	(void)arg;
-	fail_msg("%s", why);
-}
-
-static void dialled(struct warren_ctx *c, struct warren_stream *stream, const char *why, void *arg)
-{
-	static const struct warren_exchange_events events = {
-		.size = sizeof(events), .head = upgraded, .failed = broken,
-	};
-	static const struct warren_http_events none = { .size = sizeof(none) };
-	const struct warren_http_options options = { .size = sizeof(options),
-						     .version = WARREN_HTTP_1 };
-	struct shaking *s = arg;
-	struct warren_noise_key self = { .size = sizeof(self), .dh = dh,
-					 .arg = s->client->machine.secret };
-	uint8_t init[WARREN_NOISE_INIT];
-	char hello[BASE64_TEXT(WARREN_NOISE_INIT)];
-	struct warren_http_field fields[] = {
-		{ "Upgrade", "tailscale-control-protocol" }, { "Connection", "upgrade" },
-		{ "X-Tailscale-Handshake", hello },
-	};
-	struct warren_http_head head = {
-		.size = sizeof(head), .method = "POST", .scheme = "http", .authority = "x",
-		.path = "/ts2021", .fields = fields, .n_fields = 3,
-	};
-
-	(void)c;
-	if (!stream)
-		fail_msg("%s", why);
-	warren_private_public(&s->client->machine, self.public_key);
-	s->noise = warren_noise_client_new(137, &self, coord.noise.public_key, init, NULL);
-	base64_encode(hello, init, sizeof(init));
-	s->http = warren_http_client_take(stream, &options, &none, s);
-	assert_non_null(warren_http_request(s->http, &head, &events, s));
-}
-
-static void connect_client(struct client *c)
-{
-	struct warren_dial_options options = {
-		.size = sizeof(options), .flags = WARREN_DIAL_NO_PROXY, .name = "127.0.0.1",
-		.port = warren_listener_port(coord.listener),
-	};
-	struct shaking s = { .client = c };
-
-	memset(c, 0, sizeof(*c));
-	warren_private_new(&c->machine);
-	warren_private_new(&c->node);
-	warren_private_public(&c->node, c->node_key);
-	assert_non_null(warren_dial(ctx, &options, dialled, &s));
-	assert_true(parts_until(engine, &c->up));
-	warren_http_close(s.http);
-}
-
-static void client_end(struct client *c)
-{
-	if (c->stream)
-		warren_exchange_set(c->stream, NULL, NULL);
-	c->stream = NULL;
-	warren_http_close(c->http);
-	str_free(&c->in);
-}
-
-struct asked {
-	struct str body;
-	int status;
-	volatile bool over;
-};
-
-static void ask_head(struct warren_exchange *x, const struct warren_http_head *head, void *arg)
-{
-	(void)x;
-	((struct asked *)arg)->status = head->status;
-}
-
-static int ask_body(struct warren_exchange *x, const uint8_t *data, size_t len, void *arg)
-{
-	(void)x;
-	str_addn(&((struct asked *)arg)->body, (const char *)data, len);
-	return 0;
-}
-
-static void ask_complete(struct warren_exchange *x, void *arg)
-{
-	(void)x;
-	((struct asked *)arg)->over = true;
-}
-
-static void ask_failed(struct warren_exchange *x, int result, const char *why, void *arg)
-{
-	(void)x;
-	(void)result;
-	(void)why;
-	((struct asked *)arg)->over = true;
-}
-
-static struct warren_exchange *post(struct client *c, const char *path, const char *body,
-				    const struct warren_exchange_events *events, void *arg)
-{
-	struct warren_http_head head = {
-		.size = sizeof(head), .method = "POST", .scheme = "https", .authority = "x",
-		.path = path, .length = (int64_t)strlen(body),
-	};
-	struct warren_exchange *x = warren_http_request(c->http, &head, events, arg);
-
-	assert_non_null(x);
-	assert_int_equal(warren_exchange_write(x, body, strlen(body)), 0);
-	assert_int_equal(warren_exchange_end(x), 0);
-	return x;
-}
-
-/* The answer's JSON, or what it says as text. */
-static json_t *ask(struct client *c, const char *path, const char *body, int status)
-{
-	static const struct warren_exchange_events events = {
-		.size = sizeof(events), .head = ask_head, .body = ask_body,
-		.complete = ask_complete, .failed = ask_failed,
-	};
-	struct asked asked = { .status = 0 };
-	json_t *o;
-
-	post(c, path, body, &events, &asked);
-	assert_true(parts_until(engine, &asked.over));
-	if (asked.status != status)
-		fail_msg("%d: %s", asked.status, str_text(&asked.body));
-	o = json_loads(str_text(&asked.body), 0, NULL);
-	if (!o)
-		o = json_string(str_text(&asked.body));
-	str_free(&asked.body);
-	return o;
-}
-
-static const char *key_text(const uint8_t key[32])
-{
-	static char text[WARREN_KEYTEXT_MAX];
-
-	return warren_keytext_format(WARREN_KEYTEXT_NODE, key, text);
-}
-
-static json_t *do_register(struct client *c, const char *hostname, const char *auth,
-			   const char *rest)
-{
-	char body[2048];
-
-	snprintf(body, sizeof(body), "{\"Version\":137,\"NodeKey\":\"%s\",\"OldNodeKey\":\"\","
-		 "\"Expiry\":\"0001-01-01T00:00:00Z\",\"Hostinfo\":{\"Hostname\":\"%s\","
-		 "\"OS\":\"linux\"}%s%s%s%s}", key_text(c->node_key), hostname,
-		 auth ? ",\"Auth\":{\"AuthKey\":\"" : "", auth ? auth : "", auth ? "\"}" : "",
-		 rest);
-	return ask(c, "/machine/register", body, 200);
-}
-
-static void join_as(struct client *c, const char *hostname)
-{
-	json_t *o;
-
-	connect_client(c);
-	o = do_register(c, hostname, secret, "");
-	assert_string_equal(json_string_value(json_object_get(o, "Error")), "");
-	assert_string_equal(json_string_value(json_object_get(o, "AuthURL")), "");
-	assert_true(json_is_true(json_object_get(o, "MachineAuthorized")));
-	json_decref(o);
-}
-
-/* ---- a map stream ---- */
-
-static int map_body(struct warren_exchange *x, const uint8_t *data, size_t len, void *arg)
-{
-	struct client *c = arg;
-
-	(void)x;
-	str_addn(&c->in, (const char *)data, len);
-	return 0;
-}
-
-static void map_failed(struct warren_exchange *x, int result, const char *why, void *arg)
-{
-	(void)x;
-	(void)result;
-	(void)why;
-	((struct client *)arg)->stream = NULL;
-}
-
-static void map_complete(struct warren_exchange *x, void *arg)
-{
-	(void)x;
-	((struct client *)arg)->stream = NULL;
-}
-
-static void stream(struct client *c, bool zstd)
-{
-	static const struct warren_exchange_events events = {
-		.size = sizeof(events), .body = map_body, .complete = map_complete,
-		.failed = map_failed,
-	};
-	char body[512];
-
-	c->zstd = zstd;
-	snprintf(body, sizeof(body), "{\"Version\":137,\"NodeKey\":\"%s\",\"Stream\":true,"
-		 "\"KeepAlive\":true,\"Compress\":\"%s\"}",
-		 key_text(c->node_key), zstd ? "zstd" : "");
-	c->stream = post(c, "/machine/map", body, &events, c);
-}
-
-static json_t *decode(const struct client *c, const char *data, size_t len)
-{
-	char *plain;
-	size_t n;
-	json_t *o;
-
-	if (!c->zstd)
-		return json_loadb(data, len, 0, NULL);
-	n = (size_t)ZSTD_getFrameContentSize(data, len);
-	assert_true(n < 1 << 24);
-	plain = malloc(n + 1);
-	assert_int_equal(ZSTD_decompress(plain, n, data, len), n);
-	o = json_loadb(plain, n, 0, NULL);
-	free(plain);
-	return o;
-}
-
-/* The next message; NULL: none comes, or the stream has ended. */
-static json_t *next_map(struct client *c)
-{
-	const uint8_t *in;
-	json_t *o;
-	uint32_t n;
-
-	for (int i = 0; i < 5000; i++) {
-		parts_settle(engine);
-		in = (const uint8_t *)str_text(&c->in);
-		n = c->in.len >= 4 ? in[0] | in[1] << 8 | in[2] << 16 | (uint32_t)in[3] << 24 : 0;
-		if (c->in.len >= 4 && c->in.len >= 4 + (size_t)n) {
-			o = decode(c, str_text(&c->in) + 4, n);
-			assert_non_null(o);
-			memmove(c->in.s, c->in.s + 4 + n, c->in.len - 4 - n);
-			str_cut(&c->in, c->in.len - 4 - n);
-			return o;
-		}
-		if (!c->stream)
-			return NULL;
-		usleep(1000);
-	}
-	return NULL;
-}
-
-/* Messages until one has @key; its value is lent. */
-static json_t *map_with(struct client *c, const char *key)
-{
-	static json_t *last;
-	json_t *o;
-
-	json_decref(last);
-	last = NULL;
-	while ((o = next_map(c))) {
-		if (json_object_get(o, key)) {
-			last = o;
-			return json_object_get(o, key);
-		}
-		json_decref(o);
-	}
-	if (strcmp(key, "-") != 0)
-		fail_msg("no %s has come", key);
-	return NULL;
-}
-
-/* ---- tests ---- */
-
-static void two_kinds_of_nodes(struct client *a, struct client *b)
-{
-	static const char *const tags[] = { "tag:db" };
-	int64_t user = act((struct tailnet_act){ .verb = TAILNET_USER_CREATE, .text = "alice" });
-
-	act((struct tailnet_act){ .verb = TAILNET_KEY_CREATE, .user = user, .reusable = true });
-	join_as(a, "Laptop");
-	act((struct tailnet_act){ .verb = TAILNET_KEY_CREATE, .strings = tags, .n_strings = 1 });
-	join_as(b, "db");
-}
-
-/* A lite update; @rest begins with a comma. */
-static void lite(struct client *c, const char *rest)
-{
-	char body[768];
-
-	snprintf(body, sizeof(body), "{\"Version\":137,\"NodeKey\":\"%s\",\"OmitPeers\":true%s}",
-		 key_text(c->node_key), rest);
-	json_decref(ask(c, "/machine/map", body, 200));
-}
 
 static void maps_and_deltas(void **state)
 {
@@ -573,7 +82,8 @@ static void only_what_differs(void **state)
 	assert_non_null(map_with(&a, "DNSConfig"));
 	assert_non_null(map_with(&b, "DNSConfig"));
 	assert_non_null(map_with(&a, "PeersChangedPatch"));	/* the other one came online */
-	assert_int_equal(coord_view_policy(&coord, policy, sizeof(policy) - 1, NULL), 0);
+	assert_int_equal(coord_view_policy(&coord, clients_policy,
+					   strlen(clients_policy), NULL), 0);
 	user = tailnet_user_by_login(coord.tailnet, "alice");
 	act((struct tailnet_act){ .verb = TAILNET_USER_RENAME, .user = user->id, .text = "eve" });
 	while ((o = next_map(&a)) && !json_object_get(o, "UserProfiles")) {
@@ -688,6 +198,135 @@ static void many_at_once(void **state)
 	client_end(&a);
 }
 
+static int held_back(struct warren_exchange *x, const uint8_t *data, size_t len, void *arg)
+{
+	(void)x;
+	(void)data;
+	*(size_t *)arg += len;
+	return WARREN_PENDING;		/* and never resumed: its window closes */
+}
+
+static void gone(struct warren_exchange *x, int result, const char *why, void *arg)
+{
+	(void)x;
+	(void)result;
+	(void)why;
+	(void)arg;
+}
+
+/* Big enough that some of them fill what the server holds for one that does not read. */
+static void news(struct client *b, uint32_t round)
+{
+	struct str info = STR_INIT;
+
+	str_addf(&info, ",\"Hostinfo\":{\"Hostname\":\"db\",\"Location\":{\"City\":\"%u", round);
+	for (uint32_t i = 0; i < 7000; i++)
+		str_addf(&info, "%08x", randombytes_random());
+	str_add(&info, "\"}}");
+	lite(b, str_text(&info));
+	str_free(&info);
+}
+
+/* A client that reads nothing: what is held for it is bounded, and after a while it goes. */
+static void who_does_not_read_goes(void **state)
+{
+	static const struct warren_exchange_events events = {
+		.size = sizeof(events), .body = held_back, .failed = gone,
+	};
+	const struct tailnet_node *node;
+	struct client a, b;
+	size_t got = 0, before, most = 0;
+	char body[256];
+	int64_t id;
+
+	(void)state;
+	coord.stuck = 300000;
+	two_kinds_of_nodes(&a, &b);
+	id = tailnet_node_by_key(coord.tailnet, a.node_key)->id;
+	snprintf(body, sizeof(body), "{\"Version\":137,\"NodeKey\":\"%s\",\"Stream\":true}",
+		 key_text(a.node_key));
+	post(&a, "/machine/map", body, &events, &got);
+	for (uint32_t i = 0; i < 400; i++) {
+		news(&b, i);
+		before = coord_streams_pending(&coord, id);
+		most = before > most ? before : most;
+		node = tailnet_node(coord.tailnet, id);
+		if (i > 10 && node->live.sessions == 0)
+			break;
+		usleep(20000);
+	}
+	assert_true(got > 0);
+	assert_true(most > 1 << 20);	/* it was behind */
+	assert_true(most < 3 << 20);	/* and no more was kept for it */
+	for (int i = 0; i < 2000 && tailnet_node(coord.tailnet, id)->live.sessions > 0; i++) {
+		parts_settle(engine);
+		usleep(1000);
+	}
+	assert_int_equal(tailnet_node(coord.tailnet, id)->live.sessions, 0);
+	client_end(&a);
+	client_end(&b);
+}
+
+static void assert_no_peers(const json_t *o)
+{
+	assert_non_null(o);
+	assert_null(json_object_get(o, "PeersChanged"));
+	assert_null(json_object_get(o, "PeersRemoved"));
+	assert_null(json_object_get(o, "PeersChangedPatch"));
+}
+
+/* Who asked for no peers is told of none, whatever happens to them. */
+static void without_peers(void **state)
+{
+	struct client a, b;
+	json_t *o;
+
+	(void)state;
+	two_kinds_of_nodes(&a, &b);
+	stream_as(&a, ",\"OmitPeers\":true");
+	o = next_map(&a);
+	assert_non_null(json_object_get(o, "Node"));
+	assert_null(json_object_get(o, "Peers"));
+	json_decref(o);
+	lite(&b, ",\"Hostinfo\":{\"Hostname\":\"db\",\"OS\":\"plan9\"}");
+	stream(&b, true);
+	assert_non_null(map_with(&b, "Peers"));
+	assert_int_equal(coord_view_policy(&coord, "{\"acls\": []}", 12, NULL), 0);
+	act((struct tailnet_act){ .verb = TAILNET_USER_RENAME, .text = "eve",
+		.user = tailnet_user_by_login(coord.tailnet, "alice")->id });
+	while ((o = next_map(&a)) && !json_object_get(o, "UserProfiles")) {
+		assert_no_peers(o);
+		json_decref(o);
+	}
+	assert_no_peers(o);
+	json_decref(o);
+	client_end(&a);
+	client_end(&b);
+}
+
+/* What a posture judges is known before there is one. */
+static void the_first_posture(void **state)
+{
+	static const char text[] =
+		"{\"tagOwners\": {\"tag:db\": []}, \"postures\": {\"posture:p\": "
+		"[\"node:os == 'plan9'\"]}, \"grants\": [{\"src\": [\"tag:db\"], \"srcPosture\": "
+		"[\"posture:p\"], \"dst\": [\"autogroup:member\"], \"ip\": [\"*\"]}]}";
+	struct client a, b;
+	int64_t laptop, db;
+
+	(void)state;
+	two_kinds_of_nodes(&a, &b);
+	laptop = tailnet_node_by_name(coord.tailnet, "laptop")->id;
+	db = tailnet_node_by_name(coord.tailnet, "db")->id;
+	lite(&b, ",\"Hostinfo\":{\"Hostname\":\"db\",\"OS\":\"plan9\"}");
+	assert_int_equal(coord_view_policy(&coord, text, strlen(text), NULL), 0);
+	assert_true(policy_world_sees(coord.world, laptop, db));
+	lite(&b, ",\"Hostinfo\":{\"Hostname\":\"db\",\"OS\":\"linux\"}");
+	assert_false(policy_world_sees(coord.world, laptop, db));
+	client_end(&a);
+	client_end(&b);
+}
+
 static void deleted(void **state)
 {
 	struct client a, b;
@@ -750,6 +389,45 @@ static void by_link(void **state)
 	json_decref(o);
 	o = do_register(&a, "phone", NULL, ",\"Followup\":\"https://elsewhere/register/1\"");
 	json_decref(o);
+	client_end(&a);
+}
+
+static void unheard(struct warren_exchange *x, int result, const char *why, void *arg)
+{
+	(void)x;
+	(void)result;
+	(void)why;
+	(void)arg;
+}
+
+/* A server that stops has clients that wait; what they wait for must not find them any more. */
+static void stopped_while_one_waits(void **state)
+{
+	static const struct warren_exchange_events events = {
+		.size = sizeof(events), .failed = unheard,
+	};
+	const struct tailnet_pending *pending;
+	char body[600];
+	struct client a;
+	uint32_t pos = 0;
+	json_t *o;
+
+	(void)state;
+	connect_client(&a);
+	o = do_register(&a, "phone", NULL, "");
+	snprintf(body, sizeof(body), "{\"Version\":137,\"NodeKey\":\"%s\",\"Followup\":\"%s\"}",
+		 key_text(a.node_key), json_string_value(json_object_get(o, "AuthURL")));
+	json_decref(o);
+	post(&a, "/machine/register", body, &events, NULL);
+	do {
+		pos = 0;
+		pending = tailnet_pending_next(coord.tailnet, &pos);
+		assert_non_null(pending);
+		parts_settle(engine);
+	} while (pending->followers == 0);
+	coord_sessions_close(&coord);
+	pos = 0;
+	assert_int_equal(tailnet_pending_next(coord.tailnet, &pos)->followers, 0);
 	client_end(&a);
 }
 
@@ -873,17 +551,18 @@ static void outside(void **state)
 	str_free(&answer);
 }
 
-#define ON_LOOP(test) cmocka_unit_test_setup_teardown(test, begin, finish)
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		ON_LOOP(maps_and_deltas),
-		ON_LOOP(only_what_differs),
+		ON_LOOP(only_what_differs), ON_LOOP(the_first_posture),
 		ON_LOOP(another_key),
 		ON_LOOP(many_at_once),
+		ON_LOOP(who_does_not_read_goes),
+		ON_LOOP(without_peers),
 		ON_LOOP(deleted),
 		ON_LOOP(by_link),
+		ON_LOOP(stopped_while_one_waits),
 		ON_LOOP(refused),
 		ON_LOOP(page),
 		ON_LOOP(outside),

@@ -74,6 +74,7 @@ static int setup(void **state)
 	tailnet_set_rules(tn, &rules);
 	tailnet_host_set(host, tn);
 	coord = (struct coord){ .ctx = ctx, .tailnet = tn };
+	assert_int_equal(coord_ssh_start(&coord), 0);
 	warren_self_set(ctx, &coord);
 	scope = WARREN_CMD_ROOT;
 	return 0;
@@ -89,6 +90,7 @@ static int teardown(void **state)
 	volatile bool done = false;
 
 	(void)state;
+	coord_ssh_stop(&coord);
 	tailnet_drain(tn, drained, (void *)&done);
 	assert_true(parts_until(engine, &done));
 	tailnet_host_set(host, NULL);
@@ -192,7 +194,7 @@ static void on_end(void *arg, struct warren_reply *reply, int exit)
 	run->ended = true;
 }
 
-static const struct wcore_reply_sink sink = { on_line, on_end };
+static const struct wcore_reply_sink sink = { .line = on_line, .end = on_end };
 
 static void forget(void)
 {
@@ -291,7 +293,8 @@ static void users(void **state)
 	bad("user create 7", "cannot be a user's name");
 	bad("user rename norah olga", "did you mean nora?");
 	bad("user rename 77 olga", "no user with the id 77");
-	has(good("user rename nora olga"), "User nora is called olga");
+	bad("user rename nora olga", "gives user nora (id 2) the login olga");
+	has(good("user rename nora olga --yes"), "User nora is called olga");
 	o = data("user role 2 auditor");
 	assert_string_equal(member(o, "login"), "olga");
 	assert_string_equal(member(o, "role"), "auditor");
@@ -336,7 +339,10 @@ static void keys(void **state)
 	has(good("key list"), " used ");
 	join(3, "three", tagged, &d);
 	has(good("node list"), " three tag:server ");
-	has(good("key revoke 2"), "lets nobody in any more");
+	bad("key revoke 2", "revokes key 2 (wkey-auth-");
+	assert_int_equal(tailnet_key(tn, 2)->revoked, 0);
+	has(good("key revoke 2 --yes"), "lets nobody in any more");
+	good("key revoke 2");			/* it is: nothing to be asked */
 	join(4, "four", many, &d);
 	assert_int_equal(d.as, TAILNET_REFUSED);
 	bad("key delete 2", "Nothing was done");
@@ -415,7 +421,6 @@ static void rejection(void **state)
 static void nodes(void **state)
 {
 	char secret[TAILNET_SECRET];
-	const struct tailnet_node *node;
 	struct device d;
 
 	(void)state;
@@ -436,28 +441,19 @@ static void nodes(void **state)
 	good("node rename nas files");
 	has(member(data("node show files"), "hostname"), "nas");
 	good("node rename files --automatic");
-	good("node expire nas --never");
-	assert_int_equal(tailnet_node(tn, d.node)->expiry, 0);
-	good("node expire nas --in 1h");
-	assert_in_range(tailnet_node(tn, d.node)->expiry - warren_realtime(), 1,
-			INT64_C(3600000000));
-	bad("node expire nas --in 1h --never", "either --in or --never");
-	bad("node expire nas", "expires the key of node nas of wells now");
-	assert_false(tailnet_node(tn, d.node)->live.expired);
-	good("node expire nas --yes");
-	has(good("node list"), "expired");
-	good("node expire nas --never");
-	good("node address nas 100.64.7.7");
-	bad("node address nas 10.0.0.1", "10.0.0.1");
-	node = tailnet_node(tn, d.node);
-	assert_int_equal(node->v4.bytes[3], 7);
 	bad("node tag nas tag:server", "belongs to wells; with tags it belongs to tag:server");
 	bad("node tag nas tag:nobody --yes", "tag:nobody");
 	good("node tag nas tag:server tag:files --yes");
 	assert_int_equal(tailnet_node(tn, d.node)->tags->count, 2);
+	good("node tag nas tag:files tag:server");
+	bad("node tag nas tag:files", "is tagged tag:files, tag:server; with this it is tagged "
+	    "tag:files,");
 	bad("node pin nas", "belongs to its tags");
 	bad("node move nas olga", "there is no user");
+	bad("node move nas nora", "gives node nas of tagged-devices to nora, drops its tags");
+	good("node move nas nora --yes");
 	good("node move nas nora");
+	bad("node move nas wells", "gives node nas of nora to wells: the policy");
 	assert_int_equal(tailnet_node(tn, d.node)->user, 2);
 	bad("user delete nora --yes", "owns 1 node");
 	good("node pin nas --off");
@@ -465,10 +461,68 @@ static void nodes(void **state)
 	bad("node logout nas", "cut off until somebody logs in");
 	good("node logout nas --yes");
 	assert_true(tailnet_node(tn, d.node)->live.expired);
-	bad("node delete nas", "deletes node nas (id 1, 100.64.7.7) of nora");
+	bad("node delete nas", "deletes node nas (id 1, 100.64.0.1) of nora");
 	assert_non_null(tailnet_node(tn, d.node));
 	assert_string_equal(member(data("node delete nas --yes"), "deleted"), "node");
 	assert_null(tailnet_node(tn, d.node));
+}
+
+/* What would change nothing is not asked. */
+static void expiry_and_address(void **state)
+{
+	char secret[TAILNET_SECRET];
+	struct device d;
+
+	(void)state;
+	good("user create wells");
+	make_key("key create --user wells --preauthorized", secret);
+	join(1, "nas", secret, &d);
+	good("node expire nas --never");
+	assert_int_equal(tailnet_node(tn, d.node)->expiry, 0);
+	bad("node expire nas --in 1h", "lets the key of node nas of wells expire at ");
+	good("node expire nas --in 1h --yes");
+	assert_in_range(tailnet_node(tn, d.node)->expiry - warren_realtime(), 1,
+			INT64_C(3600000000));
+	bad("node expire nas --in 1h --never", "either --in or --never");
+	bad("node expire nas", "expires the key of node nas of wells now");
+	assert_false(tailnet_node(tn, d.node)->live.expired);
+	good("node expire nas --yes");
+	has(good("node list"), "expired");
+	good("node expire nas");
+	bad("node expire nas --never", "never expires: it is let in again without a login");
+	assert_true(tailnet_node(tn, d.node)->live.expired);
+	good("node expire nas --never --yes");
+	bad("node address nas 100.64.7.7", "the address 100.64.7.7 in the place of 100.64.0.1:");
+	assert_int_equal(tailnet_node(tn, d.node)->v4.bytes[3], 1);
+	good("node address nas 100.64.7.7 --yes");
+	good("node address nas 100.64.7.7");
+	bad("node address nas 10.0.0.1 --yes", "10.0.0.1 is not in the pool");
+	assert_int_equal(tailnet_node(tn, d.node)->v4.bytes[3], 7);
+}
+
+static void attributes(void **state)
+{
+	char secret[TAILNET_SECRET];
+	struct device d;
+
+	(void)state;
+	good("user create wells");
+	make_key("key create --user wells --preauthorized", secret);
+	join(1, "nas", secret, &d);
+	has(good("node attr nas"), "has no attributes");
+	good("node attr nas tier=prod custom:risk=1.5 locked=true serial=\"007\" floor=-3");
+	assert_string_equal(good("node attr nas"), "custom:floor=-3\ncustom:locked=true\n"
+			    "custom:risk=1.5\ncustom:serial=\"007\"\ncustom:tier=\"prod\"\n");
+	/* What is no number is a text. */
+	good("node attr nas risk= tier=1.2.3 floor=01 locked=");
+	has(good("node show nas"), "custom:tier=\"1.2.3\"");
+	assert_int_equal(json_array_size(json_object_get(data("node attr nas"), "attributes")), 3);
+	has(good("node attr nas"), "custom:floor=\"01\"");
+	bad("node attr nas tier", "NAME=VALUE");
+	bad("node attr nas node:os=linux", "is no attribute");
+	bad("node attr nas =1", "is no attribute");
+	bad("node attr nas a=b\"c", "is no attribute");
+	assert_int_equal(tailnet_node(tn, d.node)->attributes->count, 3);
 }
 
 static void routes(void **state)
@@ -502,9 +556,11 @@ static void routes(void **state)
 	has(good("route list gw"), "192.0.2.0/24 gw approved, not announced");
 	has(str_text(&last.text), "0.0.0.0/0 gw exit node");
 	/* Half of an exit node is none. */
-	good("route revoke gw 0.0.0.0/0");
+	bad("route revoke gw 0.0.0.0/0", "node gw of wells does not serve 0.0.0.0/0, ::/0 any");
+	assert_int_equal(tailnet_node(tn, d.node)->approved->count, 4);
+	good("route revoke gw 0.0.0.0/0 --yes");
 	assert_int_equal(tailnet_node(tn, d.node)->approved->count, 2);
-	good("route revoke gw 10.0.0.0/8 192.0.2.0/24");
+	good("route revoke gw 10.0.0.0/8 192.0.2.0/24 --yes");
 	assert_true(!tailnet_node(tn, d.node)->approved ||
 		    tailnet_node(tn, d.node)->approved->count == 0);
 }
@@ -523,7 +579,7 @@ static void log_and_backup(void **state)
 	scope = WARREN_CMD_OPERATOR;
 	good("user create wells");
 	scope = WARREN_CMD_ROOT;
-	good("user rename wells allan");
+	good("user rename wells allan --yes");
 	log = json_object_get(data("coordinator log"), "log");
 	assert_int_equal(json_array_size(log), 2);
 	row = json_array_get(log, 0);
@@ -553,6 +609,117 @@ static void log_and_backup(void **state)
 	assert_true(last.error.len > 0);
 }
 
+/* Command lines in an order in which each has an effect, and the row of it. CODE: of a login. */
+static const struct {
+	const char *words, *action;
+} changes[] = {
+	{ "user create nora", "user.create" },
+	{ "user rename nora olga --yes", "user.rename" },
+	{ "user role olga admin", "user.role" },
+	{ "user pin olga", "user.pin" },
+	{ "user delete olga --yes", "user.delete" },
+	{ "key create --user wells", "key.create" },
+	{ "key revoke 2 --yes", "key.revoke" },
+	{ "key delete 2 --yes", "key.delete" },
+	{ "node reject CODE", "login.reject" },
+	{ "node approve nas", "node.approve" },
+	{ "node suspend nas --yes", "node.approve" },
+	{ "node rename nas files", "node.rename" },
+	{ "node expire files --in 1h --yes", "node.expiry" },
+	{ "node tag files tag:server --yes", "node.tag" },
+	{ "node move files wells --yes", "node.move" },
+	{ "node address files 100.64.9.9 --yes", "node.address" },
+	{ "node attr files tier=prod", "node.attributes" },
+	{ "node pin files", "machine.pin" },
+	{ "route approve files 10.0.0.0/8", "node.routes" },
+	{ "route revoke files 10.0.0.0/8 --yes", "node.routes" },
+	{ "node logout files --yes", "node.logout" },
+	{ "node delete files --yes", "node.delete" },
+};
+static const char *const looks[] = {
+	"user list", "node list", "node show", "node pending", "node ping", "key list",
+	"route list", "coordinator backup", "coordinator log", "policy check", "policy diff",
+	"policy eval", "policy explain", "policy test",
+};
+
+struct newest {
+	uint32_t n;
+	char actor[32], action[32];
+	int64_t time;
+};
+
+static int keep_newest(const struct store_audit *row, void *arg)
+{
+	struct newest *newest = arg;
+
+	newest->n++;
+	newest->time = row->time;
+	snprintf(newest->actor, sizeof(newest->actor), "%s", row->actor);
+	snprintf(newest->action, sizeof(newest->action), "%s", row->action);
+	return 0;
+}
+
+static struct newest audit_log(void)
+{
+	struct newest newest = { .n = 0 };
+	char why[STORE_WHY];
+
+	if (store_audit_read(tailnet_store(tn), 0, 0, keep_newest, &newest, why) != 0)
+		fail_msg("%s", why);
+	return newest;
+}
+
+static void writes_a_row(const char *words, const char *code, const char *action)
+{
+	const char *at = strstr(words, "CODE");
+	AUTO(str_free) struct str line = STR_INIT;
+	struct newest before = audit_log(), now;
+
+	str_addn(&line, words, at ? (size_t)(at - words) : strlen(words));
+	str_add(&line, at ? code : "");
+	good(str_text(&line));
+	now = audit_log();
+	if (now.n <= before.n || strcmp(now.action, action) != 0)
+		fail_msg("%s: %u rows, the last %s", words, now.n - before.n, now.action);
+	assert_string_equal(now.actor, "operator wells");
+	assert_true(now.time >= before.time && now.time <= warren_realtime());
+}
+
+/* A new command is in one of the two lists, or this fails. */
+static bool is_listed(const char *verb)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(looks); i++) {
+		if (strcmp(looks[i], verb) == 0)
+			return true;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(changes); i++) {
+		if (str_starts(changes[i].words, verb) && changes[i].words[strlen(verb)] == ' ')
+			return true;
+	}
+	return false;
+}
+
+static void what_changes_something_is_written_down(void **state)
+{
+	struct tailnet_register reg = wish(1, "phone");
+	char secret[TAILNET_SECRET];
+	struct device d, nas;
+
+	(void)state;
+	good("user create wells");
+	make_key("key create --user wells", secret);
+	join(2, "nas", secret, &nas);
+	ask(&reg, &d);
+	assert_true(parts_until(engine, &d.answered));
+	scope = WARREN_CMD_OPERATOR;
+	for (size_t i = 0; i < ARRAY_SIZE(changes); i++)
+		writes_a_row(changes[i].words, d.code, changes[i].action);
+	for (size_t i = 0; i < COORD_COMMANDS; i++) {
+		if (!is_listed(coord_commands[i].path))
+			fail_msg("is `%s` in the audit log?", coord_commands[i].path);
+	}
+}
+
 static void rows(void **state)
 {
 	(void)state;
@@ -580,7 +747,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(users), TEST(keys), TEST(approval), TEST(rejection), TEST(nodes),
-		TEST(routes), TEST(log_and_backup), TEST(rows),
+		TEST(expiry_and_address), TEST(attributes), TEST(routes), TEST(log_and_backup),
+		TEST(what_changes_something_is_written_down), TEST(rows),
 	};
 	int rc = cmocka_run_group_tests(tests, NULL, NULL);
 

@@ -1,11 +1,13 @@
 /*
  * What a provider and a browser send: the first byte says whether the rest is taken for keys, a
- * token, a description of the provider, the query of a callback, a Cookie field, or claims.
+ * token, a description of the provider, the query of a callback, a Cookie field, a form, an answer
+ * to the token request, GitHub's user, addresses, organisations or teams, or claims.
  */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "../answer.h"
 #include "../flow.h"
 #include "../token.h"
 
@@ -43,7 +45,7 @@ static void fuzz_claims(const char *text, size_t len)
 	if (json_is_object(claims))
 		login_claims_merge(claims, info, NULL);
 	/* What the gate lets through has an address of that domain. */
-	if (login_user_read("https://a", claims, &gate, &user, NULL) == 0 &&
+	if (login_user_read("https://a", claims, NULL, &gate, &user, NULL) == 0 &&
 	    (!user.email[0] || strcmp(user.email, user.login) != 0))
 		abort();
 	login_user_free(&user);
@@ -59,6 +61,53 @@ static void fuzz_discovery(const char *text, size_t len)
 	if (login_discovery_parse(text, len, "https://a", &provider, NULL) == 0 &&
 	    (warren_url_parse(provider.token, &url, NULL) || strcmp(url.scheme, "https") != 0))
 		abort();
+}
+
+static void fuzz_tokens(const char *text, size_t len)
+{
+	struct login_tokens tokens;
+
+	if (login_tokens_parse(text, len, &tokens, NULL) == 0 && !tokens.access)
+		abort();
+	login_tokens_free(&tokens);
+}
+
+static void fuzz_github(char what, const char *text, size_t len)
+{
+	static const char *const allowed[] = { "acme/ops" };
+	const struct login_gate gate = { .groups = allowed, .n_groups = 1 };
+	json_t *claims = NULL;
+	struct login_user user;
+	char *login = NULL;
+	uint32_t n;
+
+	if (what == 'u') {
+		if (login_github_user(text, len, &claims, &login, NULL) == 0 && !login)
+			abort();
+	} else {
+		claims = json_pack("{s:s,s:[]}", "sub", "1", "groups");
+		if (what == 'e')
+			login_github_emails(text, len, claims, NULL);
+		else
+			login_github_groups(text, len, what == 'm', &gate, claims, &n, NULL);
+	}
+	/* Nothing that is wrong comes through as an organisation of ours. */
+	if (claims && login_user_read("https://a", claims, login, &gate, &user, NULL) == 0 &&
+	    !user.n_groups)
+		abort();
+	if (claims)
+		login_user_free(&user);
+	json_decref(claims);
+	free(login);
+}
+
+static void fuzz_form(const char *data, size_t len)
+{
+	char *text = strndup(data, len);
+
+	if (text && login_form_says(text, "answer", "yes") && !strstr(text, "answer=yes"))
+		abort();
+	free(text);
 }
 
 static void fuzz_browser(bool cookie, const char *data, size_t len)
@@ -89,6 +138,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		fuzz_discovery(text, size - 1);
 	else if (data[0] == 'q' || data[0] == 'h')
 		fuzz_browser(data[0] == 'h', text, size - 1);
+	else if (data[0] == 'a')
+		fuzz_tokens(text, size - 1);
+	else if (data[0] == 'f')
+		fuzz_form(text, size - 1);
+	else if (strchr("uegm", data[0]) && data[0])
+		fuzz_github((char)data[0], text, size - 1);
 	else
 		fuzz_claims(text, size - 1);
 	return 0;

@@ -39,7 +39,7 @@ static int teardown(void **state)
 
 static struct login_flow begin(const char *code, int64_t now)
 {
-	const struct login_flow *flow = login_flow_begin(flows, code, now);
+	const struct login_flow *flow = login_flow_begin(flows, code, false, now);
 
 	assert_non_null(flow);
 	return *flow;
@@ -106,10 +106,10 @@ static void many(void **state)
 		snprintf(code, sizeof(code), "%024d", i);
 		begin(code, 102);
 	}
-	assert_null(login_flow_begin(flows, "ffffffffffffffffffffffff", 103));
+	assert_null(login_flow_begin(flows, "ffffffffffffffffffffffff", false, 103));
 	assert_true(take(&tabs[2], tabs[2].cookie, 104));
 	begin("ffffffffffffffffffffffff", 105);
-	assert_non_null(login_flow_begin(flows, "e", 102 + LOGIN_FLOW_SECONDS));
+	assert_non_null(login_flow_begin(flows, "e", false, 102 + LOGIN_FLOW_SECONDS));
 }
 
 static void texts(void **state)
@@ -122,13 +122,18 @@ static void texts(void **state)
 		.client_id = "war ren", .redirect_uri = "https://hq.example.com/oidc/callback",
 		.scopes = "openid email", .extra = extra, .n_extra = 3,
 	};
+	static const char *const age[] = { "max_age", "9", "hd", "x" };
+	const struct login_client aged = {
+		.client_id = "c", .redirect_uri = "r", .scopes = "openid", .extra = age,
+		.n_extra = 2,
+	};
 	/* RFC 7636 appendix B. */
-	const struct login_flow f = {
+	struct login_flow f = {
 		.state = "S", .nonce = "N",
 		.verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
 	};
 	AUTO(str_free) struct str url = STR_INIT, second = STR_INIT, body = STR_INIT;
-	AUTO(str_free) struct str basic = STR_INIT;
+	AUTO(str_free) struct str basic = STR_INIT, anew = STR_INIT;
 
 	(void)state;
 	login_flow_url(&p, &c, &f, &url);
@@ -139,6 +144,11 @@ static void texts(void **state)
 			    "&hd=example.com&a%20b=%C3%A9");
 	login_flow_url(&q, &c, &f, &second);
 	assert_true(str_starts(str_text(&second), ISSUER "/auth?tenant=1&response_type=code&"));
+	/* Whoever is to sign in anew does so, whatever the configuration says. */
+	f.anew = true;
+	login_flow_url(&p, &aged, &f, &anew);
+	assert_non_null(strstr(str_text(&anew), "&code_challenge_method=S256&max_age=0&hd=x"));
+	assert_null(strstr(str_text(&anew), "max_age=9"));
 	login_token_body(&c, &f, "x/y", &body);
 	assert_string_equal(str_text(&body), "grant_type=authorization_code&code=x%2Fy"
 			    "&redirect_uri=https%3A%2F%2Fhq.example.com%2Foidc%2Fcallback"
@@ -232,6 +242,47 @@ static void discovery(void **state)
 	discover("", "no JSON object");
 }
 
+static void how_it_wants_us(void **state)
+{
+#define METHODS(list) ",\"token_endpoint_auth_methods_supported\":[" list "]"
+	static const struct { const char *rest; bool post, says; } cases[] = {
+		{ "", false, false },
+		{ METHODS("\"client_secret_post\""), true, false },
+		{ METHODS("\"client_secret_post\",\"client_secret_basic\""), false, false },
+		{ METHODS("\"private_key_jwt\""), false, false },
+		{ ",\"authorization_response_iss_parameter_supported\":true", false, true },
+		{ ",\"authorization_response_iss_parameter_supported\":\"true\"", false, false },
+	};
+	struct str out = STR_INIT;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct login_provider p;
+		char json[1024];
+		int n = snprintf(json, sizeof(json), OF(ISSUER, "https", "%s"), cases[i].rest);
+
+		assert_int_equal(login_discovery_parse(json, (size_t)n, ISSUER, &p, NULL), 0);
+		assert_int_equal(p.post, cases[i].post);
+		assert_int_equal(p.says_iss, cases[i].says);
+	}
+	str_add(&out, "code=1");
+	login_token_secret("a b", (const uint8_t *)"c/+", 3, &out);
+	assert_string_equal(str_text(&out), "code=1&client_id=a%20b&client_secret=c%2F%2B");
+	str_free(&out);
+}
+
+static void forms(void **state)
+{
+	(void)state;
+	assert_true(login_form_says("answer=yes", "answer", "yes"));
+	assert_true(login_form_says("x=1&answer=yes&y", "answer", "yes"));
+	assert_false(login_form_says("", "answer", "yes"));
+	assert_false(login_form_says("answer=yes2", "answer", "yes"));
+	assert_false(login_form_says("answer=no", "answer", "yes"));
+	assert_false(login_form_says("xanswer=yes", "answer", "yes"));
+	assert_false(login_form_says("answer", "answer", "yes"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -240,7 +291,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(too_late, setup, teardown),
 		cmocka_unit_test_setup_teardown(many, setup, teardown),
 		cmocka_unit_test(texts), cmocka_unit_test(queries), cmocka_unit_test(cookies),
-		cmocka_unit_test(discovery),
+		cmocka_unit_test(discovery), cmocka_unit_test(how_it_wants_us),
+		cmocka_unit_test(forms),
 	};
 
 	if (sodium_init() < 0)

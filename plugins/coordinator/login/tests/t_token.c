@@ -398,7 +398,7 @@ static struct login_user user;
 static int read_user(json_t *claims, const struct login_gate *gate, const char *part)
 {
 	struct warren_err err = ERR_INIT;
-	int rc = login_user_read(ISSUER, claims, gate, &user, &err);
+	int rc = login_user_read(ISSUER, claims, NULL, gate, &user, &err);
 
 	if (part && !strstr(rc ? err_first(&err) : "", part))
 		fail_msg("%d: %s", rc, rc ? err_first(&err) : "accepted");
@@ -447,10 +447,14 @@ static void gates(void **state)
 	const struct login_gate both = { .domains = domains, .n_domains = 1, .groups = groups,
 					 .n_groups = 1, .groups_claim = "roles" };
 	const struct login_gate email = { .require_email = true };
+	static const char *const users[] = { "wells@example.com" };
+	const struct login_gate named = { .users = users, .n_users = 1 };
 	json_t *c = claims_new(), *many = json_array();
 
 	(void)state;
 	assert_int_equal(read_user(c, &domain, NULL), 0);
+	login_user_free(&user);
+	assert_int_equal(read_user(c, &named, NULL), 0);
 	login_user_free(&user);
 	assert_int_equal(read_user(c, &both, "none of the groups"), -EACCES);
 	login_user_free(&user);
@@ -463,6 +467,8 @@ static void gates(void **state)
 	assert_int_equal(user.n_groups, 2);
 	login_user_free(&user);
 	json_object_set_new(c, "email", json_string("w@sub.example.com"));
+	assert_int_equal(read_user(c, &named, "none of the users"), -EACCES);
+	login_user_free(&user);
 	assert_int_equal(read_user(c, &both, "of your domain"), -EACCES);
 	login_user_free(&user);
 	json_object_set_new(c, "email", json_string("w@example.com"));

@@ -10,6 +10,8 @@
 #include <cmocka.h>
 
 #include "../posture.h"
+#include "base/str.h"
+#include "base/util.h"
 
 static const char *const domains[] = { "example.com" };
 static const struct policy_options options = { .domains = domains, .n_domains = 1 };
@@ -162,6 +164,47 @@ static void grants(void **state)
 	fine(GRANT("\"dst\": [\"svc:web\"], \"ip\": [\"*\"]"));
 }
 
+static bool number_passes(const char *test, double value)
+{
+	AUTO(str_free) struct str text = STR_INIT;
+	struct policy *policy;
+	json_t *attributes = json_pack("{s:f}", "custom:n", value);
+	const struct postures none = { .n = 0 };
+	bool passes;
+
+	str_addf(&text, "{\"postures\": {\"posture:n\": [\"custom:n %s\"]}, "
+		 "\"defaultSrcPosture\": [\"posture:n\"]}", test);
+	policy = accepted(str_text(&text));
+	passes = posture_allows(policy, &none, attributes);
+	json_decref(attributes);
+	policy_free(policy);
+	return passes;
+}
+
+/* Unlike versions: 1.5 is more than 1.10. */
+static void postures_of_numbers(void **state)
+{
+	(void)state;
+	assert_true(number_passes("== 1.5", 1.5));
+	assert_true(number_passes("== '1.50'", 1.5));
+	assert_false(number_passes("== 1.5.0", 1.5));
+	assert_true(number_passes("!= 1.5.0", 1.5));
+	assert_true(number_passes("> 1.10", 1.5));
+	assert_true(number_passes("<= 1.5", 1.5));
+	assert_false(number_passes("< 1.5", 1.5));
+	assert_true(number_passes("< 10", 9.75));
+	assert_true(number_passes("> -2", -1.5));
+	assert_true(number_passes("IN [1, 1.5]", 1.5));
+	assert_true(number_passes("NOT IN [1, 2]", 1.5));
+	assert_true(number_passes("IS SET", 0));
+	assert_false(number_passes("NOT SET", 0));
+	/* What is no number is neither more nor less, and "inf" and "nan" are none. */
+	assert_false(number_passes("< high", 1));
+	assert_false(number_passes(">= high", 1));
+	assert_false(number_passes("< inf", 1));
+	assert_true(number_passes("!= nan", 1));
+}
+
 static void postures(void **state)
 {
 	struct policy *policy = accepted(
@@ -187,12 +230,43 @@ static void postures(void **state)
 	assert_true(posture_compare("1.9", "1.10") < 0);
 	assert_true(posture_compare("1.10", "1.010") == 0);
 	assert_true(posture_compare("1.10", "1.10-rc1") < 0);
+	says("{\"postures\": {\"posture:a\": [\"node:os IN ['a'0 'b']\"]}}", 1, 29,
+	     "\"node:os IN ['a'0 'b']\": a comma is expected between values");
+	fine("{\"postures\": {\"posture:a\": [\"node:os IN ['a' , b,]\", \"node:os IN []\"]}}");
 	says("{\"postures\": {\"posture:a\": [\"os == linux\"]}}", 1, 29,
 	     "\"os == linux\": expected as in node:os == 'linux'");
 	says("{\"defaultSrcPosture\": [\"posture:a\"]}", 1, 24, "posture not found: \"posture:a\"");
 }
 
 #define SSH(rest) "{\"tagOwners\": {\"tag:a\": []}, \"ssh\": [{\"action\": \"accept\", " rest "}]}"
+
+static void attributes_of_devices(void **state)
+{
+	struct policy *policy = accepted(
+		"{\"attrConfig\": {\"custom:risk\": {\"type\": \"number\", "
+		"\"allowSetByNode\": true}, \"custom:any\": {\"allowSetByNode\": true}, "
+		"\"custom:no\": {\"type\": \"bool\"}}}");
+	json_t *number = json_real(0.5), *word = json_string("x");
+
+	(void)state;
+	assert_true(posture_by_node(policy, "custom:risk", number));
+	assert_true(posture_by_node(policy, "custom:risk", NULL));
+	assert_false(posture_by_node(policy, "custom:risk", word));
+	assert_true(posture_by_node(policy, "custom:any", word));
+	assert_false(posture_by_node(policy, "custom:no", json_true()));
+	assert_false(posture_by_node(policy, "custom:ris", number));
+	json_decref(number);
+	json_decref(word);
+	policy_free(policy);
+	says("{\"attrConfig\": {\"node:os\": {}}}", 1, 28,
+	     "attrConfig: \"node:os\" does not begin with \"custom:\"");
+	says("{\"attrConfig\": {\"custom:a\": {\"type\": \"int\"}}}", 1, 38,
+	     "\"type\" is \"string\", \"number\" or \"bool\"");
+	says("{\"attrConfig\": {\"custom:a\": {\"allowSetByNodes\": true}}}", 1, 30,
+	     "unknown field \"allowSetByNodes\"");
+	says("{\"attrConfig\": {\"custom:a\": []}}", 1, 29,
+	     "attrConfig[\"custom:a\"] must be an object in { }");
+}
 
 static void ssh(void **state)
 {
@@ -233,7 +307,9 @@ int main(void)
 		cmocka_unit_test(ipsets),
 		cmocka_unit_test(ports),
 		cmocka_unit_test(grants),
+		cmocka_unit_test(postures_of_numbers),
 		cmocka_unit_test(postures),
+		cmocka_unit_test(attributes_of_devices),
 		cmocka_unit_test(ssh),
 		cmocka_unit_test(the_default),
 	};

@@ -245,6 +245,64 @@ static void changes_lead_to_the_same(void **state)
 	follower_free(follower);
 }
 
+struct seen {
+	bool sees[NODES + 1][NODES + 1];
+};
+
+static void note_pair(void *arg, int64_t viewer, int64_t peer, bool appears)
+{
+	struct seen *seen = arg;
+
+	assert_int_not_equal(seen->sees[viewer][peer], appears);
+	seen->sees[viewer][peer] = appears;
+}
+
+/* Another policy in a copy, while the original goes on: what is told of leads to what is there. */
+static void copies_take_the_place(void **state)
+{
+	struct policy_world *world = begin(), *copy, *other;
+	struct model m = { .policy = policy_default() };
+	struct seen *seen = calloc(1, sizeof(*seen));
+	struct policy_error error;
+	struct policy *fresh;
+
+	(void)state;
+	assert_non_null(seen);
+	assert_int_equal(policy_world_set(world, m.policy, NULL), 0);
+	for (int i = 0; i < ROUNDS; i++) {
+		uint64_t serial = policy_world_serial(world);
+
+		change(world, &m, NULL);
+		assert_true(serial != policy_world_serial(world));
+		if (i % 4 != 0)
+			continue;
+		for (int v = 1; v <= NODES; v++)
+			for (int p = 1; p <= NODES; p++)
+				seen->sees[v][p] = policy_world_sees(world, v, p);
+		copy = policy_world_copy(world);
+		assert_non_null(copy);
+		assert_true(policy_world_serial(copy) == policy_world_serial(world));
+		fresh = policy_parse(texts[i / 4 % POLICIES], strlen(texts[i / 4 % POLICIES]), NULL,
+				     &error);
+		assert_int_equal(policy_world_set(copy, fresh, NULL), 0);
+		for (uint32_t k = 0, from = 0; k < policy_world_slots(world); k += from == 0)
+			policy_world_differs(world, copy, k, &from, note_pair, seen);
+		policy_world_free(world);
+		policy_free(m.policy);
+		world = copy;
+		m.policy = fresh;
+		other = anew(&m);
+		same(world, other, &m);
+		policy_world_free(other);
+		for (int v = 1; v <= NODES; v++)
+			for (int p = 1; p <= NODES; p++)
+				assert_int_equal(seen->sees[v][p], policy_world_sees(world, v, p));
+	}
+	policy_world_free(world);
+	policy_free(m.policy);
+	free(seen);
+}
+
 static void explains(void **state)
 {
 	struct model m = { .policy = NULL };
@@ -278,6 +336,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(changes_lead_to_the_same),
+		cmocka_unit_test(copies_take_the_place),
 		cmocka_unit_test(explains),
 	};
 

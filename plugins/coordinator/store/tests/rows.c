@@ -44,6 +44,7 @@ static void add_nodes(struct store_tx *tx)
 		{ { 4, { 10, 1, 2, 3 } }, 16 }, { { 4, { 0 } }, 0 },
 	};
 	static const char *const tags[] = { "tag:web", "tag:db" };
+	static const char *const attributes[] = { "custom:tier=\"a b\"", "custom:risk=1.5" };
 	struct tailnet_node *node = rows_node(1, 1);
 
 	need(addr_parse("100.64.0.1", &node->v4) == 0);
@@ -54,6 +55,7 @@ static void add_nodes(struct store_tx *tx)
 	need(set_bytes(&node->soft.hostinfo, "{\"OS\":\"linux\"}", 14));
 	need(set_prefixes(&node->announced, routes, 2));
 	need(set_prefixes(&node->approved, routes, 1));
+	need(set_strings(&node->attributes, attributes, 2));
 	node->auth_key = 1;
 	node->soft.disco_key[31] = 9;
 	node->soft.home_derp = 900;
@@ -202,8 +204,10 @@ static int see_node(void *self, const struct tailnet_node *n)
 	add_strings(self, n->tags);
 	add_prefixes(self, n->announced);
 	add_prefixes(self, n->approved);
-	str_addf(self, " %d%d%d%d endpoints", n->automatic, n->ephemeral, n->authorized,
-		 n->interactive);
+	str_addf(self, " %d%d%d%d", n->automatic, n->ephemeral, n->authorized, n->interactive);
+	if (n->attributes)		/* since schema 2 */
+		add_strings(self, n->attributes);
+	str_add(self, " endpoints");
 	for (uint32_t i = 0; e && i < e->count; i++)
 		str_addf(self, " %s/%u", addrport_format(&e->at[i].at, text), e->at[i].type);
 	str_addf(self, " disco %02x hostinfo %s derp %u capver %u seen %lld\n",

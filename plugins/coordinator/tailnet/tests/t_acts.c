@@ -42,12 +42,6 @@ static int end(void **state)
 	return 0;
 }
 
-static void reopen(void)
-{
-	world_crash(&w);
-	world_open(&w);
-}
-
 static int add_row(const struct store_audit *row, void *arg)
 {
 	str_addf(arg, "%s %s %s %s %lld %s %s>%s\n", row->actor, row->origin, row->action,
@@ -70,6 +64,8 @@ static int act(struct tailnet_act a)
 {
 	return world_do(&w, a, &r);
 }
+
+#define KEY_01 "0101010101010101010101010101010101010101010101010101010101010101"
 
 static void acts_are_written_down(void **state)
 {
@@ -113,11 +109,12 @@ static void acts_are_written_down(void **state)
 	act((struct tailnet_act){ .verb = TAILNET_USER_RENAME, .user = wells, .text = "wells2" });
 	assert_log(3, "root command user.role user 1 wells {\"role\":\"member\"}>"
 		   "{\"role\":\"owner\"}\n"
-		   "root command machine.pin user 1 wells {\"pinned\":false}>{\"pinned\":true}\n"
+		   "root command machine.pin user 1 wells {\"machine-key\":\"" KEY_01 "\","
+		   "\"pinned\":false}>{\"machine-key\":\"" KEY_01 "\",\"pinned\":true}\n"
 		   "root command user.rename user 1 wells2 {\"login\":\"wells\","
 		   "\"display\":\"wells\"}>{\"login\":\"wells2\",\"display\":\"wells2\"}\n");
 	act((struct tailnet_act){ .verb = TAILNET_NODE_DELETE, .node = id });
-	reopen();
+	world_reopen(&w);
 	AUTO(str_free) struct str rows = STR_INIT;
 	assert_int_equal(store_audit_read(tailnet_store(w.tn), 0, 1, add_row, &rows, w.why), 0);
 	assert_non_null(strstr(str_text(&rows), "node.delete node 1 b {\"name\":\"b\""));
@@ -274,7 +271,7 @@ static void acts_that_meet_follow_each_other(void **state)
 	assert_int_equal(replies[4].result, -ENOENT);
 	assert_int_equal(replies[5].result, 0);
 	assert_int_equal(replies[6].result, -ENOENT);
-	reopen();
+	world_reopen(&w);
 	assert_null(tailnet_node(w.tn, id));
 	assert_null(tailnet_user(w.tn, other));
 }

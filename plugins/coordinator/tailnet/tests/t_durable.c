@@ -48,12 +48,6 @@ static int end(void **state)
 	return 0;
 }
 
-static void reopen(void)
-{
-	world_crash(&w);
-	world_open(&w);
-}
-
 /* Machine and node key from one number. */
 static struct tailnet_register numbered(uint32_t n, const char *key)
 {
@@ -110,7 +104,7 @@ static void a_single_use_key_makes_one_node_of_a_thousand(void **state)
 	assert_int_equal(in, 1);
 	assert_int_equal(used, 999);
 	assert_int_equal(count_nodes(), 1);
-	reopen();
+	world_reopen(&w);
 	assert_int_equal(count_nodes(), 1);
 	free(replies);
 }
@@ -138,7 +132,7 @@ static void a_storm_shares_commits(void **state)
 	assert_int_equal(after.commits - before.commits, 5);
 	assert_int_equal(after.transactions - before.transactions, 500);
 	assert_consistent();
-	reopen();
+	world_reopen(&w);
 	assert_int_equal(count_nodes(), 500);
 	assert_consistent();
 	free(replies);
@@ -234,7 +228,7 @@ static void a_full_disk_is_answered_and_nothing_moves(void **state)
 	assert_true(addr_equal(&world_node(&w, r.node)->v4, &first));
 	assert_int_equal(world_do(&w, (struct tailnet_act){
 		.verb = TAILNET_NODE_RENAME, .node = id, .text = "b" }, NULL), 0);
-	reopen();
+	world_reopen(&w);
 	assert_int_equal(count_nodes(), 2);
 	assert_string_equal(world_node(&w, id)->name, "b");
 	assert_consistent();
@@ -287,7 +281,7 @@ static void soft_facts_are_written_when_there_is_room_again(void **state)
 	assert_int_equal(world_node(&w, id)->soft.home_derp, 7);
 	limit_disk(RLIM_INFINITY);
 	world_pass(&w, 6000000);
-	reopen();
+	world_reopen(&w);
 	assert_int_equal(world_node(&w, id)->soft.home_derp, 7);
 }
 
@@ -322,7 +316,7 @@ static void fill_a_disk(void)
 		if (r.as != TAILNET_REGISTERED)
 			_exit(5);
 	}
-	reopen();
+	world_reopen(&w);
 	_exit(count_nodes() == before + 20 ? 0 : 6);
 }
 
@@ -393,7 +387,7 @@ static void stopping_finishes_what_flies(void **state)
 	assert_int_equal(flies.as, TAILNET_REGISTERED);
 	assert_int_equal(waits.result, -ESHUTDOWN);
 	assert_int_equal(follows.as, TAILNET_REFUSED);
-	reopen();
+	world_reopen(&w);
 	assert_int_equal(count_nodes(), 2);
 	assert_int_equal(world_node(&w, id)->soft.home_derp, 7);
 }

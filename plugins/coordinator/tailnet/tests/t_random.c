@@ -308,7 +308,8 @@ static void one_round(struct reply *replies, uint32_t n)
 		if (!dice(5))
 			tailnet_stream_closed(w.tn, some_node());
 		if (!dice(9))
-			tailnet_set_health(w.tn, some_node(), dice(2));
+			tailnet_set_health(w.tn, &(struct tailnet_health){ some_node(), dice(2) },
+					   1);
 	}
 	limit_disk(full);
 	world_turn(&w);

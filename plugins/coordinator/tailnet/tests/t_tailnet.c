@@ -38,12 +38,6 @@ static int end(void **state)
 	return 0;
 }
 
-static void reopen(void)
-{
-	world_crash(&w);
-	world_open(&w);
-}
-
 static void refused(const char *error)
 {
 	assert_true(r.came);
@@ -70,7 +64,7 @@ static void a_key_makes_a_node(void **state)
 	str_cut(&w.told, 0);
 	id = world_join(&w, 1, 11, "Joe's Mac mini", secret);
 	assert_string_equal(str_text(&w.told), "node 1 added 0\n");
-	reopen();
+	world_reopen(&w);
 	node = world_node(&w, id);
 	assert_addr(&node->v4, "100.64.0.1");
 	assert_addr(&node->v6, "fd7a:115c:a1e0::1");
@@ -133,7 +127,7 @@ static void keys_are_checked(void **state)
 	reg.auth_key = secret;
 	world_register(&w, &reg, &r);
 	refused("authkey already used");
-	reopen();
+	world_reopen(&w);
 	world_register(&w, &reg, &r);
 	refused("authkey already used");
 	assert_int_equal(world_do(&w, (struct tailnet_act){ .verb = TAILNET_KEY_CREATE }, &r),
@@ -177,7 +171,7 @@ static void a_restart_touches_nothing(void **state)
 
 	(void)state;
 	w.config.key_expiry = 1000000000;
-	reopen();
+	world_reopen(&w);
 	world_key(&w, (struct tailnet_act){ .user = world_user(&w, "wells") }, secret);
 	id = world_join(&w, 1, 11, "a", secret);
 	expiry = world_node(&w, id)->expiry;
@@ -227,7 +221,7 @@ static void logging_out_and_in_again(void **state)
 	assert_false(world_node(&w, id)->live.expired);
 	assert_addr(&world_node(&w, id)->v4, "100.64.0.1");
 	assert_null(tailnet_node_by_key(w.tn, reg.node_key));
-	reopen();
+	world_reopen(&w);
 	assert_int_equal(world_node(&w, id)->node_key[0], 12);
 }
 
@@ -323,6 +317,40 @@ static void logins_end(void **state)
 	assert_false(wait.came);
 }
 
+static void wait_from(const char *from, uint8_t node, char code[TAILNET_CODE])
+{
+	struct tailnet_register reg = world_reg(1, node, "phone");
+
+	world_addr(from, &reg.from);
+	world_register(&w, &reg, &r);
+	assert_int_equal(r.as, TAILNET_LOGIN);
+	memcpy(code, r.code, TAILNET_CODE);
+}
+
+/* Whoever asks often pushes out his own, never somebody else's. */
+static void one_address_has_a_share_of_the_logins(void **state)
+{
+	char victim[TAILNET_CODE], first[TAILNET_CODE], six[TAILNET_CODE], code[TAILNET_CODE];
+
+	(void)state;
+	wait_from("192.0.2.1", 1, victim);
+	wait_from("2001:db8::1", 2, six);
+	wait_from("192.0.2.2", 3, first);
+	for (uint8_t i = 1; i < 64; i++)
+		wait_from("192.0.2.2", 3 + i, code);
+	assert_non_null(tailnet_pending(w.tn, first));
+	wait_from("192.0.2.2", 70, code);
+	assert_null(tailnet_pending(w.tn, first));
+	assert_non_null(tailnet_pending(w.tn, code));
+	/* Of IPv6 a /64 is one source. */
+	for (uint8_t i = 0; i < 63; i++)
+		wait_from("2001:db8::2", 80 + i, code);
+	assert_non_null(tailnet_pending(w.tn, six));
+	wait_from("2001:db8::3", 150, code);
+	assert_null(tailnet_pending(w.tn, six));
+	assert_non_null(tailnet_pending(w.tn, victim));
+}
+
 /* Registers with tags asked for. */
 static void ask(uint8_t m, uint8_t k, const char *key, const char *tag)
 {
@@ -383,7 +411,7 @@ static void tags_of_keys(void **state)
 	ask(2, 22, secret, NULL);
 	assert_int_equal(r.node, id);
 	assert_int_equal(world_node(&w, id)->user, 0);
-	reopen();
+	world_reopen(&w);
 	assert_int_equal(world_node(&w, id)->user, 0);
 	assert_string_equal(world_node(&w, id)->tags->at[0], "tag:web");
 }
@@ -450,7 +478,7 @@ static void names_follow_the_hostname_until_somebody_chooses(void **state)
 	assert_string_equal(world_node(&w, id)->hostname, "d");
 	/* Automatic again. */
 	world_do(&w, (struct tailnet_act){ .verb = TAILNET_NODE_RENAME, .node = id }, NULL);
-	reopen();
+	world_reopen(&w);
 	assert_string_equal(world_node(&w, id)->name, "d");
 	/* Two at once want one name: the second gets the next, not an error. */
 	world_act(&w, &(struct tailnet_act){
@@ -497,7 +525,7 @@ static void addresses_rest_before_somebody_else_gets_them(void **state)
 	(void)state;
 	prefix_parse("100.100.100.96/29", &w.config.v4);
 	w.config.v6.addr.family = 0;
-	reopen();
+	world_reopen(&w);
 	world_key(&w, (struct tailnet_act){ .user = user, .reusable = true }, secret);
 	/* .97 ... .102, and .100 is the client's resolver. */
 	for (uint8_t i = 1; i <= 5; i++)
@@ -513,7 +541,7 @@ static void addresses_rest_before_somebody_else_gets_them(void **state)
 							     .node = 2 }, NULL), 0);
 	world_register(&w, &reg, &r);
 	refused("no free address left");
-	reopen();			/* the quarantine is on disk */
+	world_reopen(&w);			/* the quarantine is on disk */
 	world_register(&w, &reg, &r);
 	refused("no free address left");
 	world_pass(&w, INT64_C(48) * 3600 * 1000000 + 200000);
@@ -529,7 +557,7 @@ static void addresses_rest_before_somebody_else_gets_them(void **state)
 	world_do(&w, (struct tailnet_act){ .verb = TAILNET_NODE_DELETE, .node = 1 }, NULL);
 	world_addr("100.100.100.97", &act.addr);
 	assert_int_equal(world_do(&w, act, &r), 0);
-	reopen();
+	world_reopen(&w);
 	assert_addr(&world_node(&w, act.node)->v4, "100.100.100.97");
 	reg = world_reg(7, 7, "n");
 	reg.auth_key = secret;
@@ -554,13 +582,13 @@ static void pinned_users_let_no_new_machine_in(void **state)
 	/* The known one brings new keys, also when its node was deleted. */
 	assert_int_equal(world_join(&w, 1, 12, "old", secret), id);
 	world_do(&w, (struct tailnet_act){ .verb = TAILNET_NODE_DELETE, .node = id }, NULL);
-	reopen();
+	world_reopen(&w);
 	assert_int_not_equal(world_join(&w, 1, 13, "old", secret), id);
 	memset(machine, 2, sizeof(machine));
 	assert_int_equal(world_do(&w, (struct tailnet_act){
 		.verb = TAILNET_MACHINE_PIN, .user = user, .machine_key = machine, .flag = true },
 		NULL), 0);
-	reopen();
+	world_reopen(&w);
 	world_register(&w, &reg, &r);
 	assert_int_equal(r.as, TAILNET_REGISTERED);
 	/* An approval may pin. */
@@ -606,7 +634,7 @@ static void users_come_and_go(void **state)
 		.verb = TAILNET_USER_RENAME, .user = local, .text = "wells2" }, &r), 0);
 	assert_int_equal(world_do(&w, (struct tailnet_act){
 		.verb = TAILNET_USER_ROLE, .user = id, .role = TAILNET_ADMIN }, &r), 0);
-	reopen();
+	world_reopen(&w);
 	assert_string_equal(tailnet_user_by_subject(w.tn, "https://i/1")->login,
 			    "new.name@example.com");
 	assert_int_equal(tailnet_user(w.tn, id)->role, TAILNET_ADMIN);
@@ -622,7 +650,7 @@ static void users_come_and_go(void **state)
 		.verb = TAILNET_NODE_MOVE, .node = node, .user = local }, &r), 0);
 	assert_int_equal(world_do(&w, (struct tailnet_act){
 		.verb = TAILNET_USER_DELETE, .user = id }, &r), 0);
-	reopen();
+	world_reopen(&w);
 	assert_null(tailnet_user(w.tn, id));
 	assert_null(tailnet_key(w.tn, 1));
 	assert_int_equal(world_node(&w, node)->user, local);
@@ -644,7 +672,7 @@ static void devices_wait_for_approval(void **state)
 	assert_false(world_node(&w, id)->authorized);
 	assert_int_equal(world_do(&w, (struct tailnet_act){
 		.verb = TAILNET_NODE_APPROVE, .node = id, .flag = true }, &r), 0);
-	reopen();
+	world_reopen(&w);
 	assert_true(world_node(&w, id)->authorized);
 	assert_int_equal(world_join(&w, 1, 12, "n", secret), id);
 	assert_true(world_node(&w, id)->authorized);
@@ -690,6 +718,7 @@ int main(void)
 		TEST(logging_out_and_in_again),
 		TEST(logins_wait_for_their_user),
 		TEST(logins_end),
+		TEST(one_address_has_a_share_of_the_logins),
 		TEST(tags_of_keys),
 		TEST(tags_of_logins),
 		TEST(names_follow_the_hostname_until_somebody_chooses),

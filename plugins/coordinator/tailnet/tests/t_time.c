@@ -43,12 +43,6 @@ static int end(void **state)
 	return 0;
 }
 
-static void reopen(void)
-{
-	world_crash(&w);
-	world_open(&w);
-}
-
 static void told(const char *wanted)
 {
 	assert_string_equal(str_text(&w.told), wanted);
@@ -93,7 +87,7 @@ static void offline_comes_after_a_grace(void **state)
 	/* When it was seen last is written behind. */
 	world_pass(&w, 6 * second);
 	gone = world_node(&w, id)->soft.last_seen;
-	reopen();
+	world_reopen(&w);
 	assert_int_equal(world_node(&w, id)->soft.last_seen, gone);
 }
 
@@ -121,7 +115,7 @@ static void keys_expire_by_themselves(void **state)
 	world_do(&w, act, NULL);
 	assert_int_equal(world_node(&w, id)->expiry, w.wall);
 	assert_true(world_node(&w, id)->live.expired);
-	reopen();
+	world_reopen(&w);
 	assert_true(world_node(&w, id)->live.expired);
 	/* The wall clock alone jumps: noticed within half a minute. */
 	act.time = w.wall + 3600 * second;
@@ -157,12 +151,12 @@ static void ephemeral_nodes_go_when_they_are_away(void **state)
 	world_pass(&w, 3600 * second);
 	tailnet_stream_closed(w.tn, id);
 	world_pass(&w, 1700 * second);
-	reopen();			/* nobody knows how long it was away: the whole time */
+	world_reopen(&w);	/* nobody knows how long it was away: the whole time */
 	world_pass(&w, 1700 * second);
 	world_node(&w, id);
 	world_pass(&w, 200 * second);
 	assert_null(tailnet_node(w.tn, id));
-	reopen();
+	world_reopen(&w);
 	assert_null(tailnet_node(w.tn, id));
 	/* Logging out is enough; its address rests for 10 minutes only. */
 	id = world_join(&w, 1, 12, "a", key);
@@ -248,7 +242,7 @@ static void soft_facts_are_written_behind(void **state)
 	tailnet_update(w.tn, id, &update, NULL, NULL);
 	assert_null(world_node(&w, id)->soft.endpoints);
 	world_pass(&w, 6 * second);
-	reopen();
+	world_reopen(&w);
 	assert_int_equal(world_node(&w, id)->soft.home_derp, 99);
 	assert_int_equal(world_node(&w, id)->soft.capver, 120);
 	assert_string_equal(world_node(&w, id)->soft.hostinfo, "{\"OS\":\"linux\"}");
@@ -295,6 +289,48 @@ static void away(int64_t id)
 	world_pass(&w, 11 * second);
 }
 
+static void found(int64_t id, bool healthy)
+{
+	tailnet_set_health(w.tn, &(struct tailnet_health){ id, healthy }, 1);
+}
+
+/* The answers of these matter, by id; 0: there is no second one. */
+static void contested(int64_t one, int64_t two)
+{
+	uint32_t n;
+	int64_t *ids = tailnet_contested(w.tn, &n);
+
+	assert_int_equal(n, two ? 2 : 1);
+	assert_int_equal(ids[0], one);
+	if (two)
+		assert_int_equal(ids[1], two);
+	free(ids);
+}
+
+/* Of two that are online, @a is primary; in the end @b is, and both are well. */
+static void health_decides(int64_t a, int64_t b, const struct warren_prefix *net)
+{
+	contested(a, b);
+	found(a, false);
+	assert_int_equal(tailnet_primary(w.tn, net), b);
+	found(a, true);
+	assert_int_equal(tailnet_primary(w.tn, net), b);	/* back, but only as a candidate */
+	tailnet_set_health(w.tn, (const struct tailnet_health[]){ { a, false }, { b, false } }, 2);
+	assert_int_equal(tailnet_primary(w.tn, net), b);	/* nobody is better */
+	found(a, true);
+	assert_int_equal(tailnet_primary(w.tn, net), a);
+	away(a);
+	contested(b, 0);		/* alone, but it has not answered */
+	assert_int_equal(tailnet_primary(w.tn, net), b);
+	tailnet_stream_opened(w.tn, a);
+	assert_int_equal(tailnet_primary(w.tn, net), a);
+	contested(a, b);
+	found(b, true);
+	found(a, false);
+	found(a, true);
+	assert_int_equal(tailnet_primary(w.tn, net), b);
+}
+
 static void one_router_of_a_subnet_is_primary(void **state)
 {
 	struct warren_prefix net;
@@ -322,9 +358,7 @@ static void one_router_of_a_subnet_is_primary(void **state)
 	tailnet_stream_opened(w.tn, b);
 	assert_int_equal(tailnet_primary(w.tn, &net), a);
 	/* Unhealthy, un-approved, expired, deleted: each hands it on. */
-	tailnet_set_health(w.tn, a, false);
-	assert_int_equal(tailnet_primary(w.tn, &net), b);
-	tailnet_set_health(w.tn, a, true);
+	health_decides(a, b, &net);
 	approve(b, NULL);
 	assert_int_equal(tailnet_primary(w.tn, &net), a);
 	tailnet_stream_opened(w.tn, c);
@@ -342,7 +376,7 @@ static void one_router_of_a_subnet_is_primary(void **state)
 	away(b);
 	tailnet_stream_opened(w.tn, a);
 	assert_int_equal(tailnet_primary(w.tn, &net), a);
-	reopen();
+	world_reopen(&w);
 	assert_int_equal(tailnet_primary(w.tn, &net), 0);	/* nobody is online yet */
 	tailnet_stream_opened(w.tn, b);
 	assert_int_equal(tailnet_primary(w.tn, &net), b);
@@ -386,7 +420,7 @@ static void the_policy_approves_routes_by_itself(void **state)
 	assert_true(tailnet_node_serves(world_node(&w, a), &net));
 	assert_true(tailnet_node_serves(world_node(&w, a), &other));
 	assert_false(tailnet_node_serves(world_node(&w, b), &net));
-	reopen();
+	world_reopen(&w);
 	assert_true(tailnet_node_serves(world_node(&w, a), &other));
 }
 

@@ -145,6 +145,12 @@ void world_crash(struct world *w)
 	w->tn = NULL;
 }
 
+void world_reopen(struct world *w)
+{
+	world_crash(w);
+	world_open(w);
+}
+
 void world_end(struct world *w)
 {
 	static const char *const tails[] = { "", "-wal", "-shm", ".backup" };

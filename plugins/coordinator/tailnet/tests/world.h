@@ -41,6 +41,7 @@ void world_begin(struct world *w);
 void world_open(struct world *w);
 /* Ends as a crash does: what is not on the disk is gone. */
 void world_crash(struct world *w);
+void world_reopen(struct world *w);
 void world_end(struct world *w);
 
 /* Runs the writer and the loop until nothing is to be done now. */
