@@ -11,10 +11,12 @@ _spec = importlib.util.spec_from_file_location("lab_conftest", interop.LAB / "co
 _lab_conftest = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_lab_conftest)
 lab = _lab_conftest.lab
+side_by_side = _lab_conftest.side_by_side
 pytest_runtest_makereport = _lab_conftest.pytest_runtest_makereport
 
 
 def pytest_collection_modifyitems(items):
+    _lab_conftest.in_order(items)
     reason = None
     if os.geteuid() != 0:
         reason = "the interop tests need root: they make network namespaces"
@@ -35,4 +37,7 @@ def tailnet(lab, request):
 
 
 def pytest_configure(config):
+    for name in "alone", "long":
+        config.addinivalue_line("markers", f"{name}: as in tests/lab")
     config.addinivalue_line("markers", "control(*options): options of the coordinator")
+    config.addinivalue_line("markers", "provided(*options): options of a Provided tailnet")

@@ -15,9 +15,13 @@ import threading
 LAB = pathlib.Path(__file__).resolve().parent.parent / "lab"
 sys.path.insert(0, str(LAB))
 
-from lab import PRIVATE_ETC, Daemon, Proc, run, wait_for    # pylint: disable=wrong-import-position
+# pylint: disable-next=wrong-import-position
+from lab import PRIVATE_ETC, Daemon, Proc, need, run, wait_for
 
 BIN = pathlib.Path(os.environ.get("WARREN_INTEROP_BIN", "/nonexistent"))
+# Of the installed tree, and of the tests.
+PLUGINS = [pathlib.Path(os.environ.get(name, "/nonexistent"))
+           for name in ("WARREN_PLUGINDIR", "WARREN_TEST_PLUGINDIR")]
 PORT = 41641
 SINK = 7    # tsnetnode's
 STOCK_ENV = dict(os.environ, TS_NO_LOGS_NO_SUPPORT="true", TS_DEBUG_FIREWALL_MODE="nftables")
@@ -30,14 +34,14 @@ class Failed(AssertionError):
 class Talk:
     """A program that is driven by JSON lines; see coordinator and tsnetnode."""
 
-    def __init__(self, host, name, *argv):
+    def __init__(self, host, name, *argv, **env):
         self.log = host.lab.dir / f"{host.name}-{name}.log"
         self.argv = [str(BIN / name), *(str(a) for a in argv)]
         wrapped = ["unshare", "-m", "sh", "-ec", PRIVATE_ETC, "sh", *self.argv]
         with open(self.log, "ab") as log:
             self.popen = subprocess.Popen(host.argv(*wrapped), stdin=subprocess.PIPE,
                                           stdout=subprocess.PIPE, stderr=log, text=True,
-                                          env=STOCK_ENV)
+                                          env={**STOCK_ENV, **env})
         self.pid = self.popen.pid
         self.lock = threading.Lock()
         host.lab.procs.append(self)
@@ -185,22 +189,27 @@ class Tsnet(Talk):
 class Tailscaled:
     """A stock tailscaled with a kernel TUN, on a host of its own."""
 
-    def __init__(self, net, name="stock", up=("--auth-key=tskey-auth-any",), **env):
+    def __init__(self, net, name="stock", up=("--auth-key=tskey-auth-any",), programs=BIN, **env):
         self.net, self.name, self.host = net, name, net.host(name)
+        self.programs = programs
         state = net.lab.dir / f"state-{name}"
+        self.state, self.env = state, {**STOCK_ENV, **env}
         self.socket = state / "tailscaled.sock"
         state.mkdir()
-        self.proc = self.host.start(BIN / "tailscaled", f"--statedir={state}",
-                                    f"--socket={self.socket}", "--tun=tailscale0",
-                                    f"--port={PORT}", "--no-logs-no-support",
-                                    env={**STOCK_ENV, **env})
-        wait_for("tailscaled listens", self.socket.exists)
+        self.restart()
         if up is not None:
             self.up(*up)
 
+    def restart(self):
+        self.socket.unlink(missing_ok=True)
+        self.proc = self.host.start(self.programs / "tailscaled", f"--statedir={self.state}",
+                                    f"--socket={self.socket}", "--tun=tailscale0",
+                                    f"--port={PORT}", "--no-logs-no-support", env=self.env)
+        wait_for("tailscaled listens", self.socket.exists)
+
     def log_in(self, *options):
         """`tailscale up` by a user who opens the link."""
-        up = self.host.start(BIN / "tailscale", f"--socket={self.socket}", "up",
+        up = self.host.start(self.programs / "tailscale", f"--socket={self.socket}", "up",
                              f"--login-server={self.net.control.url}", f"--hostname={self.name}",
                              "--timeout=30s", *options, private=False)
         url = wait_for("a link to log in with", lambda: self.status()["AuthURL"])
@@ -209,15 +218,25 @@ class Tailscaled:
         self.ip4, self.ip6 = self.cli("ip").stdout.split()
 
     def cli(self, *argv, **kw):
-        return self.host.run(BIN / "tailscale", f"--socket={self.socket}", *argv, **kw)
+        return self.host.run(self.programs / "tailscale", f"--socket={self.socket}", *argv, **kw)
 
     def up(self, *options):
         self.cli("up", f"--login-server={self.net.control.url}", f"--hostname={self.name}",
                  "--timeout=30s", *options)
         self.ip4, self.ip6 = self.cli("ip").stdout.split()
 
+    def start_up(self, *options, timeout="30s"):
+        """`tailscale up`, which the test waits for."""
+        return self.host.start(BIN / "tailscale", f"--socket={self.socket}", "up",
+                               f"--login-server={self.net.control.url}",
+                               f"--hostname={self.name}", f"--timeout={timeout}", *options,
+                               private=False)
+
     def status(self):
         return json.loads(self.cli("status", "--json").stdout)
+
+    def prefs(self):
+        return json.loads(self.cli("debug", "prefs").stdout)
 
     def peer(self, name):
         """What the status says of the peer of that host name, or None."""
@@ -232,13 +251,13 @@ class Warren(Daemon):
     """Our daemon on a host of its own; its section `control` is all that joins it."""
 
     def __init__(self, net, name="warren", control="", extra="", auth_key="tskey-auth-any",
-                 host=None, joined=True):
+                 host=None, joined=True, args=()):
         self.net, self.name = net, name
         if auth_key:
             control += f"\n  auth-key: {{file: {net.lab.secret(f'{name}.authkey', auth_key)}}}"
         super().__init__(host or net.host(name), f"node: {{hostname: {name}}}\n"
                          f"wg: {{port: {PORT}}}\n"
-                         f"control:\n  url: {net.control.url}{control}\n{extra}")
+                         f"control:\n  url: {net.control.url}{control}\n{extra}", args=args)
         if joined:
             self.joined()
 
@@ -277,7 +296,10 @@ class Tailnet:
     def __init__(self, lab, *options, **listeners):
         self.lab = lab
         self.switch = lab.host("switch")
-        self.switch.ip("link", "add", "br0", "type", "bridge", "forward_delay", "0")
+        # An address of its own: else it has the lowest of its ports', and with every host that
+        # comes those that were there may send to one that is nobody's any more.
+        self.switch.ip("link", "add", "br0", "address", "02:00:00:00:00:01",
+                       "type", "bridge", "forward_delay", "0")
         self.switch.ip("link", "set", "br0", "addrgenmode", "none")
         self.switch.ip("link", "set", "br0", "up")
         self.switch.ip("addr", "add", f"{self.GATEWAY4}/24", "dev", "br0")
@@ -345,4 +367,4 @@ def kernel_reaches(host, address, port, seconds=2):
 __all__ = ["BIN", "PORT", "SINK", "Coordinator", "Daemon", "Failed", "Ours", "OwnTailnet", "Proc",
            "Tailnet",
            "Tailscaled", "Talk", "Tsnet", "Warren", "kernel_reaches", "kernel_sends",
-           "kernel_sink", "run", "wait_for"]
+           "kernel_sink", "need", "run", "wait_for"]

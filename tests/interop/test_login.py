@@ -55,6 +55,23 @@ def test_interactive_login(tailnet):
 
 
 @pytest.mark.control("-require-auth")
+def test_link_is_good_after_a_broken_connection(tailnet):
+    """What waits for the user is asked again, with the link that he may have open already."""
+    warren = Warren(tailnet, auth_key=None, joined=False)
+    url = warren.auth_url()
+
+    def followups():
+        return [r for r in registers(tailnet) if r["Followup"] == url]
+    wait_for("it waits for the user", followups)
+    before = len(followups())
+    warren.host.run("ss", "-K", "dst", tailnet.CONTROL)
+    wait_for("it asks again", lambda: len(followups()) > before)
+    assert warren.auth_url() == url
+    tailnet.control.ask("auth", URL=url)
+    warren.joined()
+
+
+@pytest.mark.control("-require-auth")
 def test_interactive_login_survives_a_restart_of_the_daemon(tailnet):
     warren = Warren(tailnet, auth_key=None, joined=False)
     warren.auth_url()
@@ -75,11 +92,14 @@ def test_approval_by_an_administrator(tailnet):
 
 @pytest.mark.control("-tag-owners", '{"tag:gw": []}')
 def test_tags_ephemeral_and_routes_are_told(tailnet):
-    warren = Warren(tailnet, control="\n  tags: [tag:gw]\n  ephemeral: true\n"
-                    "  advertise-routes: [198.51.100.0/24]")
+    warren = Warren(tailnet, control="\n  tags: [tag:gw]\n  ephemeral: true",
+                    extra="router: {advertise: [198.51.100.0/24]}\n")
     node = tailnet.control.node("warren")
     assert node["Tags"] == ["tag:gw"]
     assert node["Hostinfo"]["RoutableIPs"] == ["198.51.100.0/24"]
+    # From the first word on: what it does not offer for a moment, a server stops to lead here.
+    for said in registers(tailnet) + tailnet.control.requests("map"):
+        assert said["Hostinfo"]["RoutableIPs"] == ["198.51.100.0/24"]
     assert registers(tailnet)[0]["Ephemeral"] is True
     assert node["Hostinfo"]["OS"] == "linux"
 
@@ -147,6 +167,18 @@ def test_peers_work_while_the_server_is_away(tailnet):
     wait_for("it is connected", lambda: warren.control()["connected"], 60)
 
 
+def test_starts_while_names_have_no_address(tailnet):
+    """Where the server was is on disk: a start with DNS down connects."""
+    tailnet.control.url = f"http://control.{tailnet.lab.prefix}.test:8080"
+    host = tailnet.host("warren")
+    host.names = {f"control.{tailnet.lab.prefix}.test": tailnet.CONTROL}
+    warren = Warren(tailnet, host=host)
+    warren.stop()
+    host.names = {}
+    warren.start()
+    wait_for("it is connected", lambda: warren.control()["connected"], 60)
+
+
 def test_expired_key_and_login_by_link(tailnet):
     """The server ends our key; a user logs in again, with a key that replaces the old one."""
     tailnet.restart("-require-auth")
@@ -200,7 +232,7 @@ def test_ping_and_c2n(tailnet):
     for method, path, status in (
             ("POST", "/sockstats", 500), ("POST", "/logtail/flush", 500),
             ("GET", "/debug/goroutines", 501), ("POST", "/wol?mac=00:00:5e:00:53:01", 501),
-            ("PATCH", "/remoteapi/localapi/v0/prefs", 403), ("POST", "/vip-services", 405),
+            ("PATCH", "/remoteapi/localapi/v0/prefs", 403), ("POST", "/vip-services", 400),
             ("GET", "/tls-cert-status", 400), ("PUT", "/echo/../update", 400)):
         assert c2n(method, path)["status"] == status, (method, path)
     tailnet.control.ask("ping", Key=key, Ping={"URL": tailnet.control.url + "/key?ping=1"})

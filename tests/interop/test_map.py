@@ -7,7 +7,7 @@ import pytest
 
 from interop import SINK, Tailscaled, Tsnet, Warren, kernel_reaches, kernel_sink, wait_for
 
-PORT = 8080
+PORT, WEB = 8080, 8000
 
 # 8 s of one TCP stream, in 400 pieces.
 SLOW_BYTES = 400 * 16384
@@ -20,6 +20,12 @@ with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=20) as co
     conn.shutdown(socket.SHUT_WR)
     print(conn.makefile().readline())
 """
+ACCEPTOR = """
+import socket, sys
+server = socket.create_server((sys.argv[1], int(sys.argv[2])))
+while True:
+    server.accept()[0].close()
+"""
 
 
 def hexkey(text):
@@ -28,6 +34,12 @@ def hexkey(text):
 
 def peers(warren):
     return {peer["name"]: peer for peer in warren.status()["wg"]["peers"]}
+
+
+def candidates(warren, name):
+    """Addresses at which that peer may be."""
+    peer = next(p for p in warren.status()["paths"]["peers"] if p["name"] == name)
+    return [c["address"] for c in peer["candidates"]]
 
 
 def fake(number, **fields):
@@ -56,9 +68,9 @@ def test_deltas(tailnet):
     warren.pings(tsnet.ip4)
     raw(tailnet, PeersChanged=[fake(1), fake(2)])
     wait_for("two more peers", lambda: set(peers(warren)) == {"tsnet", "fake1", "fake2"})
-    assert peers(warren)["fake1"]["endpoint"] == "192.0.2.101:41641"
+    assert candidates(warren, "fake1") == ["192.0.2.101:41641"]
     raw(tailnet, PeersChangedPatch=[{"NodeID": 701, "Endpoints": ["192.0.2.150:1234"]}])
-    wait_for("another endpoint", lambda: peers(warren)["fake1"]["endpoint"] == "192.0.2.150:1234")
+    wait_for("another endpoint", lambda: candidates(warren, "fake1") == ["192.0.2.150:1234"])
     raw(tailnet, PeersRemoved=[702])
     wait_for("one peer less", lambda: set(peers(warren)) == {"tsnet", "fake1"})
     raw(tailnet, PeersChanged=[fake(1, AllowedIPs=["100.64.7.1/32", "100.64.8.8/32"])])
@@ -152,6 +164,40 @@ def test_refusals_are_told_both_ways(tailnet):
                      warren.log()), warren.log()
 
 
+def serve_web(node):
+    """Something on that host that takes any number of connections."""
+    node.host.start("/usr/bin/python3", "-c", ACCEPTOR, node.ip4, str(WEB), private=False)
+    wait_for("it listens", lambda: f"{node.ip4}:{WEB}" in node.host.run("ss", "-ltn").stdout)
+
+
+def test_shields_up_seen_from_peers(tailnet):
+    """Nobody begins a conversation with us any more; ours go on, and so do those under way."""
+    warren, stock, tsnet = Warren(tailnet), Tailscaled(tailnet), Tsnet(tailnet)
+    serve_web(warren)
+    serve_web(stock)
+    stock.pings(warren.ip4)
+    tsnet.pings(warren.ip4)
+    assert kernel_reaches(stock.host, warren.ip4, WEB) and tsnet.reaches(warren.ip4, WEB)
+    kernel_sink(warren.host, warren.ip4, PORT)
+    slow = stock.host.start("/usr/bin/python3", "-c", SLOW_STREAM, warren.ip4, str(PORT),
+                            private=False)
+    wait_for("the stream is there", lambda: f"{warren.ip4}:{PORT} " in warren.host.run(
+        "ss", "-tn", "state", "established").stdout)
+    warren.cli("set", "--shields-up")
+    wait_for("the server is told", lambda: tailnet.control.node("warren")["Hostinfo"].get(
+        "ShieldsUp"))
+    assert not kernel_reaches(stock.host, warren.ip4, WEB)
+    assert not tsnet.reaches(warren.ip4, WEB)
+    assert stock.host.ping(warren.ip4, check=False).returncode != 0
+    warren.pings(stock.ip4)
+    assert kernel_reaches(warren.host, stock.ip4, WEB)
+    assert slow.popen.wait(30) == 0, slow.output()
+    assert f" {SLOW_BYTES}" in slow.output()
+    warren.cli("set", "--shields-up=false")
+    wait_for("peers come in again", lambda: kernel_reaches(stock.host, warren.ip4, WEB))
+    assert tsnet.reaches(warren.ip4, WEB)
+
+
 def test_no_rules_is_no_packet(tailnet):
     warren, stock = Warren(tailnet), Tailscaled(tailnet)
     stock.pings(warren.ip4)
@@ -211,7 +257,7 @@ def test_our_new_key_under_traffic(tailnet):
 
 def test_subnet_behind_a_stock_peer(tailnet):
     """A route that the server approved leads through that peer."""
-    warren, stock = Warren(tailnet, "warren", "\n  accept-routes: true"), Tailscaled(tailnet)
+    warren, stock = Warren(tailnet, extra="router: {accept: true}\n"), Tailscaled(tailnet)
     warren.pings(stock.ip4)
     stock.host.ip("addr", "add", "198.51.100.7/32", "dev", "lo")
     stock.cli("set", "--advertise-routes=198.51.100.7/32")

@@ -1,5 +1,9 @@
 """Stock nodes and our daemon in a tailnet whose coordinator is ours."""
 
+import json
+import signal
+import time
+
 import pytest
 
 from interop import (BIN, SINK, OwnTailnet, Tailscaled, Tsnet, Warren, kernel_reaches,
@@ -42,6 +46,14 @@ def test_stock_daemon_joins(own):
     peer = wait_for("the stock daemon sees its peer", lambda: stock.peer("tsnet"))
     assert peer["DNSName"] == f"tsnet.{own.control.DOMAIN}."
     assert peer["Online"]
+    # What is not offered is said, with what works instead.
+    assert "Serve over HTTPS is not offered" in stock.cli("serve", "--bg", "8000").stdout
+    assert "Funnel is not offered" in stock.cli("funnel", "--bg", "8000").stdout
+    token = stock.host.run("env", "TAILSCALE_USE_WIP_CODE=1", f"{BIN}/tailscale",
+                           f"--socket={stock.socket}", "id-token", "anybody", check=False)
+    assert "issues no identity tokens" in token.stdout + token.stderr
+    stock.cli("serve", "--bg", "--http=80", "8000")
+    wait_for("it serves without TLS", lambda: tsnet.reaches(stock.ip4, 80))
 
 
 def test_our_daemon_joins(own):
@@ -125,6 +137,28 @@ def test_deleted_and_expired_nodes(own):
     stock.pings(tsnet.ip4)
 
 
+def test_only_pinned_machines_bring_new_keys(own):
+    auth_key = key(own)
+    stock = Tailscaled(own, up=(f"--auth-key={auth_key}",))
+    own.control.cli("user", "pin", "alice")
+    own.control.cli("node", "pin", "stock")
+    before = own.control.node("stock")
+    other = Tailscaled(own, "other", up=None)
+    up = other.start_up(f"--auth-key={auth_key}", timeout="8s")
+    wait_for("it is told why",
+             lambda: "may join for alice; ask the operator to pin it" in up.output())
+    up.popen.wait(30)
+    assert own.control.node("other") is None
+    stock.cli("logout")
+    wait_for("the coordinator knows", lambda: own.control.node("stock")["expired"])
+    stock.up(f"--auth-key={auth_key}")
+    after = own.control.node("stock")
+    assert after["id"] == before["id"] and after["node_key"] != before["node_key"]
+    own.control.cli("user", "pin", "alice", "--off")
+    other.up(f"--auth-key={auth_key}")
+    other.pings(stock.ip4)
+
+
 def test_coordinator_is_killed(own):
     auth_key = key(own)
     stock, tsnet = Tailscaled(own, up=(f"--auth-key={auth_key}",)), Tsnet(own, auth_key=auth_key)
@@ -149,26 +183,39 @@ def test_routes_of_a_tagged_gateway(own):
     wait_for("it is in force", lambda: "new policy is in force" in own.control.log())
     gateway = Tailscaled(own, "gateway", up=(
         f"--auth-key={own.control.auth_key('--tag', 'tag:gw')}",
-        "--advertise-routes=10.77.1.0/24,10.88.0.0/24"))
+        "--advertise-routes=10.77.1.0/24,10.88.0.0/24", "--advertise-exit-node"))
     gateway.host.sysctl("net.ipv4.ip_forward", 1)
     gateway.host.ip("addr", "add", "10.77.1.1/32", "dev", "lo")
     gateway.host.ip("addr", "add", "10.88.0.1/32", "dev", "lo")
+    tsnet = Tsnet(own, auth_key=key(own))
+
+    def seen(field):
+        """What a tsnet node knows of the gateway."""
+        return next(p for p in tsnet.ask("status")["Peer"].values()
+                    if p["HostName"] == "gateway").get(field)
+
     stock = Tailscaled(own, up=(f"--auth-key={key(own)}", "--accept-routes"))
     node = own.control.node("gateway")
     assert (node["tags"], node["expiry"]) == (["tag:gw"], None)
     assert node["approved"] == ["10.77.1.0/24"]
     stock.pings("10.77.1.1")
     assert stock.host.ping("10.88.0.1", wait=1, check=False).returncode != 0
+    assert seen("PrimaryRoutes") == ["10.77.1.0/24"] and not seen("ExitNodeOption")
     own.control.cli("route", "approve", "gateway", "10.88.0.0/24")
     stock.pings("10.88.0.1")
-    own.control.cli("route", "revoke", "gateway", "10.77.1.0/24")
+    wait_for("tsnet sees both", lambda: seen("PrimaryRoutes") == ["10.77.1.0/24", "10.88.0.0/24"])
+    own.control.cli("route", "approve", "gateway", "exit")
+    wait_for("tsnet sees an exit node", lambda: seen("ExitNodeOption"))
+    assert "0.0.0.0/0" in seen("AllowedIPs") and "::/0" in seen("AllowedIPs")
+    own.control.cli("route", "revoke", "gateway", "exit", "--yes")
+    wait_for("tsnet sees none", lambda: not seen("ExitNodeOption"))
+    own.control.cli("route", "revoke", "gateway", "10.77.1.0/24", "--yes")
     wait_for("it is gone", lambda: "10.77.1.0/24" not in stock.peer("gateway")["AllowedIPs"])
     assert stock.peer("gateway")["PrimaryRoutes"] == ["10.88.0.0/24"]
 
 
-def test_a_second_gateway_takes_over(own):
-    own.control.set_policy(route_policy())
-    wait_for("it is in force", lambda: "new policy is in force" in own.control.log())
+def two_gateways(own):
+    """Both lead to 10.77.1.1, and a node that has reached it."""
     gateways = []
     for name in ("gw1", "gw2"):
         gateways.append(Tailscaled(own, name, up=(
@@ -178,6 +225,13 @@ def test_a_second_gateway_takes_over(own):
         gateways[-1].host.ip("addr", "add", "10.77.1.1/32", "dev", "lo")
     stock = Tailscaled(own, up=(f"--auth-key={key(own)}", "--accept-routes"))
     stock.pings("10.77.1.1")
+    return gateways, stock
+
+
+def test_a_second_gateway_takes_over(own):
+    own.control.set_policy(route_policy())
+    wait_for("it is in force", lambda: "new policy is in force" in own.control.log())
+    gateways, stock = two_gateways(own)
     assert own.control.node("gw1")["primary"] == ["10.77.1.0/24"]
     gateways[0].cli("down")
     wait_for("the other one is elected",
@@ -187,6 +241,122 @@ def test_a_second_gateway_takes_over(own):
     wait_for("it is back", lambda: own.control.node("gw1")["online"])
     assert own.control.node("gw2")["primary"] == ["10.77.1.0/24"]
     stock.pings("10.77.1.1")
+
+
+def test_a_gateway_that_only_looks_alive(lab):
+    own = OwnTailnet(lab, route_policy(), "\n  probe-interval: 4s")
+    own.control.user("alice")
+    gateways, stock = two_gateways(own)
+
+    def primary(name):
+        return own.control.node(name)["primary"] == ["10.77.1.0/24"]
+
+    assert primary("gw1")
+    time.sleep(14)      # streams that are older than two cycles are asked
+    assert primary("gw1")
+    gateways[0].proc.kill(signal.SIGSTOP)
+    wait_for("the other one serves", lambda: primary("gw2"), 15)
+    assert own.control.node("gw1")["online"]
+    stock.pings("10.77.1.1")
+    gateways[0].proc.kill(signal.SIGCONT)
+    wait_for("it answers again", lambda: "gw1 answers again" in own.control.log())
+    time.sleep(6)
+    assert primary("gw2")
+    gateways[1].proc.kill(signal.SIGSTOP)
+    wait_for("the first one serves", lambda: primary("gw1"), 15)
+    stock.pings("10.77.1.1")
+    gateways[1].proc.kill(signal.SIGCONT)
+
+
+def test_nodes_are_asked(own):
+    auth_key = key(own)
+    stock, tsnet = Tailscaled(own, up=(f"--auth-key={auth_key}",)), Tsnet(own, auth_key=auth_key)
+    ours = Warren(own, auth_key=auth_key, joined=False)
+    wait_for("it runs", lambda: ours.control()["state"] == "Running")
+    stock.pings(tsnet.ip4)
+    for name in ("stock", "tsnet", "warren"):
+        wait_for(f"{name} answers",
+                 lambda name=name: own.control.json("node", "ping", name)["usec"])
+    for kind in ("disco", "TSMP", "ICMP", "peerapi"):
+        answer = own.control.json("node", "ping", "stock", "--from", "tsnet", "--kind", kind)
+        assert kind == "peerapi" or answer["usec"] > 0, answer
+    stock.proc.kill(signal.SIGSTOP)
+    said = own.control.cli("node", "ping", "stock", check=False)
+    assert said.returncode == 1 and "no answer" in said.stderr, said
+    stock.proc.kill(signal.SIGCONT)
+
+
+def test_ssh_is_held_until_somebody_approves(own):
+    own.control.set_policy({**ALL, "ssh": [{
+        "action": "check", "src": ["autogroup:member"], "dst": ["autogroup:self"],
+        "users": ["root"], "checkPeriod": "1h"}]})
+    wait_for("it is in force", lambda: "new policy is in force" in own.control.log())
+    auth_key = key(own)
+    near, far = (Tailscaled(own, name, up=(f"--auth-key={auth_key}", "--ssh"))
+                 for name in ("near", "far"))
+    near.pings(far.ip4)
+
+    def ssh():
+        return near.host.start("/usr/bin/ssh", "-o", "StrictHostKeyChecking=no", "-o",
+                               "UserKnownHostsFile=/dev/null", f"root@{far.ip4}", "echo reached",
+                               private=False)
+
+    def code():
+        waiting = own.control.json("node", "pending")["ssh"]
+        return waiting and waiting[0]["code"]
+
+    first = ssh()
+    one = wait_for("it is held", code)
+    page = own.switch.run("curl", "-sS", f"{own.control.url}/auth/{one}").stdout
+    for part in (f"warren node approve {one}", "<dd>near</dd>", "<dd>far</dd>", "<dd>root</dd>"):
+        assert part in page
+    own.control.cli("node", "reject", one)
+    assert first.popen.wait(15) != 0, first.output()
+    second = ssh()
+    own.control.cli("node", "approve", wait_for("it is held", code))
+    assert second.popen.wait(15) == 0, second.output()
+    assert "reached" in second.output()
+    third = ssh()       # within the hour nobody is asked
+    assert third.popen.wait(15) == 0, third.output()
+    rows = own.control.json("coordinator", "log")["log"]
+    policies = [row for row in rows if row["action"] == "policy.set"]
+    assert len(policies) == 2 and "sha256" in str(policies[1]["before"]), policies
+    assert policies[0]["after"] == policies[1]["before"] != policies[1]["after"], policies
+    said = [row["action"] for row in rows]
+    assert said.count("ssh.approve") == said.count("ssh.refuse") == 1, said
+
+
+def test_dns_settings_reach_a_stock_client(lab):
+    records = lab.dir / "records.json"
+    records.write_text(json.dumps([{"name": "wiki.corp.test", "type": "A", "value": "100.64.9.9"}]))
+    own = OwnTailnet(lab, ALL, f"""
+  dns:
+    nameservers: [192.0.2.1]
+    override-local: true
+    split: {{corp.test: [192.0.2.1], other.test: ["192.0.2.1:5353"]}}
+    search: [corp.test]
+    extra-records-file: {records}""")
+    own.control.user("alice")
+    stock = Tailscaled(own, up=(f"--auth-key={key(own)}",))
+    said = stock.cli("dns", "status", "--all").stdout
+    for part in ("corp.test", "other.test", "192.0.2.1:5353", "wiki.corp.test", "100.64.9.9"):
+        assert part in said, said
+
+    def resolves(name, address):
+        found = stock.cli("dns", "query", name, "a", check=False).stdout
+        return address in found
+
+    wait_for("a record of the file", lambda: resolves("wiki.corp.test.", "100.64.9.9"))
+    wait_for("itself", lambda: resolves(f"stock.{own.control.DOMAIN}.", stock.ip4))
+    fresh = records.with_suffix(".new")
+    fresh.write_text(json.dumps([{"name": "docs.corp.test", "value": "100.64.8.8"}]))
+    fresh.rename(records)
+    wait_for("the client is told", lambda: "docs.corp.test" in
+             stock.cli("dns", "status", "--all").stdout)
+    assert resolves("docs.corp.test.", "100.64.8.8")
+    records.write_text("[{}]")
+    wait_for("it is refused", lambda: "stay in force" in own.control.log())
+    assert resolves("docs.corp.test.", "100.64.8.8")
 
 
 def test_ephemeral_nodes_and_names(own):

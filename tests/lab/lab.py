@@ -9,6 +9,7 @@ Traffic stays inside the namespaces. Daemons run in a mount namespace of their o
 import json
 import os
 import pathlib
+import re
 import secrets
 import shutil
 import signal
@@ -17,6 +18,9 @@ import time
 
 BINDIR = pathlib.Path(os.environ.get("WARREN_BINDIR", "/usr/local/bin"))
 SBINDIR = pathlib.Path(os.environ.get("WARREN_SBINDIR", "/usr/local/sbin"))
+
+# How a report of a program built with sanitizers begins; the program may have been restarted since.
+SANITIZER = re.compile(r"(Address|Leak|Thread)Sanitizer|: runtime error: ")
 
 # The engine runs as this user and group; no account of that number is needed.
 ENGINE_USER = "64321:64321"
@@ -27,6 +31,10 @@ mount -t tmpfs tmpfs /run
 mkdir -p /run/ov/u /run/ov/w /run/netns /run/wireguard
 mount -t overlay overlay -o lowerdir=/etc,upperdir=/run/ov/u,workdir=/run/ov/w /etc
 printf %s "$LAB_HOSTS" >>/etc/hosts
+if test -n "$LAB_TRUSTED"; then
+	cat "$LAB_TRUSTED" >>/etc/ssl/certs/ca-certificates.crt
+	cp "$LAB_TRUSTED" "/etc/ssl/certs/$(openssl x509 -noout -hash -in "$LAB_TRUSTED").0"
+fi
 exec "$@"
 """
 
@@ -35,6 +43,7 @@ def run(*argv, check=True, input=None, timeout=60, env=None):
     """Runs a program to its end and returns its completed process, output as text."""
     done = subprocess.run([str(a) for a in argv], input=input, text=True, timeout=timeout,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
+    assert not SANITIZER.search(done.stderr), f"{' '.join(map(str, argv))}:\n{done.stderr}"
     if check and done.returncode != 0:
         raise AssertionError(f"{' '.join(map(str, argv))}: exit {done.returncode}\n"
                              f"{done.stdout}{done.stderr}")
@@ -91,7 +100,9 @@ class Host:
         self.lab = lab
         self.name = name
         self.ns = f"{lab.prefix}-{name}"
-        self.names = {}         # name: address, for the private /etc/hosts of what starts here
+        # name: addresses (several by comma), for the private /etc/hosts of what starts here
+        self.names = {}
+        self.trusted = ""       # a file with an authority that programs trust which start here
         run("ip", "netns", "add", self.ns)
         self.ip("link", "set", "lo", "up")
 
@@ -113,8 +124,10 @@ class Host:
         full = list(argv)
         if private:
             full = ["unshare", "-m", "sh", "-ec", PRIVATE_ETC, "sh", *full]
-            lines = "".join(f"{address} {name}\n" for name, address in self.names.items())
-            kw["env"] = {**kw.get("env", os.environ), "LAB_HOSTS": lines}
+            lines = "".join(f"{address} {name}\n" for name, addresses in self.names.items()
+                            for address in addresses.split(","))
+            kw["env"] = {**kw.get("env", os.environ), "LAB_HOSTS": lines,
+                         "LAB_TRUSTED": str(self.trusted)}
         proc = Proc(self.argv(*full), log, **kw)
         self.lab.procs.append(proc)
         return proc
@@ -319,6 +332,11 @@ class Lab:
                 proc.popen.wait(5)
         for host in self.hosts:
             run("ip", "netns", "del", host.ns, check=False)
+
+    def reports(self):
+        """Logs with a report of a sanitizer."""
+        return [log.name for log in sorted(self.dir.glob("**/*.log"))
+                if SANITIZER.search(log.read_text(errors="replace"))]
 
 
 def need(*programs):

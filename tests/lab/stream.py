@@ -1,12 +1,15 @@
-"""A TCP stream with a checksum: `stream.py serve ADDRESS PORT`, `stream.py send ADDRESS PORT MIB`.
+"""A TCP stream with a checksum: `stream.py serve ADDRESS PORT`, `stream.py send ADDRESS PORT MIB
+[SECONDS]`: spread over so many seconds, or until SIGTERM.
 
 Both print the SHA-256 and the number of bytes. Run inside the namespaces by the lab tests.
 """
 
 import hashlib
 import random
+import signal
 import socket
 import sys
+import time
 
 CHUNK = 1 << 16
 
@@ -28,18 +31,23 @@ def serve(address, port):
     print(digest.hexdigest(), count, flush=True)
 
 
-def send(address, port, mib):
+def send(address, port, mib, seconds=0):
     block = random.Random(mib).randbytes(CHUNK * 16)
-    digest = hashlib.sha256()
+    digest, sent, stop = hashlib.sha256(), 0, []
+    signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
     with socket.create_connection((address, port), timeout=30) as conn:
         conn.settimeout(120)
         for n in range(mib):
             piece = n.to_bytes(8, "little") + block[8:]
             digest.update(piece)
             conn.sendall(piece)
+            sent += len(piece)
+            time.sleep(seconds / mib)
+            if stop:
+                break
         conn.shutdown(socket.SHUT_WR)
         answer = conn.makefile().readline().split()
-    expected = [digest.hexdigest(), str(mib * len(block))]
+    expected = [digest.hexdigest(), str(sent)]
     print(*answer)
     if answer != expected:
         sys.exit(f"sent {expected}, the other side received {answer}")
@@ -49,4 +57,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "serve":
         serve(sys.argv[2], int(sys.argv[3]))
     else:
-        send(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+        send(sys.argv[2], *(int(text) for text in sys.argv[3:]))

@@ -1,65 +1,25 @@
 """front with a real authority for tests (pebble) on another host: orders, renewal, restart."""
 
-import json
 import os
 import signal
 
 import pytest
-from lab import Daemon, need, run, wait_for
-
-GATEWAY, AUTHORITY = "192.0.2.1", "192.0.2.2"
-
-
-class Pebble:
-    """pebble and its DNS server, which leads every name to the gateway."""
-
-    def __init__(self, lab, host):
-        self.lab, self.host = lab, host
-        self.ca = lab.dir / "pebble.pem"
-        self.roots = lab.dir / "roots.pem"
-        key, config = lab.dir / "pebble.key", lab.dir / "pebble.json"
-        run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-            "-nodes", "-days", "2", "-subj", "/CN=pebble", "-addext",
-            f"subjectAltName=IP:{AUTHORITY}", "-keyout", key, "-out", self.ca)
-        config.write_text(json.dumps({"pebble": {
-            "listenAddress": f"{AUTHORITY}:14000", "managementListenAddress": f"{AUTHORITY}:15000",
-            "certificate": str(self.ca), "privateKey": str(key), "httpPort": 80, "tlsPort": 443,
-            "ocspResponderURL": "", "externalAccountBindingRequired": False}}))
-        self.dns = host.start("pebble-challtestsrv", "-dns01", "127.0.0.1:8053", "-http01", "",
-                              "-https01", "", "-tlsalpn01", "", "-defaultIPv4", GATEWAY,
-                              "-defaultIPv6", "", "-management", "127.0.0.1:8055", private=False)
-        self.server = host.start("pebble", "-config", config, "-dnsserver", "127.0.0.1:8053",
-                                 private=False, env={**os.environ, "PEBBLE_VA_NOSLEEP": "1"})
-        wait_for("pebble answers", lambda: self.root())
-
-    def root(self):
-        """Writes what it signs with; false while it does not answer."""
-        done = self.host.run("curl", "-s", "--cacert", self.ca,
-                             f"https://{AUTHORITY}:15000/roots/0", check=False)
-        self.roots.write_text(done.stdout)
-        return done.returncode == 0 and "BEGIN CERTIFICATE" in done.stdout
-
-    def ask(self, name, port=443, path="/"):
-        """The gateway's answer to somebody who trusts this authority alone."""
-        return self.host.run("curl", "-sS", "--cacert", self.roots, "--resolve",
-                             f"{name}:{port}:{GATEWAY}", f"https://{name}:{port}{path}",
-                             check=False)
-
-    def stop(self):
-        self.server.stop()
-        self.dns.stop()
+from lab import Daemon, need, wait_for
+from pebble import AUTHORITY, GATEWAY, Pebble
 
 
 @pytest.fixture
-def authority(lab, pair):
+def authority(lab, pair, request):
+    """@pytest.mark.accounts({name: key}): nobody else may order."""
     missing = need("pebble", "pebble-challtestsrv", "openssl", "curl")
     if missing:
         pytest.skip(f"not installed: {' '.join(missing)}")
-    return Pebble(lab, pair[1])
+    mark = request.node.get_closest_marker("accounts")
+    return Pebble(lab, pair[1], *(mark.args if mark else ()))
 
 
-def yaml(authority, names, rest=""):
-    return (f"front: {{tls: acme, names: {names}, {rest}acme: {{contact: ops@example.com,\n"
+def yaml(authority, names, rest="", acme=""):
+    return (f"front: {{tls: acme, names: {names}, {rest}acme: {{contact: ops@example.com, {acme}\n"
             f"  directory: 'https://{AUTHORITY}:14000/dir', ca-file: {authority.ca}}}}}\n")
 
 
@@ -99,6 +59,32 @@ def test_ordered_kept_and_renewed(authority, pair):
     assert certificates(daemon) == {"hq.example.com": first}    # which still holds
     refused = daemon.cli("front", "renew", "other.example.com", check=False)
     assert refused.returncode != 0 and "none of the public names" in refused.stderr
+
+
+MAC = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
+
+
+@pytest.mark.accounts({"kid-1": MAC})
+def test_an_account_that_the_authority_knows(authority, pair):
+    gateway = pair[0]
+    gateway.names = {"hq.example.com": GATEWAY}
+    daemon = Daemon(gateway, yaml(authority, "[hq.example.com]"))
+    wait_for("it is refused", lambda: "xternalAccountBinding" in findings(daemon), 30)
+    wrong = gateway.lab.secret("wrong.key", MAC[::-1])
+    bound = "eab: {{key-id: kid-1, key: {{file: {}}}}}, "
+    daemon.write(yaml(authority, "[hq.example.com]", acme=bound.format(wrong)))
+    daemon.cli("reload")
+    wait_for("another's key is refused", lambda: "front.acme" in findings(daemon)
+             and "xternalAccountBinding" not in findings(daemon), 30)
+    assert not certificates(daemon)
+    right = gateway.lab.secret("right.key", MAC + "==\n")
+    daemon.write(yaml(authority, "[hq.example.com]", acme=bound.format(right)))
+    daemon.cli("reload")
+    ordered(daemon, "hq.example.com")
+    bad = gateway.lab.secret("bad.key", "not base64url!")
+    daemon.write(yaml(authority, "[hq.example.com]", acme=bound.format(bad)))
+    refused = daemon.cli("reload", check=False)
+    assert refused.returncode != 0 and "it is no MAC key" in refused.stderr
 
 
 def test_by_the_plain_port_and_from_another_way(authority, pair):

@@ -7,7 +7,7 @@ import sys
 
 import lab as lablib
 import pytest
-from lab import Daemon, genkey, pubkey, wait_for
+from lab import Daemon, genkey, need, pubkey, wait_for
 from test_gateways import A, B, Gateways
 
 # `ip rule` of the stock client (its transcripts, 02-up).
@@ -283,3 +283,23 @@ def test_ipv6_on_a_host_that_has_it_off_by_default(lab):
     daemon = single(lab, host, "  addresses: [10.90.0.1/24, 'fd90::1/64']\n")
     wait_for("the address", lambda: "fd90::1" in host.ip("addr", "show", "warren0").stdout)
     assert daemon.status()["router"]["problem"] == ""
+
+
+@pytest.mark.skipif(bool(need("curl")), reason="not installed: curl")
+def test_a_coordinator_that_nobody_reaches_is_told(lab):
+    host = lab.host("a")
+    alone = "coordinator: {url: 'https://hq.example.com', base-domain: tail.example.net}\n"
+    daemon = Daemon(host, alone)
+    assert "no client reaches https://hq.example.com" in daemon.cli(
+        "doctor", "coordinator", check=False).stdout
+    daemon.write(alone + "front: {tls: self-signed, https-port: 8443, http-port: 8080}\n")
+    daemon.cli("reload")
+    wait_for("front serves it", lambda: "no client" not in daemon.cli(
+        "doctor", "coordinator", check=False).stdout)
+    answer = host.run("curl", "-sk", "--resolve", "hq.example.com:8443:127.0.0.1",
+                      "https://hq.example.com:8443/health")
+    assert "pass" in answer.stdout
+    daemon.write(alone)
+    daemon.cli("reload")
+    wait_for("it is told again", lambda: "coordinator.served" in daemon.cli(
+        "doctor", "coordinator", check=False).stdout)

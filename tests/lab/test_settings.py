@@ -15,6 +15,9 @@ def warren(daemon, *argv, uid=0):
 
 
 def overlay(daemon):
+    """What is kept; the answer to a command may be there before the new file has its name."""
+    wait_for("the overlay has its name",
+             lambda: not (daemon.state_dir / "monitor" / "overlay.next").exists())
     return (daemon.state_dir / "monitor" / "overlay.yaml").read_text()
 
 
@@ -117,3 +120,29 @@ def test_a_file_that_a_command_named_is_opened_as_its_user(lab):
     start_with(hidden)
     why = f"cannot open {hidden} as uid {OPERATOR}, who set it: Permission denied"
     wait_for("it says why", lambda: f"overlay.yaml:3:14: {why}" in daemon.proc.output())
+
+
+def test_set_operator_and_router(lab):
+    """What `--operator` names may give commands at once, and no more when it is taken back."""
+    daemon = start(lab, "")
+    assert warren(daemon, "up", *SERVER, "--timeout", "1s").returncode == 1
+    assert warren(daemon, "set", "--accept-routes", uid=OPERATOR).returncode == 1
+    assert warren(daemon, "set", f"--operator={OPERATOR}").returncode == 0
+    wait_for("it is kept", lambda: f'"operator": "{OPERATOR}" # uid 0' in overlay(daemon))
+    done = warren(daemon, "set", "--accept-routes", "--advertise-routes=10.146.0.0/20",
+                  uid=OPERATOR)
+    assert done.returncode == 0, done.stderr
+    wait_for("it is kept", lambda: f'"accept": true # uid {OPERATOR}' in overlay(daemon))
+    assert '"router":\n  ' in overlay(daemon)
+    done = warren(daemon, "set", f"--operator={STRANGER}", uid=OPERATOR)
+    assert done.returncode == 1 and "only root says" in done.stderr
+    assert daemon.json("config", "show")["config"]["router"]["advertise"] == ["10.146.0.0/20"]
+    before = overlay(daemon)
+    done = warren(daemon, "set", "--shields-up", "--ssh")
+    assert done.returncode == 1 and "--ssh needs the plugin `ssh`" in done.stderr
+    assert overlay(daemon) == before
+    daemon.stop()
+    daemon.start()
+    assert warren(daemon, "set", "--accept-routes=false", uid=OPERATOR).returncode == 0
+    assert warren(daemon, "set", "--operator=").returncode == 0
+    assert warren(daemon, "set", "--accept-routes=false", uid=OPERATOR).returncode == 1

@@ -1,0 +1,177 @@
+"""What happens to the ways between nodes when the networks change; see test_nat.py.
+
+Times are those of the daemon's own events, and limits are twice what is promised.
+"""
+
+import datetime
+import time
+
+import pytest
+
+from lab import wait_for
+from nat import Stream
+from test_nat import World, are_direct, become_direct, both, carry_nothing_by_relay
+
+DOUBT, AGAIN = 2 * 6.5, 2 * 30
+
+
+def when(event):
+    return datetime.datetime.fromisoformat(event["time"].replace("Z", "+00:00")).timestamp()
+
+
+def since(node, peer, start):
+    """{reason: seconds after start} of what its history says of the way to that peer."""
+    found = {}
+    for event in node.events(peer):
+        if when(event) >= start:
+            found.setdefault(event["reason"], when(event) - start)
+    return found
+
+
+def back(node, peer, start):
+    """Seconds until an address answered again."""
+    return min(seconds for reason, seconds in since(node, peer, start).items()
+               if reason in ("first-answer", "answers-again", "replaced"))
+
+
+def cut(box, address):
+    """No UDP between that LAN and that address."""
+    box.nft("table ip cut {\n  chain ahead {\n    type filter hook forward priority -20;\n"
+            f"    meta l4proto udp ip daddr {address} drop\n"
+            f"    meta l4proto udp ip saddr {address} drop\n  }}\n}}\n")
+    return time.time()
+
+
+def mend(box):
+    start = time.time()
+    box.run("nft", "delete", "table", "ip", "cut")
+    return start
+
+
+def test_path_dies_and_comes_back_under_traffic(lab):
+    world = World(lab, {"one": ("easy",), "two": ("easy",)})
+    pair = world.pairs("one two")[0]
+    one, two = pair
+    become_direct([pair])
+    stream = Stream(one, two, mib=100, seconds=100)
+    box = one.host.switch
+    start = cut(box, two.host.switch.outside)
+    for a, b in both([pair]):
+        wait_for(f"{a.name} doubts", lambda a=a, b=b: "in-doubt" in since(a, b, start), 30)
+        assert since(a, b, start)["in-doubt"] <= DOUBT
+    before = two.relayed()
+    wait_for("the stream goes on", lambda: two.relayed() - before > (1 << 20) // 1280, 20)
+    for a, b in both([pair]):
+        assert a.why(b) == "endpoint-black-holed"
+    start = mend(box)
+    are_direct([pair], AGAIN)
+    for a, b in both([pair]):
+        assert back(a, b, start) <= AGAIN
+    stream.stop()
+    carry_nothing_by_relay([pair])
+
+
+@pytest.mark.long
+def test_nat_reboots(lab):
+    """All mappings are gone, and the live ones come back at other ports."""
+    world = World(lab, {"one": ("moving",), "two": ("easy",)})
+    pair = world.pairs("one two")[0]
+    one, two = pair
+    become_direct([pair])
+    before = two.way(one)["address"]
+    stream = Stream(one, two, mib=100, seconds=100)
+    one.host.switch.run("conntrack", "-F")
+    wait_for("another port is in use",
+             lambda: two.direct(one) and two.way(one)["address"] != before, AGAIN)
+    are_direct([pair], AGAIN)
+    stream.stop()
+
+
+def test_address_changes_under_traffic(lab):
+    world = World(lab, {"one": ("easy",), "two": ("easy",)})
+    pair = world.pairs("one two")[0]
+    one, two = pair
+    become_direct([pair])
+    stream = Stream(one, two, mib=100, seconds=100)
+    lan = one.host.switch.prefix4
+    start = time.time()
+    one.host.ip("addr", "del", f"{one.host.ip4}/24", "dev", "eth0")
+    one.host.ip("addr", "add", f"{lan}.77/24", "dev", "eth0")
+    one.host.ip("route", "add", "default", "via", f"{lan}.1")
+    wait_for("it notices", lambda: "link-change" in since(one, two, start), 10)
+    wait_for("direct again", lambda: "first-answer" in since(one, two, start), AGAIN)
+    are_direct([pair], AGAIN)
+    stream.stop()
+
+
+def at_home_elsewhere(nodes, home):
+    for node in nodes:
+        wait_for(f"{node.name} is at home elsewhere", lambda node=node:
+                 node.status()["paths"]["home"] not in (home, ""), AGAIN)
+
+
+@pytest.mark.long
+def test_relays_are_killed(lab):
+    """The home of one who is silent, and then the only one while packets go through it."""
+    world = World(lab, {"one": ("hard",), "two": ("hard",)})
+    nodes = one, two = world.pairs("one two")[0]
+    relays = {relay.host.name: relay for relay in world.net.relays}
+    first = relays.pop(two.status()["paths"]["home"])
+    second, = relays.values()
+    first.proc.kill()
+    at_home_elsewhere(nodes, first.host.name)
+    stream = Stream(one, two, mib=100, seconds=100)
+    wait_for("packets go through it", lambda: two.relayed() > (1 << 20) // 1280, 30)
+    first.start()
+    start = time.time()
+    second.proc.kill()
+    at_home_elsewhere(nodes, second.host.name)
+    wait_for("the peer is told", lambda: "relay-moved" in since(one, two, start), AGAIN)
+    before = two.relayed()
+    wait_for("the stream goes on", lambda: two.relayed() - before > (1 << 20) // 1280, 60)
+    stream.stop()
+
+
+@pytest.mark.long
+def test_control_is_away(lab):
+    """Who knows each other finds new ways without it."""
+    world = World(lab, {"one": ("easy",), "two": ("easy",), "three": ("", "firewall")})
+    pairs = world.pairs("one two", "one three", "two three")
+    become_direct(pairs[:1])
+    world.net.hq.host.nft("table inet away {\n  chain input {\n"
+                          "    type filter hook input priority 0; tcp dport 8080 drop;\n  }\n}\n")
+    become_direct(pairs[1:])
+    box = pairs[0][0].host.switch
+    cut(box, pairs[0][1].host.switch.outside)
+    wait_for("doubt", lambda: not pairs[0][0].direct(pairs[0][1]), 30)
+    mend(box)
+    are_direct(pairs, AGAIN)
+    carry_nothing_by_relay(pairs)
+
+
+def test_narrow_link(lab):
+    """A link of 1300 bytes on the way: packets of the tunnel's go in fragments."""
+    world = World(lab, {"one": ("easy",), "two": ("",)})
+    pair = world.pairs("one two")[0]
+    become_direct([pair])
+    box = pair[0].host.switch
+    box.ip("link", "set", "w0", "mtu", "1300")
+    carry_nothing_by_relay([pair])
+
+
+def test_restart_while_control_is_away(lab):
+    """Its peers go on to look for it at the home that they know."""
+    world = World(lab, {"one": ("hard",), "two": ("hard",)})
+    one, two = world.pairs("one two")[0]
+    home = one.status()["paths"]["home"]
+    one.streams(two)
+    world.net.hq.stop()
+    one.stop()
+    # It was the nearest; now another one is.
+    relay = next(relay for relay in world.net.relays if relay.host.name == home)
+    relay.host.nft("table inet far {\n  chain input {\n    type filter hook input priority 0;"
+                   " udp dport 3478 drop;\n  }\n}\n")
+    one.start()
+    wait_for("it has looked", lambda: one.json("netcheck")["PreferredDERP"] == relay.region)
+    two.streams(one)
+    one.streams(two)

@@ -1,0 +1,37 @@
+"""A host with two uplinks, each behind a NAT of its own; see test_nat.py."""
+
+import time
+
+from lab import wait_for
+from nat import Stream
+from test_nat import World, become_direct
+from test_nat_events import back
+
+MOVED = 2 * 3
+
+
+def second_uplink(host):
+    """To another router, whose default route is the one that is used while the first is away."""
+    box = host.net.at("easy")
+    address, _ = box.plug(host, "eth1")
+    host.ip("addr", "add", f"{address}/24", "dev", "eth1")
+    host.ip("route", "add", "default", "via", f"{box.prefix4}.1", "dev", "eth1", "metric", "200")
+    return box
+
+
+def test_the_other_uplink_takes_over(lab):
+    world = World(lab, {"one": ("easy",), "two": ("easy",)})
+    pair = world.pairs("one two")[0]
+    one, two = pair
+    box = second_uplink(one.host)
+    become_direct([pair])
+    assert two.way(one)["address"].startswith(one.host.switch.outside + ":")
+    stream = Stream(one, two, mib=100, seconds=100)
+    start = time.time()
+    one.host.ip("link", "set", "eth0", "down")
+    wait_for("the sessions are on the other one",
+             lambda: two.direct(one) and two.way(one)["address"].startswith(box.outside + ":"), 30)
+    wait_for("both are", lambda: one.direct(two), 30)
+    for a, b in (one, two), (two, one):
+        assert back(a, b, start) <= MOVED
+    stream.stop()
