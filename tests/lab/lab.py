@@ -67,9 +67,9 @@ class Proc:
     def __init__(self, argv, log, **kw):
         self.log = pathlib.Path(log)
         self.argv = [str(a) for a in argv]
+        kw.setdefault("stdin", subprocess.DEVNULL)
         with open(self.log, "ab") as out:
-            self.popen = subprocess.Popen(self.argv, stdout=out, stderr=subprocess.STDOUT,
-                                          stdin=subprocess.DEVNULL, **kw)
+            self.popen = subprocess.Popen(self.argv, stdout=out, stderr=subprocess.STDOUT, **kw)
         self.pid = self.popen.pid
 
     def alive(self):

@@ -17,11 +17,15 @@ import pathlib
 import re
 import secrets
 import signal
+import subprocess
 import sys
 
 from lab import Daemon, Host, wait_for
 
 HERE = pathlib.Path(__file__).resolve().parent
+
+# Of what cables lose.
+SEED = 6
 
 # Without the drop on the way in a packet of the peer's that comes too early takes the port that
 # ours would have had.
@@ -125,6 +129,26 @@ table inet wall {
 """
 
 
+class Cable:
+    """cable.py between an interface of a host and a port of a switch."""
+
+    def __init__(self, host, name, switch, port):
+        self.proc = switch.start(
+            sys.executable, HERE / "cable.py", f"/run/netns/{host.ns}", name,
+            f"/run/netns/{switch.ns}", port, SEED, private=False, stdin=subprocess.PIPE,
+            log=switch.lab.dir / f"cable-{host.name}-{name}.log")
+        self.says("ready")
+
+    def says(self, words):
+        wait_for(f"the cable says {words}", lambda: words in self.proc.output(), 30)
+
+    def becomes(self, delay, loss):
+        """Milliseconds and percent, of each way."""
+        self.proc.popen.stdin.write(f"{delay} {loss}\n".encode())
+        self.proc.popen.stdin.flush()
+        self.says(f"delay {delay} loss {loss}")
+
+
 class Switch(Host):
     """A bridge, `lan0`, in a namespace that routes for those on it."""
 
@@ -152,7 +176,10 @@ class Switch(Host):
         """A cable from a port of the switch to an interface of that host; returns its addresses."""
         self.count += 1
         port = f"{self.lab.prefix}p{self.count}"
-        host.ip("link", "add", name, "type", "veth", "peer", "name", port, "netns", self.ns)
+        if "cable" in getattr(host, "flags", ()):
+            host.cable = Cable(host, name, self, port)
+        else:
+            host.ip("link", "add", name, "type", "veth", "peer", "name", port, "netns", self.ns)
         self.ip("link", "set", port, "master", "lan0", "addrgenmode", "none", "up")
         host.ip("link", "set", name, "addrgenmode", "none", "up")
         return f"{self.prefix4}.{self.count}", self.prefix6 and f"{self.prefix6}{self.count:x}"
@@ -207,7 +234,8 @@ class Box(Switch):
 
 
 class End(Host):
-    """A host on a switch. Flags: firewall, dual (IPv6 as well), six (nothing but IPv6)."""
+    """A host on a switch. Flags: firewall, dual (IPv6 as well), six (nothing but IPv6), cable (to
+    the switch: one that can become bad)."""
 
     def __init__(self, switch, name, flags):
         super().__init__(switch.lab, name)
@@ -361,10 +389,14 @@ class Node(Daemon):
         return next((p for p in self.status()["paths"]["peers"]
                      if p["name"].startswith(peer.name + ".")), {})
 
+    def address(self, peer):
+        """By which that node is reached directly, or nothing."""
+        way = self.way(peer)
+        return way["address"] if way.get("trusted") and way["active"] else ""
+
     def direct(self, peer):
         """And in use: of a way that is not nobody finds out when it dies."""
-        way = self.way(peer)
-        return bool(way.get("trusted") and way["active"])
+        return bool(self.address(peer))
 
     def why(self, peer):
         return self.json("why", peer.name)["verdict"]

@@ -1,5 +1,5 @@
 """A TCP stream with a checksum: `stream.py serve ADDRESS PORT`, `stream.py send ADDRESS PORT MIB
-[SECONDS]`: spread over so many seconds, or until SIGTERM.
+[SECONDS]`: a part of one, or whole ones spread over so many seconds, or until SIGTERM.
 
 Both print the SHA-256 and the number of bytes. Run inside the namespaces by the lab tests.
 """
@@ -32,12 +32,12 @@ def serve(address, port):
 
 
 def send(address, port, mib, seconds=0):
-    block = random.Random(mib).randbytes(CHUNK * 16)
+    block = random.Random(mib).randbytes(int(CHUNK * 16 * min(mib, 1)))
     digest, sent, stop = hashlib.sha256(), 0, []
     signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
     with socket.create_connection((address, port), timeout=30) as conn:
         conn.settimeout(120)
-        for n in range(mib):
+        for n in range(max(int(mib), 1)):
             piece = n.to_bytes(8, "little") + block[8:]
             digest.update(piece)
             conn.sendall(piece)
@@ -57,4 +57,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "serve":
         serve(sys.argv[2], int(sys.argv[3]))
     else:
-        send(sys.argv[2], *(int(text) for text in sys.argv[3:]))
+        send(sys.argv[2], int(sys.argv[3]), *(float(text) for text in sys.argv[4:]))

@@ -29,10 +29,10 @@ def are_direct(pairs, timeout=30):
                  timeout)
 
 
-def become_direct(pairs):
+def become_direct(pairs, timeout=30):
     for one, two in pairs:
         one.flow(two)
-    are_direct(pairs)
+    are_direct(pairs, timeout)
 
 
 def carry_nothing_by_relay(pairs):
