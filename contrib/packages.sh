@@ -3,7 +3,7 @@
 
 # To configure, build and install.
 BUILD_PACKAGES="autoconf automake libtool pkg-config make gcc libc6-dev libevent-dev libsodium-dev
-libyaml-dev libjansson-dev libssl-dev libmnl-dev
+libyaml-dev libjansson-dev libssl-dev libmnl-dev libnftnl-dev
 libnghttp2-dev libzstd-dev zlib1g-dev libqrencode-dev libsqlite3-dev
 libcjose-dev libexpat1-dev"
 
@@ -13,7 +13,7 @@ DEMO_PACKAGES="iproute2 nftables iputils-ping curl python3-minimal procps"
 # To run every suite.
 TEST_PACKAGES="libcmocka-dev clang libclang-rt-14-dev clang-format-14 g++ mandoc shellcheck ccache
 python3 python3-pytest python3-pytest-xdist python3-yaml python3-nacl python3-cryptography
-wireguard-go wireguard-tools iperf3 nftables conntrack
+wireguard-go wireguard-tools iperf3 nftables iptables conntrack
 iproute2 iputils-ping tcpdump procps faketime bash-completion zsh fish libcap2-bin
 binutils xz-utils git openssl curl nghttp2-server pebble tinyproxy-bin chromium chromium-driver
 miniupnpd miniupnpd-nftables"

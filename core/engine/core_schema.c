@@ -3,6 +3,7 @@
  * the rows here give it the same checks, messages and manual as everything else, and make a reload
  * refuse what only a new start of the daemon can change.
  */
+#include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -81,12 +82,20 @@ static int check_priorities(const struct warren_conf *at, struct warren_err *err
 
 static int check_marks(const struct warren_conf *at, struct warren_err *err)
 {
-	int64_t mask = warren_conf_int(at, "mask"), bypass = warren_conf_int(at, "bypass");
+	int64_t mask = warren_conf_int(at, "mask");
 
-	if (bypass & ~mask)
-		return warren_fail_key(err, -1, at, "bypass", "\"bypass\" 0x%llx has bits outside "
-				       "\"mask\" 0x%llx", (unsigned long long)bypass,
-				       (unsigned long long)mask);
+	for (int i = 0; i < 2; i++) {
+		const char *key = i ? "subnet" : "bypass";
+		int64_t mark = warren_conf_int(at, key);
+
+		if (mark & ~mask)
+			return warren_fail_key(err, -EINVAL, at, key, "\"%s\" 0x%llx has bits "
+					       "outside \"mask\" 0x%llx", key,
+					       (unsigned long long)mark, (unsigned long long)mask);
+	}
+	if (warren_conf_int(at, "bypass") == warren_conf_int(at, "subnet"))
+		return warren_fail_key(err, -EINVAL, at, "subnet",
+				       "\"subnet\" and \"bypass\" must be two marks");
 	return 0;
 }
 
@@ -99,6 +108,11 @@ static const struct warren_option mark_options[] = {
 		.min = 1, .max = UINT32_MAX,
 		.brief = "Mark of our own encrypted packets.",
 		.help = "Packets with this mark leave by the host's own routes.",
+	}, {
+		.key = "subnet", .type = WARREN_INT, .flags = WARREN_COLD, .def = "0x40000",
+		.min = 1, .max = UINT32_MAX,
+		.brief = "Mark of packets that the firewall rules have approved.",
+		.help = "Those out of the tunnel, and answers to them.",
 	},
 };
 

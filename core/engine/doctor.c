@@ -64,14 +64,22 @@ static const char *severity_colour(uint32_t severity)
 	return severity < ARRAY_SIZE(colours) ? colours[severity] : "31";
 }
 
-/* The area is all checks of a plugin ("wg"), or one of them ("wg.socket-buffer"). */
+static bool begins(const char *id, const char *area)
+{
+	size_t len = strlen(area);
+
+	return strncmp(id, area, len) == 0 && strchr(".-", id[len]) != NULL;
+}
+
+/*
+ * The area is all checks of a plugin ("wg"), one of them ("wg.socket-buffer"), or what the names of
+ * some begin with after their plugin's ("firewall").
+ */
 static bool in_area(const struct doctor *doctor, const char *id)
 {
-	size_t len = doctor->area ? strlen(doctor->area) : 0;
+	const char *dot = strchr(id, '.');
 
-	if (!doctor->area)
-		return true;
-	return strncmp(id, doctor->area, len) == 0 && (id[len] == '\0' || id[len] == '.');
+	return !doctor->area || begins(id, doctor->area) || (dot && begins(dot + 1, doctor->area));
 }
 
 static void run_check(struct doctor *doctor, const struct warren_check *check,

@@ -172,8 +172,11 @@ static void read_system(struct reader *r, const struct ytree_node *system)
 	if (marks && marks->kind == YTREE_MAP) {
 		read_number(r, marks, "mask", 1, UINT32_MAX, &limits->mark_mask);
 		read_number(r, marks, "bypass", 1, UINT32_MAX, &limits->mark_bypass);
-		if (limits->mark_bypass & ~limits->mark_mask)
-			complain(r, marks, "the bypass mark has bits outside the mask");
+		read_number(r, marks, "subnet", 1, UINT32_MAX, &limits->mark_subnet);
+		if ((limits->mark_bypass | limits->mark_subnet) & ~limits->mark_mask)
+			complain(r, marks, "a mark has bits outside the mask");
+		if (limits->mark_bypass == limits->mark_subnet)
+			complain(r, marks, "bypass and subnet must be two marks");
 	}
 	if (interfaces)
 		limits->n_interfaces = 0;

@@ -32,7 +32,7 @@
 enum {
 	LEFTOVER_WAIT = 2000000,	/* microseconds for a dying engine to let go */
 	CONTROL_BACKLOG = 64,
-	POLL_SIGNALS = 0, POLL_ENGINE, POLL_INOTIFY, POLL_GUARD, POLL_JOBS,
+	POLL_SIGNALS = 0, POLL_ENGINE, POLL_INOTIFY, POLL_GUARD, POLL_NFT, POLL_JOBS,
 	POLL_COUNT = POLL_JOBS + MON_FILE_JOBS,
 };
 
@@ -132,7 +132,7 @@ static void mon_init(struct mon *mon, const struct mon_options *options)
 	*mon = (struct mon){
 		.options = options, .executors = mon_executors, .state = MON_STATE_INIT,
 		.control = -1, .inotify = -1, .signals = -1,
-		.journal = { .fd = -1 }, .engine = { .fd = -1 },
+		.journal = { .fd = -1 }, .engine = { .fd = -1 }, .nft = { .signal = -1 },
 	};
 	mon_things_init(&mon->things);
 	list_init(&mon->engine.queue);
@@ -146,6 +146,7 @@ static void mon_free(struct mon *mon)
 	mon_journal_close(&mon->journal);
 	mon_netlink_close(&mon->netlink);
 	mon_guard_close(&mon->guard);
+	mon_nft_free(mon);
 	mon_config_free(mon->next);
 	mon_config_free(mon->config);
 	auto_close(&mon->inotify);
@@ -290,6 +291,7 @@ static void fill(const struct mon *mon, struct pollfd *polls)
 					      .events = answers_wait ? POLLOUT : POLLIN };
 	polls[POLL_INOTIFY] = (struct pollfd){ .fd = mon->inotify, .events = POLLIN };
 	polls[POLL_GUARD] = (struct pollfd){ .fd = mon_guard_fd(&mon->guard), .events = POLLIN };
+	polls[POLL_NFT] = (struct pollfd){ .fd = mon_nft_fd(mon), .events = POLLIN };
 	for (size_t i = 0; i < MON_FILE_JOBS; i++)
 		polls[POLL_JOBS + i] = (struct pollfd){ .fd = mon->jobs[i].fd, .events = POLLIN };
 }
@@ -301,6 +303,7 @@ static int timeout_of(struct mon *mon)
 
 	next = mon_sooner(next, mon_watch_tell(mon, now));
 	next = mon_sooner(next, mon_guard_repair(mon, now));
+	next = mon_sooner(next, mon_nft_tick(mon, now));
 	next = mon_sooner(next, mon_job_expire(mon, now));
 	if (next == 0)
 		return -1;
@@ -325,6 +328,8 @@ static void turn(struct mon *mon)
 		mon_watch_read(mon);
 	if (polls[POLL_GUARD].revents)
 		mon_guard_read(mon);
+	if (polls[POLL_NFT].revents)
+		mon_nft_read(mon);
 	for (size_t i = 0; i < MON_FILE_JOBS; i++) {
 		if (polls[POLL_JOBS + i].revents && mon->jobs[i].fd != -1)
 			mon_job_read(mon, &mon->jobs[i]);

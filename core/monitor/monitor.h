@@ -63,6 +63,27 @@ struct mon_job {
 	uint64_t deadline;
 };
 
+enum { MON_NFT_PORTS = 64 };		/* open at a time; more are not */
+
+/* The packet filter (op_nft.c). */
+struct mon_nft {
+	struct nft kernel;
+	struct mnl_socket *events;	/* NULL: no table is wanted */
+	int signal;			/* eventfd: what NFT_READ says is new; -1: none */
+	struct warren_priv_nft *items;	/* in force; NULL: no table stands */
+	size_t n_items;
+	struct nft_port ports[MON_NFT_PORTS];
+	size_t n_ports;
+	struct warren_nft_chain *told;	/* what NFT_READ says */
+	size_t n_told;
+	bool stale;			/* sockets came or went: look at the ports */
+	bool foreign;			/* somebody else is changing rules */
+	char who[16];			/* the last who did */
+	uint64_t due, last, window;	/* of looks at others' chains */
+	uint32_t in_window;		/* repairs since `window` */
+	uint64_t repairs, told_repairs;
+};
+
 struct mon {
 	const struct mon_options *options;
 	const struct mon_executor *executors;	/* by enum warren_op */
@@ -75,6 +96,7 @@ struct mon {
 	struct mon_journal journal;
 	struct mon_netlink netlink;
 	struct mon_guard guard;
+	struct mon_nft nft;
 	struct mon_engine engine;
 	struct mon_job jobs[MON_FILE_JOBS];
 	int control;			/* listening socket of the command line */

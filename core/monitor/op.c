@@ -21,8 +21,10 @@ static int op_close(struct mon *mon, const struct mon_request *req, struct mon_r
 {
 	const struct warren_priv_close *item = req->items;
 	uint32_t kind = item->op == WARREN_OP_TUN ? MON_TUN :
-			item->op == WARREN_OP_SOCKET ? MON_SOCKET : MON_WATCH;
-	struct mon_thing *thing = mon_thing_by_id(&mon->things, kind, item->handle);
+			item->op == WARREN_OP_SOCKET ? MON_SOCKET :
+			item->op == WARREN_OP_SYSCTL ? MON_SYSCTL : MON_WATCH;
+	struct mon_thing *thing = mon_thing_by_id(&mon->things, kind, item->handle), *next;
+	bool with_ra;
 
 	(void)reply;
 	if (!thing && kind == MON_SOCKET)
@@ -30,7 +32,14 @@ static int op_close(struct mon *mon, const struct mon_request *req, struct mon_r
 	if (!thing || strcmp(thing->owner, req->owner) != 0)
 		return wpriv_refuse(err, -ENOENT, "%s holds no %s with handle %u", req->owner,
 				    mon_kind_name(kind), item->handle);
+	with_ra = kind == MON_SYSCTL && mon_sysctl_is_ip6_forward(&thing->what.sysctl);
 	mon_undo(mon, thing);
+	list_for_each_safe(thing, next, &mon->things.all, node) {
+		if (with_ra && thing->kind == MON_SYSCTL &&
+		    thing->what.sysctl.req.name == WARREN_SYSCTL_ACCEPT_RA &&
+		    strcmp(thing->owner, req->owner) == 0)
+			mon_undo(mon, thing);
+	}
 	return 0;
 }
 
@@ -45,6 +54,8 @@ const struct mon_executor mon_executors[WARREN_OP_LAST + 1] = {
 	[WARREN_OP_RULE] = { mon_op_net },
 	[WARREN_OP_SYSCTL] = { mon_op_sysctl },
 	[WARREN_OP_CLOSE] = { op_close },
+	[WARREN_OP_NFT] = { mon_op_nft },
+	[WARREN_OP_NFT_READ] = { mon_op_nft_read },
 };
 
 void mon_op_answer(struct mon *mon, uint32_t seq, int result, struct mon_reply *reply,
@@ -165,7 +176,8 @@ int mon_op_request(struct mon *mon, struct wpriv_msg *msg)
 		mon_log(LOG_INFO, "%s for %s refused: %s", wpriv_op_name(head.op), head.owner,
 			err_first(&err));
 	if (!reply.later)
-		mon_op_answer(mon, req.seq, result, &reply, NULL, 0,
+		mon_op_answer(mon, req.seq, result, &reply, reply.data, reply.len,
 			      result ? err_first(&err) : NULL);
+	free(reply.data);
 	return 0;
 }

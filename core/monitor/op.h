@@ -36,6 +36,8 @@ struct mon_reply {
 	uint32_t n_fds;
 	bool give;			/* fds are closed when sent: the monitor keeps none */
 	bool later;			/* a job will answer */
+	void *data;			/* of the answer; freed when sent */
+	size_t len;
 };
 typedef int mon_op_fn(struct mon *mon, const struct mon_request *req, struct mon_reply *reply,
 		      struct warren_err *err);
@@ -62,6 +64,8 @@ mon_op_fn mon_op_tun;			/* op_tun.c */
 mon_op_fn mon_op_socket;		/* op_socket.c */
 mon_op_fn mon_op_net;			/* op_net.c: ADDR, ROUTE, RULE */
 mon_op_fn mon_op_sysctl;		/* op_sysctl.c */
+mon_op_fn mon_op_nft;			/* op_nft.c */
+mon_op_fn mon_op_nft_read;
 
 /*
  * Opens @path (absolute) as root for somebody else. Symbolic links are followed only where nobody
@@ -87,6 +91,19 @@ void mon_tun_hold(struct mon_thing *thing);	/* one queue stays, which nobody rea
 /* ---- SYSCTL ---- */
 /* Sets the value back if it is still ours. */
 void mon_sysctl_restore(const struct mon_sysctl *sysctl);
+/* It comes with ACCEPT_RA of interfaces. */
+bool mon_sysctl_is_ip6_forward(const struct mon_sysctl *sysctl);
+
+/* ---- NFT ---- */
+int mon_nft_fd(const struct mon *mon);	/* events of others' rules; -1: nobody asked for any */
+void mon_nft_read(struct mon *mon);	/* it has something */
+/* Looks when it is time; returns when to come back (0: never). */
+uint64_t mon_nft_tick(struct mon *mon, uint64_t now);
+/* Takes the interface down: nothing gets out of it while the table goes. */
+void mon_nft_close_way(struct mon *mon, const struct warren_priv_nft *table);
+void mon_nft_end(struct mon *mon, const struct warren_priv_nft *table);
+void mon_nft_unmark(struct mon *mon, const struct mon_mark *mark);
+void mon_nft_free(struct mon *mon);
 
 /* ---- unix sockets ---- */
 /* Removes the socket file if it is the one that was made, or nobody listens on it. */

@@ -227,7 +227,24 @@ static int keep(struct mon *mon, const struct mon_request *req, int fd, uint16_t
 		return wpriv_refuse(err, -ENOMEM, "no room to keep another socket");
 	thing->fds[0] = fd;
 	thing->n_fds = 1;
+	mon->nft.stale = true;
 	return give(thing, reply);
+}
+
+/* No copy of the socket, but its port is known. */
+static int note_open(struct mon *mon, const struct mon_request *req, uint16_t port,
+		     struct mon_reply *reply, struct warren_err *err)
+{
+	union mon_what what = { .socket = { .port = port } };
+	const struct mon_thing *thing;
+
+	memcpy(&what.socket.req, req->items, sizeof(what.socket.req));
+	thing = mon_thing_new(&mon->things, MON_SOCKET, req->owner, &what);
+	if (!thing)
+		return wpriv_refuse(err, -ENOMEM, "no room for another open port");
+	mon->nft.stale = true;
+	reply->handle = thing->id;
+	return 0;
 }
 
 static int open_inet(struct mon *mon, const struct mon_request *req, struct mon_reply *reply,
@@ -257,6 +274,11 @@ static int open_inet(struct mon *mon, const struct mon_request *req, struct mon_
 			return result;
 		(void)TAKE_FD(fd);
 		return 0;
+	}
+	if (item->flags & WARREN_SOCK_OPEN) {
+		result = note_open(mon, req, bound_port(fd), reply, err);
+		if (result)
+			return result;
 	}
 	reply->value = bound_port(fd);
 	reply->fds[0] = TAKE_FD(fd);

@@ -1,6 +1,7 @@
 /*
  * SYSCTL: a few switches of the network stack, with the value they had.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -71,36 +72,34 @@ void mon_sysctl_restore(const struct mon_sysctl *sysctl)
 		mon_log(LOG_WARNING, "cannot set %s back to %d", path, sysctl->previous);
 }
 
-int mon_op_sysctl(struct mon *mon, const struct mon_request *req, struct mon_reply *reply,
-		  struct warren_err *err)
+static int set_one(struct mon *mon, const char *owner, const struct warren_priv_sysctl *item,
+		   struct mon_thing **set, struct warren_err *err)
 {
-	union mon_what what = { .sysctl = { .previous = 0 } };
+	union mon_what what = { .sysctl = { .req = *item } };
 	struct mon_thing *thing;
 	char path[PATH_BYTES];
 	bool fresh;
 	int result;
 
-	(void)reply;
-	memcpy(&what.sysctl.req, req->items, sizeof(what.sysctl.req));
-	path_of(&what.sysctl.req, path);
+	path_of(item, path);
 	result = read_value(path, &what.sysctl.previous);
 	if (result)
 		return wpriv_refuse(err, result, "cannot read %s: %s", path, strerror(-result));
 	thing = mon_thing_find(&mon->things, MON_SYSCTL, &what);
 	fresh = !thing;
 	if (fresh) {
-		thing = mon_thing_new(&mon->things, MON_SYSCTL, req->owner, &what);
+		thing = mon_thing_new(&mon->things, MON_SYSCTL, owner, &what);
 		if (!thing)
 			return wpriv_refuse(err, -ENOMEM, "no room for another sysctl");
-	} else if (thing->claimed && strcmp(thing->owner, req->owner) != 0) {
+	} else if (thing->claimed && strcmp(thing->owner, owner) != 0) {
 		return wpriv_refuse(err, -EBUSY, "%s is set by plugin %s", path, thing->owner);
 	}
 	/* Who asks again may want another value; what there was before us stays known. */
-	thing->what.sysctl.req.value = what.sysctl.req.value;
+	thing->what.sysctl.req.value = item->value;
 	mon_journal_add(&mon->journal, thing);
 	result = mon_journal_flush(&mon->journal, err);
 	if (!result) {
-		result = write_value(path, (int32_t)what.sysctl.req.value);
+		result = write_value(path, (int32_t)item->value);
 		if (result)
 			wpriv_refuse(err, result, "cannot write %s: %s", path, strerror(-result));
 	}
@@ -110,7 +109,54 @@ int mon_op_sysctl(struct mon *mon, const struct mon_request *req, struct mon_rep
 	}
 	if (!result) {
 		thing->claimed = true;
-		str_copy(thing->owner, sizeof(thing->owner), req->owner);
+		str_copy(thing->owner, sizeof(thing->owner), owner);
+		*set = thing;
 	}
+	return result;
+}
+
+/* A router does not listen to other routers, unless it is told to twice. */
+static void keep_listening(struct mon *mon, const char *owner)
+{
+	DIR *dir = opendir("/proc/sys/net/ipv6/conf");
+	const struct dirent *entry;
+
+	while (dir && (entry = readdir(dir))) {
+		struct warren_priv_sysctl item = { .name = WARREN_SYSCTL_ACCEPT_RA, .value = 2 };
+		struct mon_thing *thing;
+		char path[PATH_BYTES];
+		int32_t value;
+
+		if (entry->d_name[0] == '.' || str_equal(entry->d_name, "all") ||
+		    str_equal(entry->d_name, "default") ||
+		    !str_copy(item.ifname, sizeof(item.ifname), entry->d_name))
+			continue;
+		path_of(&item, path);
+		if (read_value(path, &value) == 0 && value == 1)
+			(void)set_one(mon, owner, &item, &thing, NULL);
+	}
+	if (dir)
+		closedir(dir);
+}
+
+bool mon_sysctl_is_ip6_forward(const struct mon_sysctl *sysctl)
+{
+	return sysctl->req.name == WARREN_SYSCTL_IP6_FORWARD &&
+	       str_equal(sysctl->req.ifname, "all");
+}
+
+int mon_op_sysctl(struct mon *mon, const struct mon_request *req, struct mon_reply *reply,
+		  struct warren_err *err)
+{
+	struct mon_sysctl sysctl = { .previous = 0 };
+	struct mon_thing *thing;
+	int result;
+
+	memcpy(&sysctl.req, req->items, sizeof(sysctl.req));
+	if (mon_sysctl_is_ip6_forward(&sysctl) && sysctl.req.value == 1)
+		keep_listening(mon, req->owner);
+	result = set_one(mon, req->owner, &sysctl.req, &thing, err);
+	if (!result)
+		reply->handle = thing->id;
 	return result;
 }

@@ -23,6 +23,8 @@ static const struct {
 	[MON_RULE] = { "rule", sizeof(struct warren_priv_rule) },
 	[MON_SYSCTL] = { "sysctl", sizeof(struct mon_sysctl) },
 	[MON_PATH] = { "socket file", sizeof(struct mon_path) },
+	[MON_NFT] = { "firewall table", sizeof(struct warren_priv_nft) },
+	[MON_MARK] = { "firewall rule", sizeof(struct mon_mark) },
 };
 
 size_t mon_kind_size(uint32_t kind)
@@ -76,9 +78,12 @@ static uint8_t make_key(uint8_t key[MON_KEY_MAX], uint32_t kind, const union mon
 		buf_put_be32(&w, what->sysctl.req.name);
 		buf_put_bytes(&w, what->sysctl.req.ifname, WARREN_PRIV_IFNAME);
 		break;
+	case MON_NFT:
+		break;	/* there is one at most */
 	case MON_SOCKET:
 	case MON_WATCH:
 	case MON_PATH:
+	case MON_MARK:
 		return 0;
 	}
 	return (uint8_t)buf_written(&w);

@@ -1,9 +1,10 @@
 /*
  * monitor/thing.h - what the monitor has made or holds for the engine
  *
- * One entry per interface, socket, watch, address, route, rule, sysctl value and socket file, with
- * the plugin that asked for it. What would outlive both processes also stands in the journal; the
- * same structure is read back from there and undone.
+ * One entry per interface, socket, watch, address, route, rule, sysctl value, socket file, table
+ * and rule of the packet filter, with the plugin that asked for it. What would
+ * outlive both processes also stands in the journal; the same structure is read back from there
+ * and undone.
  */
 #ifndef WARREN_MONITOR_THING_H
 #define WARREN_MONITOR_THING_H
@@ -17,6 +18,7 @@
 
 #include "base/hash.h"
 #include "base/list.h"
+#include "monitor/nft.h"
 #include "priv/wire.h"
 
 enum mon_kind {
@@ -28,7 +30,9 @@ enum mon_kind {
 	MON_RULE,
 	MON_SYSCTL,
 	MON_PATH,			/* a unix socket in the file system */
-	MON_KIND_LAST = MON_PATH,
+	MON_NFT,			/* our table of packet filter rules */
+	MON_MARK,			/* our rule in somebody else's chain */
+	MON_KIND_LAST = MON_MARK,
 };
 
 enum {
@@ -58,6 +62,10 @@ struct mon_watch {
 	uint64_t due, since;		/* microseconds; 0: nothing happened */
 	char path[WPRIV_PATH];		/* whole */
 };
+struct mon_mark {
+	struct nft_place place;
+	struct nft_marks marks;
+};
 union mon_what {
 	struct mon_tun tun;
 	struct mon_socket socket;
@@ -67,6 +75,8 @@ union mon_what {
 	struct warren_priv_rule rule;
 	struct mon_sysctl sysctl;
 	struct mon_path path;
+	struct warren_priv_nft nft;	/* the TABLE of the request */
+	struct mon_mark mark;
 };
 
 struct mon_thing {

@@ -51,7 +51,8 @@ void mon_undo(struct mon *mon, struct mon_thing *thing)
 		}
 		break;
 	case MON_SOCKET:
-		break;	/* closing is all */
+		mon->nft.stale = true;	/* closing is all, but its port may be open */
+		break;
 	case MON_WATCH:
 		mon_watch_end(mon, thing);
 		break;
@@ -65,6 +66,13 @@ void mon_undo(struct mon *mon, struct mon_thing *thing)
 		break;
 	case MON_PATH:
 		mon_path_remove(&thing->what.path);
+		break;
+	case MON_NFT:
+		mon_nft_close_way(mon, &thing->what.nft);
+		mon_nft_end(mon, &thing->what.nft);
+		break;
+	case MON_MARK:
+		mon_nft_unmark(mon, &thing->what.mark);
 		break;
 	}
 	mon_journal_del(&mon->journal, thing);
@@ -120,8 +128,9 @@ static bool of_engine(const struct mon_thing *thing)
 static bool dies_with_engine(const struct mon_thing *thing, const char *arg)
 {
 	(void)arg;
-	return of_engine(thing) && (thing->kind == MON_WATCH ||
-				    (thing->kind == MON_PATH && thing->n_fds == 0));
+	return of_engine(thing) &&
+	       (thing->kind == MON_WATCH ||
+		((thing->kind == MON_PATH || thing->kind == MON_SOCKET) && thing->n_fds == 0));
 }
 
 void mon_undo_owner(struct mon *mon, const char *owner)

@@ -9,6 +9,7 @@
 #include "priv/check.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -38,6 +39,8 @@ static const struct op {
 	[WARREN_OP_RULE] = { "RULE", sizeof(struct warren_priv_rule), true },
 	[WARREN_OP_SYSCTL] = { "SYSCTL", sizeof(struct warren_priv_sysctl), false },
 	[WARREN_OP_CLOSE] = { "CLOSE", sizeof(struct warren_priv_close), false },
+	[WARREN_OP_NFT] = { "NFT", sizeof(struct warren_priv_nft), true },
+	[WARREN_OP_NFT_READ] = { "NFT_READ", sizeof(struct warren_priv_nft_read), false },
 };
 
 int wpriv_refuse(struct warren_err *err, int result, const char *fmt, ...)
@@ -254,7 +257,8 @@ int wpriv_check_tun(const struct wpriv_limits *limits, const struct warren_priv_
 static int check_socket_flags(const struct warren_priv_socket *req, struct warren_err *err)
 {
 	const uint32_t known = WARREN_SOCK_KEEP | WARREN_SOCK_TRANSPARENT | WARREN_SOCK_V6ONLY |
-			       WARREN_SOCK_REUSEPORT | WARREN_SOCK_BYPASS;
+			       WARREN_SOCK_REUSEPORT | WARREN_SOCK_BYPASS |
+			       WARREN_SOCK_OPEN;
 	bool inet = req->type != WARREN_SOCK_UNIX;
 
 	if (req->flags & ~known)
@@ -265,6 +269,8 @@ static int check_socket_flags(const struct warren_priv_socket *req, struct warre
 				   WARREN_SOCK_BYPASS))
 		return wpriv_refuse(err, -EINVAL, "a unix socket has no such flags (0x%x)",
 				    req->flags);
+	if (req->flags & WARREN_SOCK_OPEN && req->type != WARREN_SOCK_UDP)
+		return wpriv_refuse(err, -EINVAL, "OPEN is for udp sockets");
 	if (req->flags & WARREN_SOCK_BYPASS && req->mark != 0)
 		return wpriv_refuse(err, -EINVAL, "a mark, and BYPASS, which is another");
 	if (req->backlog > BACKLOG_MAX)
@@ -454,14 +460,80 @@ int wpriv_check_sysctl(const struct wpriv_limits *limits, const struct warren_pr
 	return check_ifname(limits, req->ifname, err);
 }
 
+static int check_nft_table(const struct wpriv_limits *limits, const struct warren_priv_nft *req,
+			   struct warren_err *err)
+{
+	const uint32_t known = WARREN_NFT_SNAT | WARREN_NFT_STATEFUL | WARREN_NFT_EXIT4 |
+			       WARREN_NFT_EXIT6;
+
+	if (req->mode > WARREN_NFT_AUTO || req->flags & ~known)
+		return wpriv_refuse(err, -EINVAL, "unknown mode %u or flags 0x%x of NFT", req->mode,
+				    req->flags);
+	return check_ifname(limits, req->ifname, err);
+}
+
+int wpriv_check_nft(const struct wpriv_limits *limits, const struct warren_priv_nft *req,
+		    struct warren_err *err)
+{
+	const struct warren_prefix *prefix = &req->prefix;
+	bool open = req->kind == WARREN_NFT_OPEN, table = req->kind == WARREN_NFT_TABLE;
+	uint32_t all = prefix->addr.family == 6 ? 128 : 32;
+
+	if (req->kind < WARREN_NFT_TABLE || req->kind > WARREN_NFT_OPEN)
+		return wpriv_refuse(err, -EINVAL, "unknown kind %u of NFT", req->kind);
+	if (req->reserved != 0 || !zeroes(req->reserved2, sizeof(req->reserved2)))
+		return wpriv_refuse(err, -EINVAL, "reserved bytes are not zero");
+	if (!table && (req->mode != 0 || req->flags != 0 ||
+		       !zeroes(req->ifname, sizeof(req->ifname))))
+		return wpriv_refuse(err, -EINVAL, "only the TABLE of NFT has mode, flags and name");
+	if (!open && (req->index != 0 || req->port != 0 || req->protocol != 0))
+		return wpriv_refuse(err, -EINVAL, "only OPEN of NFT has a port");
+	if ((open || table) && !zeroes(prefix, sizeof(*prefix)))
+		return wpriv_refuse(err, -EINVAL, "OPEN and TABLE of NFT have no network");
+	if (table)
+		return check_nft_table(limits, req, err);
+	if (open)
+		return req->port != 0 && (req->protocol == IPPROTO_TCP ||
+					  req->protocol == IPPROTO_UDP) ? 0 :
+			wpriv_refuse(err, -EINVAL, "OPEN of NFT takes a port of tcp or udp");
+	if (!prefix_valid(prefix, false) || !host_bits_zero(prefix) || prefix->bits == 0 ||
+	    (req->kind == WARREN_NFT_SELF && prefix->bits != all))
+		return wpriv_refuse(err, -EINVAL, "malformed network of NFT");
+	return 0;
+}
+
+/* Of the list as a whole: the table first, and alone where there is to be none. */
+static int check_nft_list(const void *items, size_t count, struct warren_err *err)
+{
+	struct warren_priv_nft item;
+
+	if (count > WARREN_NFT_ITEMS)
+		return wpriv_refuse(err, -E2BIG, "%zu items in one NFT: %d at most", count,
+				    WARREN_NFT_ITEMS);
+	for (size_t i = 0; i < count; i++) {
+		memcpy(&item, (const char *)items + i * sizeof(item), sizeof(item));
+		if ((item.kind == WARREN_NFT_TABLE) != (i == 0))
+			return wpriv_refuse(err, -EINVAL, "NFT begins with its only TABLE");
+		if (i == 0 && item.mode == WARREN_NFT_OFF && count > 1)
+			return wpriv_refuse(err, -EINVAL, "NFT that is off has one item");
+	}
+	return 0;
+}
+
+static int check_nft_read(const struct warren_priv_nft_read *req, struct warren_err *err)
+{
+	return req->reserved == 0 ? 0 :
+	       wpriv_refuse(err, -EINVAL, "reserved bytes are not zero");
+}
+
 int wpriv_check_close(const struct wpriv_limits *limits, const struct warren_priv_close *req,
 		      struct warren_err *err)
 {
 	(void)limits;	/* the executor knows whose handle it is */
-	if (req->op != WARREN_OP_TUN && req->op != WARREN_OP_SOCKET && req->op != WARREN_OP_WATCH)
+	if (req->op != WARREN_OP_TUN && req->op != WARREN_OP_SOCKET &&
+	    req->op != WARREN_OP_WATCH && req->op != WARREN_OP_SYSCTL)
 		return wpriv_refuse(err, -EINVAL,
-				    "CLOSE of %s: only TUN, SOCKET and WATCH are kept "
-				    "open",
+				    "CLOSE of %s: only TUN, SOCKET, WATCH and SYSCTL have handles",
 				    wpriv_op_name(req->op));
 	if (req->handle == 0)
 		return wpriv_refuse(err, -EINVAL, "CLOSE of handle 0");
@@ -482,6 +554,8 @@ static int check_item(const struct wpriv_limits *limits, uint32_t op, const void
 		struct warren_priv_rule rule;
 		struct warren_priv_sysctl sysctl;
 		struct warren_priv_close close;
+		struct warren_priv_nft nft;
+		struct warren_priv_nft_read nft_read;
 	} req;
 
 	memcpy(&req, item, wpriv_op_size(op));
@@ -506,6 +580,10 @@ static int check_item(const struct wpriv_limits *limits, uint32_t op, const void
 		return wpriv_check_sysctl(limits, &req.sysctl, err);
 	case WARREN_OP_CLOSE:
 		return wpriv_check_close(limits, &req.close, err);
+	case WARREN_OP_NFT:
+		return wpriv_check_nft(limits, &req.nft, err);
+	case WARREN_OP_NFT_READ:
+		return check_nft_read(&req.nft_read, err);
 	}
 	return wpriv_refuse(err, -EINVAL, "unknown operation %u", op);
 }
@@ -529,5 +607,5 @@ int wpriv_check(const struct wpriv_limits *limits, uint32_t op, const void *item
 					   wpriv_refuse(err, result, "%s: %s", wpriv_op_name(op),
 							err_first(&why));
 	}
-	return 0;
+	return op == WARREN_OP_NFT ? check_nft_list(items, count, err) : 0;
 }

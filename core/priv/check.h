@@ -23,7 +23,7 @@ int wpriv_refuse(struct warren_err *err, int result, const char *fmt, ...)
 /* Size of the structure of @op; 0 when there is no such operation. */
 size_t wpriv_op_size(uint32_t op);
 const char *wpriv_op_name(uint32_t op);
-/* True for the operations that take several items: ADDR, ROUTE, RULE. */
+/* True for the operations that take several items: ADDR, ROUTE, RULE, NFT. */
 bool wpriv_op_many(uint32_t op);
 /* A plugin's name: a-z 0-9 - _ . NUL-terminated, zeroes after it. */
 bool wpriv_owner_valid(const char *owner, size_t size);
@@ -51,6 +51,9 @@ int wpriv_check_sysctl(const struct wpriv_limits *limits, const struct warren_pr
 		       struct warren_err *err);
 int wpriv_check_close(const struct wpriv_limits *limits, const struct warren_priv_close *req,
 		      struct warren_err *err);
+/* One item; wpriv_check() looks at the list as a whole. */
+int wpriv_check_nft(const struct wpriv_limits *limits, const struct warren_priv_nft *req,
+		    struct warren_err *err);
 
 /* All @count items at @items, which have the layout of @op; the item at fault is named. */
 int wpriv_check(const struct wpriv_limits *limits, uint32_t op, const void *items, size_t count,

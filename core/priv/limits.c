@@ -13,6 +13,7 @@ void wpriv_limits_init(struct wpriv_limits *limits)
 		.rule_high = WPRIV_RULE_HIGH,
 		.mark_mask = WPRIV_MARK_MASK,
 		.mark_bypass = WPRIV_MARK_BYPASS,
+		.mark_subnet = WPRIV_MARK_SUBNET,
 		.n_interfaces = 1,
 		.interfaces = { "warren*" },
 	};

@@ -21,13 +21,14 @@ enum {
 	WPRIV_RULE_HIGH = 5270,
 	WPRIV_MARK_MASK = 0xff0000,
 	WPRIV_MARK_BYPASS = 0x80000,
+	WPRIV_MARK_SUBNET = 0x40000,
 };
 
 struct wpriv_limits {
 	uint32_t table;			/* system.route-table */
 	bool main_table;		/* routes in table 254 are allowed too */
 	uint32_t rule_low, rule_high;	/* system.rule-priorities */
-	uint32_t mark_mask, mark_bypass;	/* system.marks */
+	uint32_t mark_mask, mark_bypass, mark_subnet;	/* system.marks */
 	uint32_t n_interfaces;		/* names; one that ends with '*' stands for a prefix */
 	char interfaces[WPRIV_INTERFACES][WARREN_PRIV_IFNAME];
 	uint32_t n_ports;

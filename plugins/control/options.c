@@ -83,8 +83,7 @@ const struct warren_option ctl_options[CTL_OPTIONS] = {
 		.def = "false",
 		.brief = "Offer a way to all of the internet.",
 		.help = "The same as 0.0.0.0/0 and ::/0 in `router.advertise`. Private, shared and "
-			"reserved networks are not led to, unless that list has them. Forwarding "
-			"and address translation are the host's.",
+			"reserved networks are not led to, unless that list has them.",
 	},
 	{
 		.key = "shields-up",

@@ -24,7 +24,7 @@ static const struct warren_port needs[] = {
 	  .provider = "wg", .brief = "Packets to and from peers; its UDP port." },
 	{ .name = "filter", .major = 0, .minor = 1, .flags = WARREN_SOFT | WARREN_ENABLE,
 	  .provider = "filter", .brief = "Enforces the server's policy." },
-	{ .name = "router", .major = 0, .minor = 1, .flags = WARREN_SOFT | WARREN_ENABLE,
+	{ .name = "router", .major = 0, .minor = 2, .flags = WARREN_SOFT | WARREN_ENABLE,
 	  .provider = "router", .brief = "Leads packets into the tunnel." },
 	{ .name = "paths", .major = 0, .minor = 1, .flags = WARREN_SOFT | WARREN_ENABLE,
 	  .provider = "paths", .brief = "Finds direct ways to peers." },

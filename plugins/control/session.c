@@ -437,7 +437,8 @@ void ctl_session_found(struct ctl_session *s, const char *service, const void *o
 	} else if (!strcmp(service, "filter")) {
 		s->filter = ops != NULL;
 	} else if (!strcmp(service, "router")) {
-		s->router = ops != NULL;
+		s->router = ops;
+		s->router_self = self;
 		if (s->held)
 			ctl_session_run(s);
 	}

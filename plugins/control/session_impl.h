@@ -16,6 +16,7 @@
 #include <warren/service/dataplane.h>
 #include <warren/service/identity.h>
 #include <warren/service/netmap.h>
+#include <warren/service/router.h>
 
 #include "connect.h"
 #include "hostinfo.h"
@@ -103,7 +104,9 @@ struct ctl_session {
 	void *identity_self;
 	const struct warren_dataplane_ops *dataplane;	/* NULL: not there */
 	void *dataplane_self;
-	bool filter, router;		/* there */
+	bool filter;			/* there */
+	const struct warren_router_ops *router;	/* NULL: not there */
+	void *router_self;
 	bool held;			/* nothing is said before the router has told its part */
 
 	char url[256], authority[264];

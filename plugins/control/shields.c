@@ -60,6 +60,9 @@ bool ctl_forwarding_problem(const struct ctl_session *s, char why[CTL_FORWARDING
 	uint32_t n = ctl_offers(s, routes, CTL_ROUTES_MAX);
 	bool offered[2] = { false, false }, on[2] = { true, true };
 
+	/* Once the server approves, `router` switches it on. */
+	if (s->router && s->router->forwards(s->router_self))
+		return false;
 	for (uint32_t i = 0; i < n; i++)
 		offered[routes[i].addr.family == 6] = true;
 	for (int six = 0; six < 2; six++) {

@@ -129,6 +129,7 @@ struct relay {
 
 	struct relay_reach *reach;
 	struct warren_io *stun[2];
+	uint32_t stun_open[2];		/* IPv4, IPv6: handles of what the firewall lets in */
 	uint16_t stun_port;
 	struct relay_stats stats;
 	struct warren_limit refused_limit, ended_limit;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include <warren/priv.h>
@@ -70,7 +71,7 @@ static int open_one(struct relay *relay, struct warren_addr at, uint16_t port,
 {
 	const struct warren_priv_socket request = {
 		.key = "relay.stun-port", .family = at.family, .type = WARREN_SOCK_UDP,
-		.flags = at.family == 6 ? WARREN_SOCK_V6ONLY : 0,
+		.flags = WARREN_SOCK_OPEN | (at.family == 6 ? WARREN_SOCK_V6ONLY : 0),
 		.bind = { .addr = at, .port = port },
 	};
 	struct warren_priv_answer got = { .size = sizeof(got) };
@@ -85,7 +86,10 @@ static int open_one(struct relay *relay, struct warren_addr at, uint16_t port,
 		return warren_fail_key(err, result, relay->conf, "stun-port", "cannot open UDP "
 				       "port %u: %s", port,
 				       got.error ? got.error : strerror(-result));
-	return result < 0 ? result : relay_stun_take(relay, got.fds[0]);
+	if (result < 0)
+		return result;
+	relay->stun_open[at.family == 6] = got.handle;
+	return relay_stun_take(relay, got.fds[0]);
 }
 
 int relay_stun_open(struct relay *relay, struct warren_err *err)
@@ -115,9 +119,23 @@ int relay_stun_open(struct relay *relay, struct warren_err *err)
 			       "address that STUN is to be served at");
 }
 
+static void closed(struct warren_ctx *ctx, const struct warren_priv_answer *answer, void *arg)
+{
+	(void)arg;
+	if (answer->result < 0)
+		warren_log(ctx, LOG_WARNING, "the port of STUN stays open in the firewall: %s",
+			   answer->error ? answer->error : strerror(-answer->result));
+}
+
 void relay_stun_close(struct relay *relay)
 {
 	for (int i = 0; i < 2; i++) {
+		const struct warren_priv_close item = { WARREN_OP_SOCKET, relay->stun_open[i] };
+
+		if (item.handle != 0)
+			(void)warren_priv(relay->ctx, WARREN_OP_CLOSE, &item, sizeof(item), closed,
+					  NULL);
+		relay->stun_open[i] = 0;
 		warren_release(relay->stun[i]);
 		relay->stun[i] = NULL;
 	}

@@ -16,6 +16,8 @@
 #include <warren/priv.h>
 #include <warren/service/netmap.h>
 
+#include "firewall.h"
+
 enum router_part {			/* in the order in which they are applied */
 	ROUTER_ADDR4, ROUTER_ADDR6, ROUTER_ROUTE4, ROUTER_ROUTE6, ROUTER_RULE4, ROUTER_RULE6,
 	ROUTER_PARTS,
@@ -38,6 +40,9 @@ struct router_conf {			/* the section, read */
 	uint32_t table, metric, rule_priority, mark, mask;
 	bool routes, rules;
 	bool ipv6;			/* the kernel has it */
+	struct router_fw_conf fw;
+	uint32_t n_offers;		/* `advertise` */
+	struct warren_prefix offers[ROUTER_OFFERS_MAX];
 };
 
 enum {					/* distances from rule_priority: the stock client's */

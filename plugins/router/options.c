@@ -26,6 +26,40 @@ static int check_advertised(const struct warren_conf *at, struct warren_err *err
 	return 0;
 }
 
+/* The last two are words of the stock client's --netfilter-mode. */
+static const char *const modes[] = { "auto", "append", "own-table-only", "off", "on", "nodivert",
+				     NULL };
+static const uint32_t mode_numbers[] = { WARREN_NFT_AUTO, WARREN_NFT_APPEND, WARREN_NFT_OWN_TABLE,
+					 WARREN_NFT_OFF, WARREN_NFT_AUTO, WARREN_NFT_OWN_TABLE };
+
+static int check_open(const struct warren_conf *at, struct warren_err *err)
+{
+	uint8_t protocol;
+	uint16_t port;
+
+	if (router_fw_port(warren_conf_str(at, NULL), &protocol, &port))
+		return warren_fail(err, at, "\"%s\" is no port: udp/3478 or tcp/443 is meant",
+				   warren_conf_str(at, NULL));
+	return 0;
+}
+
+static const struct warren_option firewall_options[] = {
+	{
+		.key = "mode", .type = WARREN_ENUM, .def = "auto", .values = modes,
+		.brief = "How far the host's own packet filter is helped.",
+		.help = "auto: a rule that accepts our mark goes to the top of each chain of the "
+			"host that drops. append: to its end, where that is of use. "
+			"own-table-only (nodivert): such chains are left alone. off: there are no "
+			"rules of ours at all, and forwarding is not switched on. on is auto.",
+	},
+	{
+		.key = "open", .type = WARREN_STRING, .flags = WARREN_MANY, .max = 9,
+		.brief = "Further ports of this host that everybody may reach.",
+		.help = "The ports of WireGuard and of the relay's STUN need no mention.",
+		.check = check_open, .example = "[tcp/443]",
+	},
+};
+
 const struct warren_option router_options[ROUTER_OPTIONS] = {
 	{
 		.key = "accept", .type = WARREN_BOOL, .def = "false",
@@ -39,10 +73,28 @@ const struct warren_option router_options[ROUTER_OPTIONS] = {
 		.brief = "Networks behind this node that it offers to lead to.",
 		.help = "An administrator of the network approves them. 0.0.0.0/0 and ::/0 offer "
 			"to be an exit node. What it approves beyond this list is not served. "
-			"Forwarding is the host's: net.ipv4.ip_forward, "
-			"net.ipv6.conf.all.forwarding.",
+			"While something is, forwarding is on (net.ipv4.ip_forward, "
+			"net.ipv6.conf.all.forwarding), unless `firewall` is off.",
 		.check = check_advertised,
 		.example = "[10.146.0.0/20]",
+	},
+	{
+		.key = "snat", .type = WARREN_BOOL, .def = "true",
+		.brief = "Hide peers behind this node in the networks that it leads to.",
+		.help = "Else they are seen with their own addresses, and hosts there need a route "
+			"back. On the way to the internet they are always hidden.",
+	},
+	{
+		.key = "stateful-filtering", .type = WARREN_BOOL, .def = "false",
+		.brief = "Hosts behind this node begin no conversation with peers.",
+	},
+	{
+		.key = "firewall", .type = WARREN_MAP, .flags = WARREN_OR_TEXT, .def = "{}",
+		.sub = WARREN_TABLE(firewall_options),
+		.brief = "Rules in the host's packet filter (nftables).",
+		.help = "Our own table lets peers through to what they may reach, keeps others "
+			"from using their addresses, and opens our ports. It goes when the daemon "
+			"ends, in whatever way.",
 	},
 	{
 		.key = "routes", .type = WARREN_BOOL, .def = "true",
@@ -84,11 +136,35 @@ int router_conf_check(const struct warren_conf *conf, struct warren_err *err)
 {
 	int64_t mark = warren_conf_int(conf, "mark"), mask = warren_conf_int(conf, "mark-mask");
 
+	if (warren_conf_count(warren_conf_map(conf, "firewall"), "open") > ROUTER_OPEN_MAX)
+		return warren_fail_key(err, -EINVAL, conf, "firewall", "more than %d ports "
+				       "in `open`", ROUTER_OPEN_MAX);
+	if (warren_conf_count(conf, "advertise") > ROUTER_OFFERS_MAX)
+		return warren_fail_key(err, -EINVAL, conf, "advertise", "more than %d networks",
+				       ROUTER_OFFERS_MAX);
 	if (mark & ~mask)
 		return warren_fail_key(err, -EINVAL, conf, "mark", "0x%llx has bits outside "
 				       "mark-mask 0x%llx", (unsigned long long)mark,
 				       (unsigned long long)mask);
 	return 0;
+}
+
+static void read_firewall(struct router_fw_conf *out, const struct warren_conf *conf)
+{
+	const struct warren_conf *fw = warren_conf_map(conf, "firewall");
+
+	*out = (struct router_fw_conf){
+		.mode = mode_numbers[warren_conf_enum(fw, "mode")],
+		.snat = warren_conf_bool(conf, "snat"),
+		.stateful = warren_conf_bool(conf, "stateful-filtering"),
+	};
+	for (uint32_t i = 0; i < warren_conf_count(fw, "open") && i < ROUTER_OPEN_MAX; i++) {
+		const char *text = warren_conf_str(warren_conf_at(fw, "open", i), NULL);
+
+		/* It was checked. */
+		if (router_fw_port(text, &out->open[i].protocol, &out->open[i].port) == 0)
+			out->n_open = i + 1;
+	}
 }
 
 void router_conf_read(struct router_conf *out, const struct warren_conf *conf)
@@ -101,6 +177,12 @@ void router_conf_read(struct router_conf *out, const struct warren_conf *conf)
 	out->mark = (uint32_t)warren_conf_int(conf, "mark");
 	out->mask = (uint32_t)warren_conf_int(conf, "mark-mask");
 	out->ipv6 = access("/proc/sys/net/ipv6", F_OK) == 0;
+	read_firewall(&out->fw, conf);
+	out->n_offers = 0;
+	for (uint32_t i = 0; i < warren_conf_count(conf, "advertise") &&
+			     out->n_offers < ROUTER_OFFERS_MAX; i++)
+		out->offers[out->n_offers++] =
+			warren_conf_prefix(warren_conf_at(conf, "advertise", i), NULL);
 }
 
 int router_conf_tell(const struct warren_netmap_ops *netmap, void *self, struct warren_ctx *ctx,

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
+#include <unistd.h>
 
 #include <warren/netstate.h>
 #include <warren/plugin.h>
@@ -23,18 +24,17 @@
 
 #include "base/addr.h"
 #include "base/str.h"
-#include "desired.h"
 #include "foreign.h"
 #include "options.h"
+#include "router.h"
 
-static bool check_foreign(struct warren_ctx *ctx, struct warren_check_result *result);
-static bool check_applied(struct warren_ctx *ctx, struct warren_check_result *result);
-static bool check_rp_filter(struct warren_ctx *ctx, struct warren_check_result *result);
 
 static const struct warren_metric metrics[] = {
 	{ .name = "routes", .kind = WARREN_GAUGE, .unit = "1", .brief = "Routes in force." },
 	{ .name = "changes", .kind = WARREN_COUNTER, .unit = "1",
 	  .brief = "Addresses, routes and rules added or removed." },
+	{ .name = "firewall_repairs", .kind = WARREN_GAUGE, .unit = "1",
+	  .brief = "Rules of ours in others' chains that were put back." },
 	{ .name = "failures", .kind = WARREN_COUNTER, .unit = "1",
 	  .brief = "Transactions that the monitor or the kernel refused." },
 };
@@ -45,7 +45,7 @@ static const struct warren_port needs[] = {
 };
 
 static const struct warren_port offers[] = {
-	{ .name = "router", .major = 0, .minor = 1, .brief = "Routes into the tunnel." },
+	{ .name = "router", .major = 0, .minor = 2, .brief = "Routes into the tunnel." },
 };
 
 static const struct warren_check checks[] = {
@@ -54,55 +54,42 @@ static const struct warren_check checks[] = {
 		.brief = "Nobody else uses our rules and our routing table.",
 		.help = "Another program of this kind, or what one left behind, would undo ours. "
 			"Stop it, or move us with system.route-table and system.rule-priorities.",
-		.run = check_foreign,
+		.run = router_check_foreign,
 	},
 	{
 		.id = "router.applied", .severity = WARREN_BAD,
 		.brief = "Addresses, routes and rules are as they should be.",
 		.help = "What the kernel refused is tried again with growing pauses. Until then "
 			"traffic may take a way around the tunnel.",
-		.run = check_applied,
+		.run = router_check_applied,
 	},
 	{
 		.id = "router.rp-filter", .severity = WARREN_WARN,
 		.brief = "The reverse-path filter lets encrypted packets in.",
 		.help = "With all traffic led into the tunnel, a strict filter drops the answers "
 			"of peers on the uplink.",
-		.run = check_rp_filter,
+		.run = router_check_rp_filter,
+	},
+	{
+		.id = "router.firewall", .severity = WARREN_BAD,
+		.brief = "No rule of the host drops what may pass.",
+		.help = "Each chain that would is named with its rule. With router.firewall auto, "
+			"a rule of ours goes to the top of such chains.",
+		.run = router_check_chains,
+	},
+	{
+		.id = "router.firewall-table", .severity = WARREN_BAD,
+		.brief = "Our own rules are in the kernel.",
+		.help = "Without them nothing is forwarded for peers. `nft list table inet warren` "
+			"shows them.",
+		.run = router_check_table,
 	},
 };
 
-enum { STEP_LINK = -2, STEP_IPV6 = -1 };	/* before the parts */
 enum { SLICE = 4096 };			/* items of one transaction; WARREN_PRIV_ITEMS at most */
 
 static const uint64_t second = 1000000;
 static const uint64_t longest_pause = 60;
-
-struct router {
-	struct warren_ctx *ctx;
-	const struct warren_dataplane_ops *dataplane;
-	void *dataplane_self;
-	const struct warren_netmap_ops *netmap;
-	void *netmap_self;
-	struct router_conf conf;
-	const struct warren_netmap *map;	/* the newest, with a reference */
-	struct router_state applied, wanted;
-	bool stale;			/* `wanted` is not what `map` and `conf` ask for */
-	/* The two may differ in these alone, unless `unsettled`; kept until a run ended well. */
-	struct router_state touched;
-	bool unsettled;
-	struct warren_timer *retry;
-	uint64_t pause;			/* before the next try, seconds; 0: the last one was good */
-	struct warren_stat *routes, *changes, *failures;
-
-	/* A run: from the first difference to the last answer. */
-	bool running, again, starting, link_up, ipv6_on;
-	bool failed, failed_v4;		/* in this run */
-	int step;			/* STEP_ or enum router_part */
-	struct router_list diff;	/* of this part */
-	size_t sent, slice;		/* of diff: sent so far, in the last transaction */
-	char problem[256];		/* the newest failure; empty: none */
-};
 
 /*
  * ---- One run ----
@@ -158,6 +145,95 @@ static void run_failed(struct router *r, const char *what, bool v6, const char *
 	memcpy(r->problem, problem, sizeof(problem));
 }
 
+/*
+ * ---- The packet filter ----
+ */
+
+/* What this node leads to where no server has a say: the section, and what plugins offer. */
+static uint32_t list_offers(const struct router *r, struct warren_prefix *out)
+{
+	uint32_t n = 0;
+
+	if (strcmp(r->netmap->provider, "static") != 0)
+		return 0;
+	for (uint32_t i = 0; i < r->conf.n_offers; i++)
+		out[n++] = r->conf.offers[i];
+	for (const struct offer *offer = r->offers; offer; offer = offer->next) {
+		for (uint32_t i = 0; i < offer->n && n < ROUTER_OFFERS_MAX; i++)
+			out[n++] = offer->networks[i];
+	}
+	return n;
+}
+
+static void chains_read(struct warren_ctx *ctx, const struct warren_priv_answer *answer, void *arg)
+{
+	struct router *r = arg;
+	size_t size = answer->result < 0 ? 0 : answer->len;
+	struct warren_nft_chain *chains = malloc(size ? size : 1);
+
+	(void)ctx;
+	if (answer->result < 0 || !chains) {
+		free(chains);
+		return;
+	}
+	if (size > 0)
+		memcpy(chains, answer->data, size);
+	free(r->chains);
+	r->chains = chains;
+	r->n_chains = size / sizeof(*chains);
+	r->repairs = answer->value;
+	warren_stat_set(r->repaired, r->repairs);
+}
+
+static void read_chains(struct router *r)
+{
+	const struct warren_priv_nft_read item = { .reserved = 0 };
+
+	/* Where it cannot be sent, the next change brings it. */
+	(void)warren_priv(r->ctx, WARREN_OP_NFT_READ, &item, sizeof(item), chains_read, r);
+}
+
+static void chains_changed(struct warren_ctx *ctx, int fd, uint32_t what, void *arg)
+{
+	uint64_t count;
+
+	(void)ctx;
+	(void)what;
+	/* Whether it was one change or several does not matter. */
+	if (read(fd, &count, sizeof(count)) == sizeof(count))
+		read_chains(arg);
+}
+
+static void firewall_done(struct router *r, const struct warren_priv_answer *answer,
+			  const char *why)
+{
+	if (answer->result < 0) {
+		run_failed(r, "the firewall", true, why);
+		return;
+	}
+	router_fw_free(&r->fw);
+	r->fw = r->fw_wanted;
+	r->fw_wanted = (struct router_fw){ .n = 0 };
+	warren_stat_add(r->changes, 1);
+	if (answer->count > 0 && !r->fw_news)
+		r->fw_news = warren_io_new_take(r->ctx, answer->fds[0], chains_changed, r);
+	else if (answer->count > 0)
+		close(answer->fds[0]);
+	if (r->fw_news)
+		warren_io_want(r->fw_news, WARREN_IN);
+	read_chains(r);
+}
+
+static void forward_done(struct router *r, const struct warren_priv_answer *answer, const char *why)
+{
+	bool six = r->step == STEP_FORWARD6;
+
+	if (answer->result < 0)
+		run_failed(r, six ? "IPv6 forwarding" : "IPv4 forwarding", true, why);
+	else
+		r->forwarding[six] = r->forwarding[six] ? 0 : answer->handle;
+}
+
 static void step_done(struct warren_ctx *ctx, const struct warren_priv_answer *answer, void *arg)
 {
 	struct router *r = arg;
@@ -165,10 +241,14 @@ static void step_done(struct warren_ctx *ctx, const struct warren_priv_answer *a
 	bool good = answer->result >= 0;
 
 	(void)ctx;
-	if (r->step == STEP_LINK) {
+	if (r->step == STEP_FIREWALL) {
+		firewall_done(r, answer, why);
+	} else if (r->step == STEP_LINK) {
 		r->link_up = good;
 		if (!good)
 			run_failed(r, "the interface", false, why);
+	} else if (r->step >= STEP_FORWARD4) {
+		forward_done(r, answer, why);
 	} else if (r->step == STEP_IPV6) {
 		/* Where this is refused, adding the address tells what is wrong. */
 		r->ipv6_on = true;
@@ -184,13 +264,13 @@ static void step_done(struct warren_ctx *ctx, const struct warren_priv_answer *a
 			warren_fatal(r->ctx, "out of memory");
 		warren_stat_add(r->changes, (int64_t)r->slice);
 	}
-	if (r->step >= 0 && r->sent < r->diff.n) {
+	if (r->step >= 0 && r->step < ROUTER_PARTS && r->sent < r->diff.n) {
 		run_next(r);
 		return;
 	}
 	free(r->diff.items);
 	r->diff = (struct router_list){ NULL, 0 };
-	r->step = r->step == STEP_LINK && !good ? ROUTER_PARTS : r->step + 1;
+	r->step = r->step == STEP_LINK && !good ? STEPS : r->step + 1;
 	run_next(r);
 }
 
@@ -255,9 +335,67 @@ static bool send_part(struct router *r, enum router_part part)
 	return true;
 }
 
+/* True: something was sent. */
+static bool send_firewall(struct router *r)
+{
+	struct warren_priv_nft off = { .kind = WARREN_NFT_TABLE, .mode = WARREN_NFT_OFF };
+	const char *ifname = r->dataplane->ifname(r->dataplane_self);
+	struct warren_prefix ours[ROUTER_OFFERS_MAX];
+	uint32_t n = list_offers(r, ours);
+	int result;
+
+	router_fw_free(&r->fw_wanted);
+	/* Without a network there is nobody to let through, and nobody to keep out. */
+	if (r->conf.fw.mode != WARREN_NFT_OFF && (!r->map || !r->map->self))
+		return false;
+	result = router_fw_want(r->map, &r->conf.fw, ours, n, ifname, &r->fw_wanted);
+	if (result) {
+		run_failed(r, "the firewall", true, result == -E2BIG ?
+			   "more networks and ports than it can hold" : "out of memory");
+		return false;
+	}
+	if (router_fw_equal(&r->fw, &r->fw_wanted))
+		return false;
+	if (r->fw_wanted.n > 0) {
+		step_send(r, WARREN_OP_NFT, r->fw_wanted.items,
+			  r->fw_wanted.n * sizeof(*r->fw_wanted.items));
+	} else {
+		str_copy(off.ifname, sizeof(off.ifname), ifname);
+		step_send(r, WARREN_OP_NFT, &off, sizeof(off));
+	}
+	return true;
+}
+
+/* Forwarding is on while we lead somewhere, behind a filter that stands. True: sent. */
+static bool send_forward(struct router *r, bool six)
+{
+	bool wanted = router_fw_forwards(&r->fw, six ? 6 : 4) && (!six || r->conf.ipv6);
+
+	if (wanted == (r->forwarding[six] != 0))
+		return false;
+	if (wanted) {
+		struct warren_priv_sysctl item = { .value = 1,
+			.name = six ? WARREN_SYSCTL_IP6_FORWARD : WARREN_SYSCTL_IP4_FORWARD };
+
+		if (six)
+			str_copy(item.ifname, sizeof(item.ifname), "all");
+		step_send(r, WARREN_OP_SYSCTL, &item, sizeof(item));
+	} else {
+		const struct warren_priv_close item = { WARREN_OP_SYSCTL, r->forwarding[six] };
+
+		step_send(r, WARREN_OP_CLOSE, &item, sizeof(item));
+	}
+	return true;
+}
+
 /* Sends the next transaction that is not empty, or ends the run. */
 static void run_next(struct router *r)
 {
+	if (r->step == STEP_FIREWALL) {
+		if (send_firewall(r))
+			return;
+		r->step++;
+	}
 	if (r->step == STEP_LINK) {
 		if (!r->link_up && r->map && r->map->self) {
 			send_link(r);
@@ -274,6 +412,11 @@ static void run_next(struct router *r)
 	}
 	while (r->step < ROUTER_PARTS) {
 		if (send_part(r, (enum router_part)r->step))
+			return;
+		r->step++;
+	}
+	while (r->step < STEPS) {
+		if (send_forward(r, r->step == STEP_FORWARD6))
 			return;
 		r->step++;
 	}
@@ -305,10 +448,10 @@ static void run_start(struct warren_ctx *ctx, void *arg)
 	warren_timer_stop(r->retry);
 	r->running = true;
 	r->failed = r->failed_v4 = false;
-	r->step = STEP_LINK;
+	r->step = STEP_FIREWALL;
 	if (r->stale && want_anew(r)) {
 		run_failed(r, "anything", false, "out of memory");
-		r->step = ROUTER_PARTS;
+		r->step = STEPS;
 	}
 	run_next(r);
 }
@@ -356,6 +499,9 @@ static void router_end(void *arg)
 	router_state_free(&r->applied);
 	router_state_free(&r->wanted);
 	router_state_free(&r->touched);
+	router_fw_free(&r->fw);
+	router_fw_free(&r->fw_wanted);
+	free(r->chains);
 	free(r->diff.items);
 	warren_obj_unref(r->map);
 }
@@ -369,7 +515,8 @@ static int router_init(struct router *r, struct warren_ctx *ctx)
 	r->routes = warren_stat_open(ctx, "routes", NULL);
 	r->changes = warren_stat_open(ctx, "changes", NULL);
 	r->failures = warren_stat_open(ctx, "failures", NULL);
-	return r->retry && r->routes && r->changes && r->failures ? 0 : -ENOMEM;
+	r->repaired = warren_stat_open(ctx, "firewall_repairs", NULL);
+	return r->retry && r->routes && r->changes && r->failures && r->repaired ? 0 : -ENOMEM;
 }
 
 static const char *ops_problem(void *self)
@@ -379,9 +526,118 @@ static const char *ops_problem(void *self)
 	return r->problem[0] ? r->problem : NULL;
 }
 
+static int tell_offer(const struct router *r, struct warren_ctx *ctx,
+		      const struct warren_prefix *networks, uint32_t n)
+{
+	struct str list = STR_INIT;
+	char text[PREFIX_TEXT];
+	int result = -ENOMEM;
+
+	for (uint32_t i = 0; i < n; i++)
+		str_addf(&list, "%c\"%s\"", i ? ',' : '[', prefix_format(&networks[i], text));
+	str_add(&list, n ? "]" : "");
+	if (!list.failed)
+		result = r->netmap->self_set(r->netmap_self, ctx, WARREN_FACET_ROUTES,
+					     n ? str_text(&list) : NULL);
+	str_free(&list);
+	return result;
+}
+
+static void take_offer(struct router *r, const struct warren_ctx *ctx)
+{
+	for (struct offer **at = &r->offers; *at; at = &(*at)->next) {
+		struct offer *offer = *at;
+
+		if (offer->ctx != ctx)
+			continue;
+		*at = offer->next;
+		free(offer);
+		return;
+	}
+}
+
+struct offerer {
+	struct router *router;
+	struct warren_ctx *ctx;
+};
+
+/* The provider has forgotten its part with the context. */
+static void offerer_ends(void *arg)
+{
+	const struct offerer *offerer = arg;
+
+	take_offer(offerer->router, offerer->ctx);
+	offerer->router->again = offerer->router->running;
+	if (!offerer->router->running)
+		warren_timer_set(offerer->router->retry, 0);
+}
+
+static bool has_offer(const struct router *r, const struct warren_ctx *ctx)
+{
+	for (const struct offer *offer = r->offers; offer; offer = offer->next) {
+		if (offer->ctx == ctx)
+			return true;
+	}
+	return false;
+}
+
+static int ops_offer(void *self, struct warren_ctx *ctx, const struct warren_prefix *networks,
+		     uint32_t n)
+{
+	struct router *r = self;
+	struct offer *offer = calloc(1, sizeof(*offer) + n * sizeof(*networks));
+	struct offerer *offerer = has_offer(r, ctx) ? NULL : warren_zalloc(ctx, sizeof(*offerer));
+	int result;
+
+	if (!offer || (!offerer && !has_offer(r, ctx))) {
+		free(offer);
+		return -ENOMEM;
+	}
+	result = tell_offer(r, ctx, networks, n);
+	if (!result && offerer) {
+		*offerer = (struct offerer){ r, ctx };
+		if (!warren_on_end(ctx, offerer_ends, offerer))
+			result = -ENOMEM;
+	}
+	if (result) {
+		free(offer);
+		return result;
+	}
+	take_offer(r, ctx);
+	*offer = (struct offer){ .next = r->offers, .ctx = ctx, .n = n };
+	memcpy(offer->networks, networks, n * sizeof(*networks));
+	r->offers = offer;
+	run_start(r->ctx, r);
+	return 0;
+}
+
+static void ops_serving(void *self, struct warren_router_serving *out)
+{
+	const struct router *r = self;
+
+	for (int six = 0; six < 2; six++) {
+		uint8_t family = six ? 6 : 4;
+
+		out->approved[six] = r->map && r->map->self &&
+				     (six ? r->map->self->exit_v6 : r->map->self->exit_v4);
+		out->ready[six] = router_fw_exit(&r->fw, family) && r->forwarding[six] != 0;
+		out->approved[six] = out->approved[six] || out->ready[six];
+	}
+}
+
+static bool ops_forwards(void *self)
+{
+	const struct router *r = self;
+
+	return r->conf.fw.mode != WARREN_NFT_OFF;
+}
+
 static const struct warren_router_ops ops = {
 	.size = sizeof(ops),
 	.problem = ops_problem,
+	.offer = ops_offer,
+	.serving = ops_serving,
+	.forwards = ops_forwards,
 };
 
 static int router_start(struct warren_ctx *ctx, const struct warren_conf *conf,
@@ -445,133 +701,24 @@ static int router_reload(struct warren_ctx *ctx, const struct warren_conf *old,
 	return 0;
 }
 
-/*
- * ---- What the operator sees ----
- */
-
-static bool check_foreign(struct warren_ctx *ctx, struct warren_check_result *result)
-{
-	const struct router *r = warren_self(ctx);
-	struct router_foreign foreign;
-	char text[512];
-
-	if (router_foreign_look(&r->conf, &foreign, NULL)) {
-		warren_finding(result, "the kernel's rules and routes cannot be read");
-		return false;
-	}
-	if (foreign.rules == 0 && foreign.routes == 0)
-		return true;
-	router_foreign_text(&foreign, &r->conf, text, sizeof(text));
-	warren_finding(result, "%s", text);
-	return false;
-}
-
-static bool check_applied(struct warren_ctx *ctx, struct warren_check_result *result)
-{
-	const struct router *r = warren_self(ctx);
-
-	if (!r->problem[0])
-		return true;
-	warren_finding(result, "%s; trying again every %llu s", r->problem,
-		       (unsigned long long)r->pause);
-	return false;
-}
-
-struct strict {
-	uint32_t ours;
-	int32_t all;
-	char name[IF_NAMESIZE];		/* of a strict interface; empty: none */
-};
-
-static void look_for_strict(const struct warren_net_filter *filter, void *arg)
-{
-	struct strict *strict = arg;
-
-	if (filter->ifindex == -1)
-		strict->all = filter->rp_filter;
-	else if (filter->ifindex > 1 && (uint32_t)filter->ifindex != strict->ours &&
-		 filter->rp_filter == 1)
-		if_indextoname((unsigned int)filter->ifindex, strict->name);
-}
-
-static bool has_default_route(const struct router *r)
-{
-	const struct router_list *list = &r->applied.parts[ROUTER_ROUTE4];
-	const struct warren_priv_route *routes = (const struct warren_priv_route *)list->items;
-
-	for (size_t i = 0; i < list->n; i++) {
-		if (routes[i].dst.bits == 0)
-			return true;
-	}
-	return false;
-}
-
-/* The kernel takes the larger of "all" and the interface's own: 1 is strict, 2 loose. */
-static bool check_rp_filter(struct warren_ctx *ctx, struct warren_check_result *result)
-{
-	const struct router *r = warren_self(ctx);
-	struct strict strict = { .ours = r->dataplane->ifindex(r->dataplane_self) };
-
-	if (!has_default_route(r) || warren_net_filters(look_for_strict, &strict, NULL))
-		return true;
-	if (strict.all == 2 || (strict.all != 1 && !strict.name[0]))
-		return true;
-	warren_finding(result, "net.ipv4.conf.%s.rp_filter is 1 (strict) while all traffic goes "
-		       "into the tunnel: set it to 2, or net.ipv4.conf.all.src_valid_mark to 1",
-		       strict.all == 1 ? "all" : strict.name);
-	return false;
-}
-
-static void router_status(struct warren_ctx *ctx, struct warren_reply *reply)
-{
-	const struct router *r = warren_self(ctx);
-	const struct router_state *state = &r->applied;
-	char text[ADDR_TEXT];
-	struct str line = STR_INIT;
-
-	warren_reply_open(reply, "addresses", '[');
-	for (int part = ROUTER_ADDR4; part <= ROUTER_ADDR6; part++) {
-		const struct warren_priv_addr *items =
-			(const struct warren_priv_addr *)state->parts[part].items;
-
-		for (size_t i = 0; i < state->parts[part].n; i++) {
-			addr_format(&items[i].prefix.addr, text);
-			warren_reply_str(reply, NULL, "%s", text);
-			str_addf(&line, "%s%s", line.len ? " " : "", text);
-		}
-	}
-	warren_reply_close(reply);
-	warren_reply_int(reply, "routes", (int64_t)(state->parts[ROUTER_ROUTE4].n +
-						    state->parts[ROUTER_ROUTE6].n));
-	warren_reply_int(reply, "rules", (int64_t)(state->parts[ROUTER_RULE4].n +
-						   state->parts[ROUTER_RULE6].n));
-	warren_reply_int(reply, "table", r->conf.table);
-	warren_reply_str(reply, "problem", "%s", r->problem);
-	warren_reply_text(reply, "%s: %s; routes in table %u: %zu",
-			  r->dataplane->ifname(r->dataplane_self),
-			  line.len ? str_text(&line) : "no address", r->conf.table,
-			  state->parts[ROUTER_ROUTE4].n + state->parts[ROUTER_ROUTE6].n);
-	if (r->problem[0])
-		warren_reply_text(reply, "%s", r->problem);
-	str_free(&line);
-}
-
 WARREN_PLUGIN(router, "router",
 	.version = "0.1",
 	.license = "ISC",
-	.brief = "Addresses, routes and rules of the host.",
-	.help = "Gives the interface its addresses, leads the peers' networks into it, and keeps "
-		"our own encrypted packets on the host's routes. Table 52 and rules 5210-5270 as "
-		"the stock client has them.",
+	.brief = "Addresses, routes, rules and packet filter of the host.",
+	.help = "Gives the interface its addresses, leads the peers' networks into it, keeps our "
+		"own encrypted packets on the host's routes, and lets peers through to the "
+		"networks behind this host, whatever its own firewall says. Table 52 and rules "
+		"5210-5270 as the stock client has them.",
 	.options = { sizeof(struct warren_option), ROUTER_OPTIONS, router_options },
 	.metrics = WARREN_TABLE(metrics),
 	.needs = WARREN_TABLE(needs),
 	.offers = WARREN_TABLE(offers),
 	.checks = WARREN_TABLE(checks),
 	.privops = WARREN_PRIVOP(ADDR) | WARREN_PRIVOP(ROUTE) | WARREN_PRIVOP(RULE) |
-		   WARREN_PRIVOP(SYSCTL),
+		   WARREN_PRIVOP(SYSCTL) | WARREN_PRIVOP(CLOSE) | WARREN_PRIVOP(NFT) |
+		   WARREN_PRIVOP(NFT_READ),
 	.check = router_conf_check,
 	.start = router_start,
 	.reload = router_reload,
-	.status = router_status,
+	.status = router_show_status,
 );

@@ -71,7 +71,7 @@ static int open_one(struct wg_sockets *sockets, const struct wg_options *options
 		.key = "wg.port",
 		.family = which ? 6 : 4,
 		.type = WARREN_SOCK_UDP,
-		.flags = WARREN_SOCK_KEEP | (which ? WARREN_SOCK_V6ONLY : 0),
+		.flags = WARREN_SOCK_KEEP | WARREN_SOCK_OPEN | (which ? WARREN_SOCK_V6ONLY : 0),
 		.bind = { .addr = options->listen[which], .port = options->port },
 		.mark = options->mark,
 		.recv_buffer = options->socket_buffer,

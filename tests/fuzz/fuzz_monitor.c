@@ -43,6 +43,7 @@ static int look(struct mon *mon, const struct mon_request *req, struct mon_reply
 		const struct warren_priv_route *route = item;
 		const struct warren_priv_rule *rule = item;
 		const struct warren_priv_file *file = item;
+		const struct warren_priv_nft *nft = item;
 
 		if (req->op == WARREN_OP_TUN)
 			must(wpriv_limits_interface(limits, tun->ifname) && tun->queues <= 4);
@@ -51,6 +52,10 @@ static int look(struct mon *mon, const struct mon_request *req, struct mon_reply
 		else if (req->op == WARREN_OP_RULE)
 			must((rule->pref >= limits->rule_low && rule->pref <= limits->rule_high) ||
 			     rule->verb == WARREN_RULE_DEL);
+		else if (req->op == WARREN_OP_NFT)
+			must((nft->kind == WARREN_NFT_TABLE) == (i == 0) &&
+			     (i > 0 || wpriv_limits_interface(limits, nft->ifname)) &&
+			     (nft->prefix.bits > 0 || nft->prefix.addr.family == 0));
 		else if (req->op == WARREN_OP_FILE)
 			must(terminated(file->name, sizeof(file->name)) &&
 			     !strstr(file->name, "..//") && file->name[0] != '/');
@@ -65,7 +70,7 @@ static const struct mon_executor lookers[WARREN_OP_LAST + 1] = {
 	[WARREN_OP_OPEN] = { look }, [WARREN_OP_WATCH] = { look }, [WARREN_OP_FILE] = { look },
 	[WARREN_OP_TUN] = { look }, [WARREN_OP_SOCKET] = { look }, [WARREN_OP_ADDR] = { look },
 	[WARREN_OP_ROUTE] = { look }, [WARREN_OP_RULE] = { look }, [WARREN_OP_SYSCTL] = { look },
-	[WARREN_OP_CLOSE] = { look },
+	[WARREN_OP_CLOSE] = { look }, [WARREN_OP_NFT] = { look }, [WARREN_OP_NFT_READ] = { look },
 };
 
 static void drain(int fd)

@@ -195,12 +195,14 @@ def test_what_is_offered_and_approved_is_led_to(tailnet):
     stock, box = Tailscaled(tailnet, up=("--auth-key=tskey-auth-any", "--accept-routes")), \
         bare(tailnet)
     up = box.cli("up", "--login-server", tailnet.control.url, "--auth-key", "tskey-auth-any",
-                 "--advertise-routes", "198.51.100.0/24", "--advertise-exit-node")
+                 "--advertise-routes", "198.51.100.0/24", "--advertise-exit-node",
+                 "--netfilter-mode", "off")
     assert "Warning: IP forwarding is disabled" in up.stderr
     assert "control.forwarding" in box.cli("doctor", "control", check=False).stdout
-    for name in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
-        box.host.sysctl(name, 1)
-    assert "Warning" not in box.cli("set", "--advertise-exit-node").stderr
+    # What is ours to do is done once the server approves.
+    assert "Warning" not in box.cli("set", "--netfilter-mode=on").stderr
+    forwarding = ("sysctl", "-n", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
+    assert box.host.run(*forwarding).stdout.split() == ["0", "0"]
     wait_for("the server is told", lambda: sorted(
         tailnet.control.node("box")["Hostinfo"].get("RoutableIPs") or []) ==
         ["0.0.0.0/0", "198.51.100.0/24", "::/0"])
@@ -209,6 +211,8 @@ def test_what_is_offered_and_approved_is_led_to(tailnet):
     tailnet.control.ask("routes", Key=tailnet.control.key("box"), Routes=[
         "198.51.100.0/24", "10.91.0.0/24", "0.0.0.0/0", "::/0"])
     stock.pings("198.51.100.9")
+    wait_for("both families are forwarded", lambda: box.host.run(*forwarding).stdout.split() ==
+             ["1", "1"])
     # The server would lead it here; this node did not offer that.
     wait_for("the peer has both routes", lambda: "10.91.0.0/24" in
              stock.host.ip("route", "show", "table", "52").stdout)

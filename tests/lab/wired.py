@@ -10,10 +10,14 @@ import struct
 
 from lab import ENGINE_USER, SBINDIR, wait_for
 
-OPEN, WATCH, FILE, TUN, SOCKET, ADDR, ROUTE, RULE, SYSCTL, CLOSE = range(1, 11)
+OPEN, WATCH, FILE, TUN, SOCKET, ADDR, ROUTE, RULE, SYSCTL, CLOSE, NFT, \
+    NFT_READ = range(1, 13)
 READ, WRITE, CONNECT = 64, 128, 512
 UDP, TCP, UNIX, ICMP = range(1, 5)
-KEEP, TRANSPARENT, V6ONLY, REUSEPORT, BYPASS = 1, 2, 4, 8, 16
+N_TABLE, N_SELF, N_POOL, N_BEHIND, N_OPEN = range(1, 6)
+N_OFF, N_OWN_TABLE, N_APPEND, N_AUTO = range(4)
+N_SNAT, N_STATEFUL, N_EXIT4, N_EXIT6 = 1, 2, 4, 8
+KEEP, TRANSPARENT, V6ONLY, REUSEPORT, BYPASS, OPENED = 1, 2, 4, 8, 16, 32
 LINK_SET, ADDR_ADD, ADDR_DEL = 1, 2, 3
 ADD, DEL = 1, 2
 UNICAST, THROW, UNREACHABLE, BLACKHOLE = range(1, 5)
@@ -67,6 +71,15 @@ def rule(pref, table=52, action=1, family=4, mark=0, mask=0, to=None, iif="", ve
 
 def sysctl(name, value, ifname=""):
     return struct.pack("=II16s", name, value, ifname.encode())
+
+
+def nft(kind, net=None, mode=0, flags=0, ifname="", index=0, port=0, protocol=0):
+    return struct.pack("=IIIIHBB16s18s2x", kind, mode, flags, index, port, protocol, 0,
+                       ifname.encode(), prefix(net))
+
+
+def nft_read():
+    return struct.pack("=I", 0)
 
 
 def file(key, verb, name="", to="", mode=0):

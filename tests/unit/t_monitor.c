@@ -456,7 +456,7 @@ static void test_system_section(void **state)
 		"  route-table: 77\n"
 		"  main-table: yes\n"
 		"  rule-priorities: \"100-200\"\n"
-		"  marks: {mask: 0xf0, bypass: 0x20}\n"
+		"  marks: {mask: 0xf0, bypass: 0x20, subnet: 0x40}\n"
 		"  interfaces: [a0, b*]\n"
 		"  ports: [53, 5353]\n"
 		"wg: {interface: mine0, port: 5000}\n";
@@ -479,6 +479,7 @@ static void test_system_section(void **state)
 	assert_int_equal(config->limits.rule_high, 200);
 	assert_int_equal(config->limits.mark_mask, 0xf0);
 	assert_int_equal(config->limits.mark_bypass, 0x20);
+	assert_int_equal(config->limits.mark_subnet, 0x40);
 	assert_true(wpriv_limits_interface(&config->limits, "a0"));
 	assert_true(wpriv_limits_interface(&config->limits, "b17"));
 	assert_true(wpriv_limits_interface(&config->limits, "mine0"));

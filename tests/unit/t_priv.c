@@ -325,6 +325,96 @@ static void test_sysctl(void **state)
 	malformed(SYSCTL, req, "unknown name 0");
 }
 
+static const struct warren_priv_nft *many_items(void)
+{
+	static struct warren_priv_nft items[WARREN_NFT_ITEMS + 1];
+
+	items[0] = (struct warren_priv_nft){ .kind = WARREN_NFT_TABLE, .mode = WARREN_NFT_AUTO,
+					     .ifname = "warren0" };
+	for (size_t i = 1; i <= WARREN_NFT_ITEMS; i++)
+		items[i] = (struct warren_priv_nft){ .kind = WARREN_NFT_BEHIND, .prefix = net4 };
+	return items;
+}
+
+static void test_nft_list(void **state)
+{
+	const struct warren_priv_nft table = { .kind = WARREN_NFT_TABLE, .mode = WARREN_NFT_AUTO,
+					       .flags = WARREN_NFT_SNAT | WARREN_NFT_EXIT6,
+					       .ifname = "warren0" };
+	struct warren_priv_nft list[5] = {
+		table,
+		{ .kind = WARREN_NFT_SELF, .prefix = { { 4, { 100, 64, 0, 1 } }, 32 } },
+		{ .kind = WARREN_NFT_POOL, .prefix = net6 },
+		{ .kind = WARREN_NFT_BEHIND, .prefix = net4 },
+		{ .kind = WARREN_NFT_OPEN, .protocol = 17, .port = 3478, .index = 3 },
+	};
+	struct warren_priv_nft req;
+
+	(void)state;
+	expect_line(__LINE__, 0, NULL, WARREN_OP_NFT, list, 5);
+	for (size_t i = 1; i < 5; i++) {	/* none but the table comes first */
+		expect_line(__LINE__, -EINVAL, "only TABLE", WARREN_OP_NFT, &list[i], 1);
+		req = list[i];
+		req.mode = WARREN_NFT_AUTO;
+		malformed(NFT, req, "only the TABLE");
+		req = list[i];
+		req.reserved = 1;
+		malformed(NFT, req, "reserved");
+		req = list[i];
+		req.reserved2[1] = 1;
+		malformed(NFT, req, "reserved");
+	}
+	list[4] = table;
+	expect_line(__LINE__, -EINVAL, "only TABLE", WARREN_OP_NFT, list, 5);
+	list[0].mode = WARREN_NFT_OFF;
+	expect_line(__LINE__, 0, NULL, WARREN_OP_NFT, list, 1);
+	expect_line(__LINE__, -EINVAL, "has one item", WARREN_OP_NFT, list, 2);
+	expect_line(__LINE__, -E2BIG, "1025 items", WARREN_OP_NFT, many_items(),
+		    WARREN_NFT_ITEMS + 1);
+	accepted(NFT_READ, (struct warren_priv_nft_read){ 0 });
+	malformed(NFT_READ, (struct warren_priv_nft_read){ 1 }, "reserved");
+}
+
+static void test_nft_items(void **state)
+{
+	const struct warren_priv_nft table = { .kind = WARREN_NFT_TABLE, .mode = WARREN_NFT_AUTO,
+					       .ifname = "warren0" };
+	struct warren_priv_nft req;
+
+	(void)state;
+	req = table;
+	req.mode = WARREN_NFT_AUTO + 1;
+	malformed(NFT, req, "unknown mode 4");
+	req = table;
+	req.flags = 16;
+	malformed(NFT, req, "flags 0x10");
+	req = table;
+	req.prefix = net4;
+	malformed(NFT, req, "no network");
+	req = table;
+	req.port = 1;
+	malformed(NFT, req, "has a port");
+	memcpy(req.ifname, "eth0\0\0\0", 8);
+	req.port = 0;
+	forbidden(NFT, req, "eth0");
+	req.kind = 0;
+	malformed(NFT, req, "unknown kind 0");
+	req.kind = WARREN_NFT_OPEN + 1;
+	malformed(NFT, req, "unknown kind 6");
+	req = (struct warren_priv_nft){ .kind = WARREN_NFT_SELF, .prefix = net4 };
+	malformed(NFT, req, "malformed network");
+	req = (struct warren_priv_nft){ .kind = WARREN_NFT_BEHIND, .prefix = net4 };
+	req.prefix.bits = 0;
+	malformed(NFT, req, "malformed network");
+	req = (struct warren_priv_nft){ .kind = WARREN_NFT_BEHIND, .prefix = net4 };
+	req.prefix.addr.bytes[3] = 1;		/* behind the 16 bits */
+	malformed(NFT, req, "malformed network");
+	req = (struct warren_priv_nft){ .kind = WARREN_NFT_OPEN, .protocol = 1, .port = 1 };
+	malformed(NFT, req, "tcp or udp");
+	req = (struct warren_priv_nft){ .kind = WARREN_NFT_OPEN, .protocol = 6 };
+	malformed(NFT, req, "tcp or udp");
+}
+
 static void test_counts(void **state)
 {
 	const struct warren_priv_route route = { .verb = WARREN_ROUTE_ADD, .table = 52,
@@ -340,7 +430,7 @@ static void test_counts(void **state)
 	expect_line(__LINE__, -EINVAL, "16385 items", WARREN_OP_ROUTE, two, WARREN_PRIV_ITEMS + 1);
 	expect_line(__LINE__, -EINVAL, "2 items in one TUN", WARREN_OP_TUN, tuns, 2);
 	expect_line(__LINE__, -EINVAL, "unknown operation 0", 0, two, 1);
-	expect_line(__LINE__, -EINVAL, "unknown operation 11", WARREN_OP_LAST + 1, two, 1);
+	expect_line(__LINE__, -EINVAL, "unknown operation 13", WARREN_OP_LAST + 1, two, 1);
 	expect_line(__LINE__, -EINVAL, "unknown operation", UINT32_MAX, two, 1);
 }
 
@@ -456,6 +546,8 @@ int main(void)
 		cmocka_unit_test_setup(test_route, setup),
 		cmocka_unit_test_setup(test_rule, setup),
 		cmocka_unit_test_setup(test_sysctl, setup),
+		cmocka_unit_test_setup(test_nft_list, setup),
+		cmocka_unit_test_setup(test_nft_items, setup),
 		cmocka_unit_test_setup(test_counts, setup),
 		cmocka_unit_test(test_owners),
 		cmocka_unit_test(test_message_with_descriptors),

@@ -34,8 +34,10 @@ enum warren_op {
 	WARREN_OP_ROUTE = 7,
 	WARREN_OP_RULE = 8,
 	WARREN_OP_SYSCTL = 9,
-	WARREN_OP_CLOSE = 10,		/* give back what TUN, SOCKET keep, WATCH or FILE hold */
-	WARREN_OP_LAST = WARREN_OP_CLOSE,
+	WARREN_OP_CLOSE = 10,		/* give back a TUN, SOCKET, WATCH or SYSCTL */
+	WARREN_OP_NFT = 11,		/* our packet filter, and rules in the host's */
+	WARREN_OP_NFT_READ = 12,
+	WARREN_OP_LAST = WARREN_OP_NFT_READ,
 };
 #define WARREN_PRIVOP(op) (UINT64_C(1) << WARREN_OP_##op)
 
@@ -84,7 +86,9 @@ struct warren_priv_tun {
 enum { WARREN_SOCK_UDP = 1, WARREN_SOCK_TCP, WARREN_SOCK_UNIX, WARREN_SOCK_ICMP };
 enum { WARREN_SOCK_KEEP = 1u << 0, WARREN_SOCK_TRANSPARENT = 1u << 1, WARREN_SOCK_V6ONLY = 1u << 2,
        WARREN_SOCK_REUSEPORT = 1u << 3,
-       WARREN_SOCK_BYPASS = 1u << 4 };	/* the mark is system.marks.bypass, whatever that is */
+       WARREN_SOCK_BYPASS = 1u << 4,	/* the mark is system.marks.bypass, whatever that is */
+       /* UDP: while NFT has a table, everybody may reach this port of the host; until CLOSE. */
+       WARREN_SOCK_OPEN = 1u << 5 };
 struct warren_priv_socket {
 	char key[WARREN_PRIV_KEY];	/* where the port or the path stands in YAML: "wg.port" */
 	uint32_t index;
@@ -137,14 +141,67 @@ struct warren_priv_rule {		/* one item of a RULE transaction */
 
 enum { WARREN_SYSCTL_IP4_FORWARD = 1, WARREN_SYSCTL_IP6_FORWARD, WARREN_SYSCTL_RP_FILTER,
        WARREN_SYSCTL_SRC_VALID_MARK, WARREN_SYSCTL_IP6_DISABLE, WARREN_SYSCTL_ACCEPT_RA };
-struct warren_priv_sysctl {
+/*
+ * Forwarding of IPv6 on "all" would make the host deaf to router advertisements, so interfaces that
+ * listen to them (ACCEPT_RA 1) are set to 2 with it, and back with it.
+ */
+struct warren_priv_sysctl {		/* answer: a handle; CLOSE sets the value back */
 	uint32_t name;
 	uint32_t value;
 	char ifname[WARREN_PRIV_IFNAME];	/* ours, or "all" where the name has interfaces */
 };
 
+/*
+ * The whole packet filter as it should be: a list of these, the first of kind TABLE and no other.
+ * It replaces what was there at once, or nothing changes. Own table `inet warren` ("warren-IFNAME"
+ * for an interface other than warren0): what comes out of the tunnel gets system.marks.subnet and
+ * may be forwarded to what is BEHIND this node alone; what does not, may not use the tunnel's
+ * addresses. Rules that accept the mark go into the base chains of others that drop, as the mode
+ * says, and are put back. Answer: a descriptor that is readable after NFT_READ would say something
+ * new (an eventfd: read it).
+ * Source: firewall-cooperation.md 1, 3, 6, 7.
+ */
+enum { WARREN_NFT_TABLE = 1, WARREN_NFT_SELF, WARREN_NFT_POOL, WARREN_NFT_BEHIND,
+       WARREN_NFT_OPEN };
+enum { WARREN_NFT_OFF = 0,		/* TABLE: nothing is there; it stands alone */
+       WARREN_NFT_OWN_TABLE,		/* chains of others are left alone */
+       WARREN_NFT_APPEND,		/* at their ends, where that is of use */
+       WARREN_NFT_AUTO };		/* at their tops */
+enum { WARREN_NFT_SNAT = 1u << 0,	/* TABLE: hide peers behind this node in BEHIND networks */
+       WARREN_NFT_STATEFUL = 1u << 1,	/* nobody behind this node begins a conversation */
+       WARREN_NFT_EXIT4 = 1u << 2,	/* everything is behind this node, and peers are hidden */
+       WARREN_NFT_EXIT6 = 1u << 3 };
+enum { WARREN_NFT_ITEMS = 1024 };	/* of one request */
+struct warren_priv_nft {
+	uint32_t kind;
+	uint32_t mode, flags;		/* TABLE */
+	uint32_t index;			/* OPEN: element of router.firewall.open in the files */
+	uint16_t port;			/* OPEN */
+	uint8_t protocol;		/* OPEN: 6, 17 */
+	uint8_t reserved;
+	char ifname[WARREN_PRIV_IFNAME];	/* TABLE: the tunnel */
+	struct warren_prefix prefix;	/* SELF: own inner address; POOL: inner network; BEHIND */
+	uint8_t reserved2[2];
+};
+
+struct warren_priv_nft_read {		/* answer: value = repairs so far; data: see below */
+	uint32_t reserved;
+};
+enum { WARREN_NFT_PASSES = 1,		/* our rule stands in it */
+       WARREN_NFT_DROPS,		/* it would drop what we approve, and has no rule of ours */
+       WARREN_NFT_LOCKED,		/* the same, because another process owns its table */
+       WARREN_NFT_LEGACY };		/* iptables-legacy, which cannot be changed from here */
+struct warren_nft_chain {		/* a base chain of somebody else that may drop */
+	uint32_t state;
+	int32_t priority;
+	uint32_t family;		/* 4, 6; 0: both (inet) */
+	uint32_t hook;			/* NF_INET_: 1 input, 2 forward */
+	char table[64], chain[64];
+	char rule[192];			/* that would drop, in words close to nft's */
+};
+
 struct warren_priv_close {
-	uint32_t op;			/* WARREN_OP_TUN, _SOCKET, _WATCH */
+	uint32_t op;			/* WARREN_OP_TUN, _SOCKET, _WATCH, _SYSCTL */
 	uint32_t handle;		/* from the answer */
 };
 

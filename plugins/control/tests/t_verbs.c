@@ -133,13 +133,35 @@ static const struct warren_port router_needs[] = {
 	{ .name = "netmap", .major = 0, .minor = 2, .brief = "Who hears it." },
 };
 static const struct warren_port router_offers[] = {
-	{ .name = "router", .major = 0, .minor = 1, .brief = "As the real one." },
+	{ .name = "router", .major = 0, .minor = 2, .brief = "As the real one." },
 };
 
 static const char *no_problem(void *self)
 {
 	(void)self;
 	return NULL;
+}
+
+static int no_offer(void *self, struct warren_ctx *ctx, const struct warren_prefix *networks,
+		    uint32_t n)
+{
+	(void)self;
+	(void)ctx;
+	(void)networks;
+	(void)n;
+	return 0;
+}
+
+static void serves_nobody(void *self, struct warren_router_serving *out)
+{
+	(void)self;
+	*out = (struct warren_router_serving){ .size = sizeof(*out) };
+}
+
+static bool forwards_not(void *self)
+{
+	(void)self;
+	return false;
 }
 
 static int router_reload(struct warren_ctx *ctx, const struct warren_conf *old,
@@ -156,7 +178,10 @@ static int router_reload(struct warren_ctx *ctx, const struct warren_conf *old,
 static int router_start(struct warren_ctx *ctx, const struct warren_conf *conf,
 			struct warren_err *err)
 {
-	static const struct warren_router_ops ops = { sizeof(ops), no_problem };
+	static const struct warren_router_ops ops = {
+		.size = sizeof(ops), .problem = no_problem, .offer = no_offer,
+		.serving = serves_nobody, .forwards = forwards_not,
+	};
 	int result = router_reload(ctx, NULL, conf, err);
 
 	return result ? result : warren_offer(ctx, "router", &ops, NULL);
@@ -494,7 +519,8 @@ static void test_settings(void **state)
 			    "\"shields-up\":true,\"tags\":[\"tag:a\",\"tag:b\"],\"up\":true,"
 			    "\"url\":\"" SERVER "\"},\"node\":{\"hostname\":\"alpha2\","
 			    "\"operator\":\"wells\"},\"router\":{\"accept\":true,"
-			    "\"advertise\":[\"10.99.0.0/24\",\"fd00:99::/64\"]}}");
+			    "\"advertise\":[\"10.99.0.0/24\",\"fd00:99::/64\"],"
+			    "\"firewall\":\"off\"}}");
 	free(settings);
 	map = ctl_session_map(node->session);
 	assert_false(map->addresses_only);
@@ -527,13 +553,6 @@ static void test_flags_without_a_plugin(void **state)
 		  "--exit-node needs the plugin `exitnode`, which is not installed\n" },
 		{ "--exit-node-allow-lan-access", "--exit-node-allow-lan-access needs the plugin "
 		  "`exitnode`, which is not installed\n" },
-		{ "--netfilter-mode=on", "--netfilter-mode needs an option `firewall`, which the "
-		  "plugin `router` of this installation does not have\n" },
-		{ "--snat-subnet-routes", "--snat-subnet-routes needs an option `snat`, which the "
-		  "plugin `router` of this installation does not have\n" },
-		{ "--stateful-filtering", "--stateful-filtering needs an option "
-		  "`stateful-filtering`, which the plugin `router` of this installation does not "
-		  "have\n" },
 	};
 	static const char *const verbs[] = { "set", "up" };
 
