@@ -46,6 +46,14 @@ static const struct warren_prefix private_networks[] = {
 	{ { 6, { 0xfc } }, 7 },
 };
 
+/* What is no internet: neighbours, whoever they are. */
+static const struct warren_prefix not_internet[] = {
+	{ { 4, { 0 } }, 8 }, { { 4, { 10 } }, 8 }, { { 4, { 100, 64 } }, 10 },
+	{ { 4, { 127 } }, 8 }, { { 4, { 169, 254 } }, 16 }, { { 4, { 172, 16 } }, 12 },
+	{ { 4, { 192, 168 } }, 16 }, { { 4, { 224 } }, 3 },
+	{ { 6, { 0xfc } }, 7 }, { { 6, { 0xfe, 0x80 } }, 10 }, { { 6, { 0xff } }, 8 },
+};
+
 struct build {
 	struct nft_batch batch;
 	const struct nft_want *want;
@@ -364,20 +372,35 @@ static void clamp(struct build *b, uint32_t key)
 	nft_batch_rule(&b->batch, rule, true);
 }
 
-static void forward_out_of_tunnel(struct build *b)
+/* To all of the internet, as a guest. */
+static void forward_to_internet(struct build *b, uint8_t family)
 {
-	const uint32_t exits[2] = { WARREN_NFT_EXIT4, WARREN_NFT_EXIT6 };
 	struct nftnl_rule *rule;
 
-	for (int six = 0; six < 2; six++) {
-		if (!(b->flags & exits[six]) && !b->behind[six])
+	for (size_t i = 0; i < ARRAY_SIZE(not_internet); i++) {
+		if (not_internet[i].addr.family != family)
 			continue;
 		rule = begin(b, "forward");
 		match_in(b, &rule);
-		if (b->flags & exits[six])
-			match_family(&rule, six ? 6 : 4);
-		else
-			match_behind(&rule, DESTINATION, six);
+		match_prefix(&rule, DESTINATION, &not_internet[i]);
+		end_drop(b, rule);
+	}
+	rule = begin(b, "forward");
+	match_in(b, &rule);
+	match_family(&rule, family);
+	end(b, rule, NF_ACCEPT);
+}
+
+static void forward_out_of_tunnel(struct build *b)
+{
+	struct nftnl_rule *rule;
+
+	for (int six = 0; six < 2; six++) {
+		if (!b->behind[six])
+			continue;
+		rule = begin(b, "forward");
+		match_in(b, &rule);
+		match_behind(&rule, DESTINATION, six);
 		end(b, rule, NF_ACCEPT);
 	}
 	/* The host itself leads it on: a port that it forwards to a container. */
@@ -390,6 +413,10 @@ static void forward_out_of_tunnel(struct build *b)
 	match_in(b, &rule);
 	match_direction(&rule, IP_CT_DIR_REPLY);
 	end(b, rule, NF_ACCEPT);
+	if (b->flags & WARREN_NFT_EXIT4)
+		forward_to_internet(b, 4);
+	if (b->flags & WARREN_NFT_EXIT6)
+		forward_to_internet(b, 6);
 	rule = begin(b, "forward");
 	match_in(b, &rule);
 	end_drop(b, rule);
@@ -485,6 +512,40 @@ static void leave_unhidden(struct build *b, const char *chain)
 	end(b, rule, NF_ACCEPT);
 }
 
+/*
+ * What the host's own rules let into the tunnel must have this node's address by now: a peer takes
+ * any source from a node that is its way to the internet.
+ */
+static void guard_entrance(struct build *b)
+{
+	struct nftnl_rule *rule;
+
+	for (size_t i = 0; i < b->want->n_items; i++) {
+		if (b->want->items[i].kind != WARREN_NFT_SELF)
+			continue;
+		rule = begin(b, "leak");
+		match_out(b, &rule);
+		match_prefix(&rule, SOURCE, &b->want->items[i].prefix);
+		end(b, rule, NF_ACCEPT);
+	}
+	for (int six = 0; six < 2; six++) {
+		if (!b->behind[six])
+			continue;
+		rule = begin(b, "leak");
+		match_out(b, &rule);
+		match_behind(&rule, SOURCE, six);
+		end(b, rule, NF_ACCEPT);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(private_networks); i++) {
+		rule = begin(b, "leak");
+		match_out(b, &rule);
+		match_ours(b, &rule, NFT_CMP_NEQ);
+		match_direction(&rule, IP_CT_DIR_ORIGINAL);
+		match_prefix(&rule, SOURCE, &private_networks[i]);
+		end_drop(b, rule);
+	}
+}
+
 static void add_postrouting(struct build *b)
 {
 	bool hide = b->flags & WARREN_NFT_SNAT;
@@ -503,6 +564,7 @@ static void add_postrouting(struct build *b)
 	 * lives: it would leave with it. Answers to flows that began outside rightly have it.
 	 */
 	add_chain(b, "leak", "filter", NF_INET_POST_ROUTING, PRIO_LEAK);
+	guard_entrance(b);
 	if (!hide)
 		leave_unhidden(b, "leak");
 	for (size_t i = 0; i < b->want->n_items; i++) {

@@ -248,12 +248,12 @@ def test_socket_has_what_only_root_can_set(host):
 
 def test_socket_to_dial_with(host):
     """The bypass mark by its name, whatever number the operator gave it."""
-    d = w.Wired(host, yaml=f'system: {{user: "{ENGINE_USER}", marks: {{bypass: 0x40000}}}}\n')
+    d = w.Wired(host, yaml=f'system: {{user: "{ENGINE_USER}", marks: {{bypass: 0x20000}}}}\n')
     answer = d.ok(w.SOCKET, w.sock("", 0, kind=w.TCP, family=4, flags=w.BYPASS))
     shown = d.do("opts", fd=answer["fds"][0])
-    assert shown["mark"] == 0x40000 and shown["name"] == "('0.0.0.0', 0)"
+    assert shown["mark"] == 0x20000 and shown["name"] == "('0.0.0.0', 0)"
     d.refused(w.EINVAL, "BYPASS", w.SOCKET,
-              w.sock("", 0, kind=w.TCP, family=4, flags=w.BYPASS, mark=0x40000))
+              w.sock("", 0, kind=w.TCP, family=4, flags=w.BYPASS, mark=0x20000))
 
 
 def test_unix_socket_file_comes_and_goes(host, lab):
