@@ -1,0 +1,121 @@
+"""An exit node of one line of YAML: client > exit node > "Internet", and nothing else."""
+
+import json
+import os
+import re
+import signal
+import time
+
+import pytest
+
+from gateway import BOX, LAN, NET, NET6, PEER, Gateway
+from lab import wait_for
+
+EXIT = "router: {}\nexitnode: {advertise: true}\n"
+ALL = "'0.0.0.0/0', '::/0'"
+FORWARDING = ("sysctl", "-n", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
+
+
+class Capture:
+    """Counts packets with an inner source address on the Internet's side."""
+
+    def __init__(self, g):
+        self.log = g.lab.dir / "leaks.log"
+        self.proc = g.net.start("tcpdump", "-n", "-l", "-i", "any", "-p", "--immediate-mode",
+                                "src net 10.90.0.0/24 or src net fd90::/64", private=False,
+                                log=self.log)
+        wait_for("tcpdump listens", lambda: "listening on" in self.proc.output())
+
+    def leaks(self):
+        time.sleep(0.5)     # what is on its way
+        return [line for line in self.proc.output().splitlines() if " IP" in line]
+
+
+def node(g):
+    return g.db.status()["exitnode"]
+
+
+@pytest.mark.parametrize("ruleset", ["none", "firewalld-public", "ufw-default.nft",
+                                     "docker28.nft", "drop-all"])
+def test_one_line_is_enough(lab, ruleset):
+    g = Gateway(lab, box=EXIT, peer_ips=ALL, ruleset=() if ruleset == "none" else (ruleset,))
+    assert g.box.run(*FORWARDING).stdout.split() == ["1", "1"]
+    g.reach(g.peer, NET, "198.51.100.1")
+    g.reach(g.peer, NET6, "2001:db8:51::1")
+    g.refused(g.peer, LAN)          # a guest does not see the neighbours
+    g.refused(g.net, PEER)
+    g.refused(g.net, BOX)
+    g.refused(g.lan, PEER)          # nor they him: they were not offered
+    assert node(g) == {"advertised": True, "state": "serving", "ipv4": True, "ipv6": True}
+    assert g.db.cli("doctor", "firewall").returncode == 0
+    assert g.db.stop() == 0
+    assert g.state() == g.before
+
+
+def test_switched_on_and_off_by_a_reload(lab):
+    g = Gateway(lab, box=EXIT.replace("true", "false"), peer_ips=ALL)
+    g.reach(g.peer, BOX)
+    g.refused(g.peer, NET)
+    assert g.box.run(*FORWARDING).stdout.split() == ["0", "0"]
+    assert node(g)["state"] == "off"
+    g.db.write(g.box_yaml.replace("false", "true"))
+    g.db.cli("reload")
+    g.reach(g.peer, NET, "198.51.100.1")
+    g.db.write(g.box_yaml.replace(EXIT.replace("true", "false"), "router: {}\n"))
+    g.db.cli("reload")
+    wait_for("forwarding is set back",
+             lambda: g.box.run(*FORWARDING).stdout.split() == ["0", "0"])
+    g.refused(g.peer, NET)
+    g.reach(g.peer, BOX)
+
+
+def test_uplinks_go_on_listening_to_router_advertisements(lab):
+    g = Gateway(lab, box=EXIT, peer_ips=ALL, start=False)
+    links = [link["ifname"] for link in json.loads(g.box.ip("-j", "link").stdout)
+             if link["ifname"] != "lo"]
+    names = [f"net.ipv6.conf.{name}.accept_ra" for name in links]
+    assert set(g.box.run("sysctl", "-n", *names).stdout.split()) == {"1"}
+    g.start()
+    g.reach(g.peer, NET6)
+    assert set(g.box.run("sysctl", "-n", *names).stdout.split()) == {"2"}
+    assert g.db.stop() == 0
+    assert set(g.box.run("sysctl", "-n", *names).stdout.split()) == {"1"}
+
+
+def test_firewall_off_is_told(lab):
+    g = Gateway(lab, box=EXIT.replace("{}", "{firewall: off}"), peer_ips=ALL)
+    assert node(g)["state"] != "serving"
+    assert g.box.run("nft", "list", "ruleset").stdout == ""
+    assert g.box.run(*FORWARDING).stdout.split() == ["0", "0"]
+    g.refused(g.peer, NET)
+
+
+def test_nothing_leaks_while_everything_changes(lab):
+    """A peer floods; rules are flushed, configurations change, the engine dies, all stops."""
+    g = Gateway(lab, box=EXIT, peer_ips=ALL)
+    g.reach(g.peer, NET)
+    # Forwarding that is on anyway, so that the end of the daemon does not close the way.
+    for name in FORWARDING[2:]:
+        g.box.sysctl(name, 1)
+    capture = Capture(g)
+    for target in (NET, NET6):
+        g.peer.start("ping", "-n", "-q", "-i", "0.002", target, private=False,
+                     log=lab.dir / f"flood-{len(target)}.log")
+    g.box.run("nft", "flush", "ruleset")
+    g.load("drop-all")
+    g.box.run("nft", "flush", "ruleset")
+    g.db.write(g.box_yaml.replace("router: {}", "router: {snat: false}"))
+    g.db.cli("reload")
+    pid = g.db.engine_pid()
+    os.kill(pid, signal.SIGKILL)
+    wait_for("another engine", lambda: g.db.engine_pid() not in (None, pid))
+    g.db.ready()
+    g.reach(g.peer, NET)
+    assert g.db.stop() == 0
+    g.db.start()
+    g.reach(g.peer, NET)
+    assert not capture.leaks()
+    # It sees leaks where there are some.
+    g.box.ip("addr", "add", "10.90.0.9/32", "dev", "lo")
+    g.box.run("ping", "-n", "-c", "1", "-W", "1", "-I", "10.90.0.9", NET, check=False)
+    assert re.search(r"10\.90\.0\.9", "\n".join(capture.leaks()))
