@@ -14,7 +14,7 @@
 
 enum {
 	LOGIN_USEC = 10000000, KEEP_ALIVE_USEC = 60000000, KEEP_ALIVE_SPREAD = 5000000,
-	LOW = 16 << 10, HIGH = 64 << 10, MESH_WRITE_USEC = 30000000,
+	LOW = 16 << 10, MESH_WRITE_USEC = 30000000,
 	GONE_BURST = 3,			/* "not here" answers, and one more each second */
 };
 
@@ -415,7 +415,7 @@ static void begin(struct relay_client *client)
 	};
 
 	warren_timer_set(client->timer, LOGIN_USEC);
-	warren_stream_limits(client->stream, WARREN_DERP_FRAME_MAX, LOW, HIGH);
+	warren_stream_limits(client->stream, WARREN_DERP_FRAME_MAX, LOW, RELAY_HIGH);
 	warren_stream_timeouts(client->stream, 0, relay->write_timeout);
 	warren_stream_set(client->stream, &events, client);
 	relay_write(client, &frame);

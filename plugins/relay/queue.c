@@ -10,7 +10,7 @@
 #include "relay.h"
 
 enum {
-	BLOCKED = 64 << 10, HOPELESS = 1 << 20, DISCO_MIN = 62,
+	HOPELESS = 1 << 20, DISCO_MIN = 62,
 	MESH_HOPELESS = 12 << 20,	/* that all keys are here is told at once */
 	GATHER_FIRST = 512, GATHER = 16 << 10,	/* a record of TLS */
 };
@@ -36,6 +36,18 @@ static void dropped(struct relay_client *client, enum relay_drop why)
 
 /* ---- what is written in one turn of the loop leaves in one piece ---- */
 
+/*
+ * Blocked is what the stream has above its mark and nothing else: only then does it tell when that
+ * has drained. What is still gathered does not count.
+ */
+static void give(struct relay_client *client, const uint8_t *data, size_t len)
+{
+	if (len > 0)			/* a stream that has failed says so by itself */
+		(void)warren_stream_write(client->stream, data, len);
+	client->blocked = client->blocked ||
+			  warren_stream_pending(client->stream) > RELAY_HIGH;
+}
+
 static void dispatch(struct relay_client *client)
 {
 	uint8_t *data = client->gathered;
@@ -44,8 +56,7 @@ static void dispatch(struct relay_client *client)
 	list_del(&client->dirty);
 	client->gathered = NULL;
 	client->n_gathered = client->gather_room = 0;
-	if (len > 0)			/* a stream that has failed says so by itself */
-		(void)warren_stream_write(client->stream, data, len);
+	give(client, data, len);
 	free(data);
 }
 
@@ -109,15 +120,13 @@ void relay_write(struct relay_client *client, const struct warren_derp_frame *fr
 	if (most > GATHER) {
 		dispatch(client);
 		n = warren_derp_put(frame, relay->out, sizeof(relay->out));
-		if (n > 0)
-			(void)warren_stream_write(client->stream, relay->out, n);
+		give(client, relay->out, n);
 	} else {
 		room = gather(client, most);
 		n = room ? warren_derp_put(frame, room, most) : 0;
 		client->n_gathered += (uint32_t)n;
 	}
 	pending = warren_stream_pending(client->stream) + client->n_gathered;
-	client->blocked = client->blocked || pending > BLOCKED;
 	if (pending > (client->mesh ? MESH_HOPELESS : HOPELESS)) {
 		warren_stat_add(relay->stats.shed, 1);
 		relay_client_doom(client, "it does not read what is sent to it");

@@ -16,6 +16,7 @@
 #include "base/list.h"
 
 enum {
+	RELAY_HIGH = 64 << 10,		/* bytes of output above which packets queue */
 	RELAY_QUEUE = 32,		/* packets of a kind that wait for one client */
 	RELAY_QUEUED_MAX = 64 << 20,	/* bytes that wait for all of them */
 	RELAY_LINKS_MAX = 1 << 18,	/* of all peers, */
@@ -62,7 +63,7 @@ struct relay_client {
 	enum relay_state state;
 	bool home, prober, not_ideal;
 	bool mesh;			/* another relay of the region */
-	bool blocked;			/* its output is above the high mark */
+	bool blocked;			/* its output went above RELAY_HIGH and has not drained */
 	bool waiting;			/* for tokens: its input is left alone */
 	bool pong_due;
 	uint8_t pong[WARREN_DERP_PING_DATA];

@@ -651,6 +651,49 @@ static void a_slow_reader(void **state)
 	assert_int_equal(relay.queued, 0);
 }
 
+static void read_all(struct end *end)
+{
+	for (int quiet = 0; quiet < 3; quiet++) {
+		parts_settle(engine);
+		gather(end);
+		if (end->len > 0)
+			quiet = 0;
+		end->len = 0;
+	}
+}
+
+/*
+ * Blocked is only what the stream tells the end of: with what is gathered beside it over the mark,
+ * and gone before it is handed on, nothing would ever drain.
+ */
+static void a_reader_at_the_mark(void **state)
+{
+	enum { LEN = 1 << 10, BURST = 12 };
+	static uint8_t data[LEN], from[32];
+	struct relay_client *to;
+	uint8_t key[32];
+	struct end *b;
+
+	(void)state;
+	(void)logged_in(login_a);
+	b = logged_in(login_b);
+	read_all(b);
+	assert_int_equal(hex_decode(key, 32, b_public), 0);
+	to = relay_active(relay_find(&relay, key));
+	for (size_t fill = RELAY_HIGH - BURST * LEN; fill <= RELAY_HIGH; fill += LEN) {
+		while (warren_stream_pending(to->stream) < fill && !to->blocked) {
+			relay_deliver(to, from, data, sizeof(data));
+			parts_settle(engine);
+		}
+		for (int i = 0; i < BURST; i++)
+			relay_deliver(to, from, data, sizeof(data));
+		assert_true(!to->blocked || warren_stream_pending(to->stream) > RELAY_HIGH);
+		read_all(b);
+		assert_false(to->blocked);
+		assert_int_equal(relay.queued, 0);
+	}
+}
+
 static void over_the_rate(void **state)
 {
 	enum { LEN = 32 << 10 };
@@ -759,6 +802,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(another_relay, begin, finish),
 		cmocka_unit_test_setup_teardown(a_relay_of_another_mesh, begin, finish),
 		cmocka_unit_test_setup_teardown(a_slow_reader, begin, finish),
+		cmocka_unit_test_setup_teardown(a_reader_at_the_mark, begin, finish),
 		cmocka_unit_test_setup_teardown(over_the_rate, begin, finish),
 		cmocka_unit_test_setup_teardown(what_http_answers, begin, finish),
 		cmocka_unit_test_setup_teardown(by_which_address, begin, finish),
