@@ -256,6 +256,7 @@ static void free_ask(struct priv_ask *ask)
 	list_del(&ask->node);
 	auto_close(&ask->client);
 	free(ask->overlay);
+	free(ask->did);
 	free(ask);
 }
 
@@ -353,7 +354,7 @@ static void end_asks(struct wcore_priv *priv, uint32_t seq, int result, const ch
 		list_add_tail(&ended, &ask->node);
 	}
 	while ((ask = list_first(&ended, struct priv_ask, node))) {
-		ask->done(result, text, ask->arg);
+		ask->done(result, result == 0 && ask->did ? ask->did : text, ask->arg);
 		free_ask(ask);
 	}
 	/* Who asked while the files were read already wants them read once more. */
@@ -390,6 +391,14 @@ static void handle_files(struct wcore_priv *priv, struct wpriv_msg *msg)
 	wcore_priv_files_free(&files);
 }
 
+static void handle_kept(struct wcore_priv *priv, const struct wpriv_msg *msg)
+{
+	AUTO(str_free) struct str text = STR_INIT;
+
+	str_addn(&text, (const char *)msg->data, msg->head.len);
+	end_asks(priv, msg->head.seq, msg->head.result, str_text(&text));
+}
+
 static void handle(struct wcore_priv *priv, struct wpriv_msg *msg)
 {
 	switch (msg->head.type) {
@@ -401,6 +410,9 @@ static void handle(struct wcore_priv *priv, struct wpriv_msg *msg)
 		return;
 	case WPRIV_RELOAD_FILES:
 		handle_files(priv, msg);
+		return;
+	case WPRIV_OVERLAY_KEPT:
+		handle_kept(priv, msg);
 		return;
 	case WPRIV_STOP:
 		priv->handlers->stop(priv->engine);
@@ -614,6 +626,16 @@ void wcore_priv_use(struct wcore_priv *priv, uint64_t generation)
 	pthread_mutex_unlock(&priv->lock);
 }
 
+static void remember_did(struct wcore_priv *priv, uint32_t seq, const char *text)
+{
+	struct priv_ask *ask;
+
+	list_for_each(ask, &priv->asks, node) {
+		if (ask->seq == seq && text)
+			ask->did = strdup(text);
+	}
+}
+
 void wcore_priv_reloaded(struct wcore_priv *priv, int result, const char *text)
 {
 	const struct wpriv_reload_done done = { .generation = priv->next };
@@ -627,5 +649,9 @@ void wcore_priv_reloaded(struct wcore_priv *priv, int result, const char *text)
 	priv->next = 0;
 	wcore_priv_use(priv, priv->generation);
 	send_plain(priv, WPRIV_RELOAD_DONE, parts, ARRAY_SIZE(parts), result);
-	end_asks(priv, priv->next_seq, result, text);
+	/* An overlay in force is not yet on disk: OVERLAY_KEPT ends its question. */
+	if (result == 0 && priv->next_seq != 0)
+		remember_did(priv, priv->next_seq, text);
+	else
+		end_asks(priv, priv->next_seq, result, text);
 }

@@ -73,6 +73,7 @@ struct priv_ask {			/* a caller of wcore_priv_reload() */
 	char *overlay;			/* what to lay on the overlay; NULL: just read the files */
 	int client;			/* its connection, ours; -1 */
 	uint32_t flags, seq;		/* of an overlay: WPRIV_OVERLAY_, and of its message */
+	char *did;			/* what its reload did; not yet on disk */
 	wcore_priv_reload_fn *done;
 	void *arg;
 };

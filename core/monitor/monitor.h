@@ -90,7 +90,7 @@ struct mon {
 	struct mon_state state;
 	struct mon_config *config;	/* in force */
 	struct mon_config *next;	/* being tried by the engine, or NULL */
-	bool overlay_pending;		/* `next` has a new overlay: overlay.next */
+	uint32_t overlay_seq;		/* of the OVERLAY that `next` tries, or 0 */
 	uint64_t generations;		/* the newest number of a configuration */
 	struct mon_things things;
 	struct mon_journal journal;

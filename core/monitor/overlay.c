@@ -310,7 +310,7 @@ static int try(struct mon *mon, const struct mon_overlay_edit *edit, uint32_t se
 		return wpriv_refuse(err, result, "cannot write %s/monitor/%s: %s",
 				    mon->options->state, next, strerror(-result));
 	}
-	mon->overlay_pending = true;
+	mon->overlay_seq = seq;
 	mon_engine_try_take(mon, config, seq);
 	return 0;
 }
@@ -350,13 +350,31 @@ int mon_overlay_message(struct mon *mon, struct wpriv_msg *msg)
 	return 0;
 }
 
+/* The command is answered by that: what it was told to be set is set after a crash, too. */
+static void tell_kept(struct mon *mon, uint32_t seq, int result)
+{
+	const struct wpriv_head head = { .type = WPRIV_OVERLAY_KEPT, .seq = seq,
+					 .result = result };
+	AUTO(str_free) struct str why = STR_INIT;
+	struct wpriv_part part;
+
+	if (result) {
+		str_addf(&why, "cannot keep %s/monitor/%s: %s: the settings hold until the next "
+			 "reload only", mon->options->state, current, strerror(-result));
+		mon_log(LOG_ERR, "%s", str_text(&why));
+	}
+	part = (struct wpriv_part){ str_text(&why), why.len };
+	mon_engine_send(mon, &head, &part, 1, NULL, 0, false);
+}
+
 void mon_overlay_settle(struct mon *mon, bool keep)
 {
+	uint32_t seq = mon->overlay_seq;
 	int result = 0;
 
-	if (!mon->overlay_pending)
+	if (seq == 0)
 		return;
-	mon->overlay_pending = false;
+	mon->overlay_seq = 0;
 	if (!keep) {
 		(void)unlinkat(mon->state.monitor, next, 0);	/* the next try replaces it */
 		return;
@@ -365,7 +383,5 @@ void mon_overlay_settle(struct mon *mon, bool keep)
 		result = -errno;
 	if (!result)
 		result = file_sync_dir(mon->state.monitor);
-	if (result)
-		mon_log(LOG_ERR, "cannot keep %s/monitor/%s: %s: the settings hold until the "
-			"next reload only", mon->options->state, current, strerror(-result));
+	tell_kept(mon, seq, result);
 }

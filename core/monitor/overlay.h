@@ -49,7 +49,7 @@ uid_t mon_overlay_uid(const char *text, size_t len, uint32_t line);
 
 /* An OVERLAY message. 0; -EBADMSG: it is none. What is refused is an answer. */
 int mon_overlay_message(struct mon *mon, struct wpriv_msg *msg);
-/* The reload that tried a new overlay has ended: keep it, or not. */
+/* The reload that tried a new overlay has ended: keep it and tell the engine, or not. */
 void mon_overlay_settle(struct mon *mon, bool keep);
 
 #endif

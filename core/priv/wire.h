@@ -18,6 +18,7 @@
  *	RELOAD_FILES ->			the next generation; or `result` < 0 and what is wrong
  *		<- RELOAD_DONE		`result` 0: both at the new generation; else the old
  *		<- OVERLAY		change the overlay: RELOAD_FILES with its seq answers
+ *	OVERLAY_KEPT ->			after its RELOAD_DONE with 0: it is on disk; or `result` < 0
  *	STOP ->				end in order; the engine then exits with status 0
  */
 #ifndef WARREN_PRIV_WIRE_H
@@ -52,12 +53,13 @@ enum wpriv_type {
 	WPRIV_RELOAD_DONE,
 	WPRIV_STOP,
 	WPRIV_OVERLAY,
-	WPRIV_TYPE_LAST = WPRIV_OVERLAY,
+	WPRIV_OVERLAY_KEPT,
+	WPRIV_TYPE_LAST = WPRIV_OVERLAY_KEPT,
 };
 
 struct wpriv_head {
 	uint32_t type;			/* enum wpriv_type */
-	uint32_t seq;			/* of a request (OVERLAY) and its answer; else 0 */
+	uint32_t seq;			/* of a request (OVERLAY) and its answers; else 0 */
 	uint32_t len;			/* of the payload */
 	int32_t result;			/* 0 or -errno */
 };
@@ -124,6 +126,8 @@ enum { WPRIV_OVERLAY_OVERRIDE = 1u << 0 };
 struct wpriv_overlay {			/* descriptor: the client's connection; YAML text follows */
 	uint32_t flags, reserved;
 };
+
+/* OVERLAY_KEPT: text alone, and only with `result` < 0. */
 
 struct wpriv_reload_done {		/* text follows */
 	uint64_t generation;

@@ -460,6 +460,46 @@ static void test_reload(void **state)
 	assert_int_equal(done.generation, 6);
 }
 
+/* What a command sets is on disk before the command hears that it is set. */
+static void test_overlay(void **state)
+{
+	static const char full[] = "cannot keep it: no space";
+	const struct wpriv_reload_files reload = { .generation = 7 };
+	struct bench *b = *state;
+	struct wpriv_msg msg;
+	uint32_t seq;
+
+	assert_int_equal(wcore_priv_overlay(b->priv, b->monitor, "a: 1", 0, on_done, b), 0);
+	hear(b, &msg, WPRIV_OVERLAY);
+	seq = msg.head.seq;
+	wpriv_msg_close(&msg);
+	tell(b, WPRIV_RELOAD_FILES, seq, 0, &reload, sizeof(reload), NULL, 0);
+	turn(b);
+	wcore_priv_reloaded(b->priv, 0, "reload router");
+	hear(b, &msg, WPRIV_RELOAD_DONE);
+	assert_int_equal(b->dones, 0);
+	/* The next one waits for it. */
+	assert_int_equal(wcore_priv_overlay(b->priv, b->monitor, "a: 2", 0, on_done, b), 0);
+	assert_int_equal(wpriv_recv(b->monitor, b->buf, &msg), -EAGAIN);
+	tell(b, WPRIV_OVERLAY_KEPT, seq, 0, NULL, 0, NULL, 0);
+	turn(b);
+	assert_int_equal(b->dones, 1);
+	assert_int_equal(b->done_result, 0);
+	assert_string_equal(b->done, "reload router");
+	hear(b, &msg, WPRIV_OVERLAY);
+	seq = msg.head.seq;
+	wpriv_msg_close(&msg);
+	tell(b, WPRIV_RELOAD_FILES, seq, 0, &reload, sizeof(reload), NULL, 0);
+	turn(b);
+	wcore_priv_reloaded(b->priv, 0, "reload router");
+	hear(b, &msg, WPRIV_RELOAD_DONE);
+	tell(b, WPRIV_OVERLAY_KEPT, seq, -ENOSPC, full, sizeof(full) - 1, NULL, 0);
+	turn(b);
+	assert_int_equal(b->dones, 2);
+	assert_int_equal(b->done_result, -ENOSPC);
+	assert_string_equal(b->done, full);
+}
+
 static void test_reload_refused_by_the_monitor(void **state)
 {
 	static const char text[] = "/c.yaml:3:1: nonsense";
@@ -513,6 +553,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_large_request_is_sealed, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_slow_monitor, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reload, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_overlay, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_reload_refused_by_the_monitor, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_requests_mean_the_files_in_use, setup,

@@ -415,8 +415,8 @@ bool warren_key_known(struct warren_ctx *ctx, const char *key);
  * node.operator, `system:`, `coordinator:` and secrets. A key that a file of /etc sets is refused
  * with its file and line unless OVERRIDE is given; what says the same as the files is not written.
  * All changes come into force together, by a reload, or none does. Lane main, inside a command.
- * 0: @done is called from the loop, unless @ctx ends before: 0 with what was done, or -errno with
- * what is wrong. Else -errno with a sentence.
+ * 0: @done is called from the loop, unless @ctx ends before: 0 with what was done, which is on disk
+ * by then, or -errno with what is wrong. Else -errno with a sentence.
  */
 struct warren_overlay_change {
 	const char *key, *value;
