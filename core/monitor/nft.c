@@ -82,6 +82,11 @@ void nft_close(struct nft *nft)
 	nft->owner = nft->reader = NULL;
 }
 
+int nft_owner_fd(const struct nft *nft)
+{
+	return mnl_socket_get_fd(nft->owner);
+}
+
 /*
  * ---- Batches ----
  */
@@ -145,6 +150,27 @@ static int first_error(struct mnl_socket *socket)
 	}
 }
 
+/*
+ * The engine has a copy of the socket, and could take an error out of it before we do: that all
+ * went well is believed only if the rules are others than before.
+ */
+static int commit(struct nft *nft, const char *buf, size_t len)
+{
+	uint32_t before = 0, after = 0;
+	int result = nft_generation(nft, &before);
+
+	if (result)
+		return result;
+	/* What an earlier request left behind is not about this one. */
+	(void)first_error(nft->owner);
+	if (mnl_socket_sendto(nft->owner, buf, len) == -1)
+		return -errno;
+	result = first_error(nft->owner);
+	if (!result)
+		result = nft_generation(nft, &after);
+	return result ? result : after == before ? -EIO : 0;
+}
+
 int nft_batch_commit(struct nft_batch *batch)
 {
 	struct nft *nft = batch->nft;
@@ -153,12 +179,7 @@ int nft_batch_commit(struct nft_batch *batch)
 
 	if (at) {
 		done(batch, nftnl_batch_end(at, nft->seq++));
-		/* What an earlier request left behind is not about this one. */
-		(void)first_error(nft->owner);
-		if (mnl_socket_sendto(nft->owner, batch->buf, batch->len) == -1)
-			result = -errno;
-		else
-			result = first_error(nft->owner);
+		result = commit(nft, batch->buf, batch->len);
 	}
 	free(batch->buf);
 	batch->buf = NULL;

@@ -29,7 +29,11 @@ struct nft {
 	uint32_t port, seq;		/* of the owner */
 };
 int nft_open(struct nft *nft, struct warren_err *err);
-void nft_close(struct nft *nft);	/* the own table goes with it */
+void nft_close(struct nft *nft);	/* the own table goes with the last copy of `owner` */
+/* The descriptor of `owner`; whoever has a copy can keep the table, and change nothing. */
+int nft_owner_fd(const struct nft *nft);
+/* The number that each change of anybody's rules raises. 0 or -errno. */
+int nft_generation(struct nft *nft, uint32_t *generation);
 
 /*
  * ---- Batches: all or nothing ----

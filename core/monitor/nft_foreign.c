@@ -214,9 +214,14 @@ static int ask(struct nft *nft, uint16_t type, uint16_t flags, mnl_cb_t fn, void
 	return talk(nft, nlh, fn, arg);
 }
 
+int nft_generation(struct nft *nft, uint32_t *generation)
+{
+	return ask(nft, NFT_MSG_GETGEN, 0, on_generation, generation);
+}
+
 static int dump_all(struct nft *nft, struct dump *dump, uint32_t *generation)
 {
-	int result = ask(nft, NFT_MSG_GETGEN, 0, on_generation, generation);
+	int result = nft_generation(nft, generation);
 
 	hash_init(&dump->by_chain);
 	if (!result)

@@ -618,7 +618,9 @@ int mon_op_nft(struct mon *mon, const struct mon_request *req, struct mon_reply 
 	if (result)
 		return result;
 	reply->fds[0] = mon->nft.signal;
-	reply->n_fds = 1;
+	/* A monitor that is killed must not take the table before the engine lets the queue go. */
+	reply->fds[1] = nft_owner_fd(&mon->nft.kernel);
+	reply->n_fds = 2;
 	return 0;
 }
 

@@ -24,6 +24,7 @@
 
 #include "base/addr.h"
 #include "base/str.h"
+#include "base/util.h"
 #include "foreign.h"
 #include "options.h"
 #include "router.h"
@@ -219,6 +220,10 @@ static void firewall_done(struct router *r, const struct warren_priv_answer *ans
 		r->fw_news = warren_io_new_take(r->ctx, answer->fds[0], chains_changed, r);
 	else if (answer->count > 0)
 		close(answer->fds[0]);
+	if (answer->count > 1) {
+		auto_close(&r->fw_hold);
+		r->fw_hold = answer->fds[1];
+	}
 	if (r->fw_news)
 		warren_io_want(r->fw_news, WARREN_IN);
 	read_chains(r);
@@ -502,6 +507,7 @@ static void router_end(void *arg)
 	router_fw_free(&r->fw);
 	router_fw_free(&r->fw_wanted);
 	free(r->chains);
+	auto_close(&r->fw_hold);
 	free(r->diff.items);
 	warren_obj_unref(r->map);
 }
@@ -509,6 +515,7 @@ static void router_end(void *arg)
 static int router_init(struct router *r, struct warren_ctx *ctx)
 {
 	r->ctx = ctx;
+	r->fw_hold = -1;
 	if (!warren_on_end(ctx, router_end, r))
 		return -ENOMEM;
 	r->retry = warren_timer_new(ctx, run_start, r);

@@ -43,6 +43,7 @@ struct router {
 	struct offer *offers;
 	struct router_fw fw, fw_wanted;	/* in force; being sent */
 	uint32_t forwarding[2];		/* handles: IPv4, IPv6; 0: it is not ours that is on */
+	int fw_hold;			/* keeps the table while we live; -1: none */
 	struct warren_io *fw_news;	/* readable: others' chains are other than told */
 	struct warren_nft_chain *chains;	/* others' that may drop */
 	size_t n_chains;

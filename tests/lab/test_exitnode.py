@@ -115,6 +115,11 @@ def test_nothing_leaks_while_everything_changes(lab):
     g.db.start()
     g.reach(g.peer, NET)
     assert not capture.leaks()
+    engine = g.db.engine_pid()
+    g.db.proc.kill()        # the monitor, and with it its engine
+    wait_for("both are gone", lambda: not os.path.exists(f"/proc/{engine}/stat"))
+    assert "table" not in g.box.run("nft", "list", "ruleset").stdout
+    assert not capture.leaks()
     # It sees leaks where there are some.
     g.box.ip("addr", "add", "10.90.0.9/32", "dev", "lo")
     g.box.run("ping", "-n", "-c", "1", "-W", "1", "-I", "10.90.0.9", NET, check=False)

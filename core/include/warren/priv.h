@@ -158,7 +158,8 @@ struct warren_priv_sysctl {		/* answer: a handle; CLOSE sets the value back */
  * may be forwarded to what is BEHIND this node alone; what does not, may not use the tunnel's
  * addresses. Rules that accept the mark go into the base chains of others that drop, as the mode
  * says, and are put back. Answer: a descriptor that is readable after NFT_READ would say something
- * new (an eventfd: read it).
+ * new (an eventfd: read it); and one that keeps the table if the monitor is killed, to be held as
+ * long as packets are written to the tunnel.
  * Source: firewall-cooperation.md 1, 3, 6, 7.
  */
 enum { WARREN_NFT_TABLE = 1, WARREN_NFT_SELF, WARREN_NFT_POOL, WARREN_NFT_BEHIND,
