@@ -14,7 +14,7 @@ OURS = {"open": ("",), "wall": ("", "firewall"), "easy": ("easy",), "hard": ("ha
 THEIRS = {"open": ("",), "wall": ("", "firewall"), "easy": ("easy",), "hard": ("hard",)}
 # Where there is no direct way, what `why` says of it.
 VERDICTS = {**{("hard", theirs): "hard-nat" for theirs in ("wall", "easy", "hard")},
-            **{(ours, "hard"): "no-answer" for ours in ("wall", "easy", "double")},
+            **{(ours, "hard"): "no-answer" for ours in ("easy", "double")},
             **{("mute", theirs): "udp-blocked" for theirs in THEIRS}}
 
 
