@@ -261,10 +261,10 @@ class End(Host):
 
 
 class Internet(Switch):
-    """The outermost switch, with our coordinator and two relays. `control`: an address that the
-    coordinator has as well, and is named by."""
+    """The outermost switch, with our coordinator and a relay in each of two regions. `control`: an
+    address that the coordinator has as well, and is named by. `mesh`: a second relay in the east."""
 
-    def __init__(self, lab, control=None):
+    def __init__(self, lab, control=None, mesh=False):
         self.lab, self.boxes, self.nodes = lab, {}, {}
         self.networks = self.streams = 0
         super().__init__(self, "internet", "203.0.113", "2001:db8::")
@@ -272,9 +272,12 @@ class Internet(Switch):
         # Between IPv6 networks it forwards; what is sent to private addresses ends here.
         self.sysctl("net.ipv6.conf.all.forwarding", 1)
         self.relays = [Relay(self.host(name, "dual"), region)
-                       for name, region in (("east", 900), ("west", 901))]
+                       for name, region in (("east", 900), ("west", 901), ("easter", 900))
+                       [:3 if mesh else 2]]
         for relay in self.relays:
             relay.ready()
+        if mesh:
+            self.mesh(self.relays[0], self.relays[2])
         hq = self.host("hq", "dual")
         if control:
             hq.ip("addr", "add", f"{control}/32", "dev", "eth0")
@@ -282,6 +285,17 @@ class Internet(Switch):
             self.ip("route", "add", "blackhole", "default")
             self.sysctl("net.ipv4.ip_forward", 1)
         self.hq = Coordinator(hq, self.relays, control or "hq.test")
+
+    def mesh(self, *relays):
+        key = self.lab.secret("mesh.key", secrets.token_hex(32))
+        mates = ", ".join(f"'{relay.host.ip4} {relay.pin()}'" for relay in relays)
+        for relay in relays:
+            relay.write(relay.config.read_text().replace(
+                "relay: {", f"relay: {{mesh-key: {{file: {key}}}, mesh-with: [{mates}], "))
+            relay.cli("reload")
+        for relay in relays:
+            wait_for("the mesh is up", lambda relay=relay: all(
+                mate["connected"] for mate in relay.json("relay", "status")["mesh"]), 30)
 
     def join(self, *ends, extra=""):
         """Our daemon on each of those hosts; returns when all are in the tailnet."""
@@ -301,12 +315,16 @@ class Relay(Daemon):
                          f"relay: {{region: {region}, code: {host.name}, verify: anyone}}\n",
                          wait=False)
 
-    def entry(self):
-        """Of a DERPMap."""
-        pin = re.search(r"sha256-raw:[0-9a-f]{64}", self.cli("status").stdout)[0]
-        return {"RegionID": self.region, "RegionCode": self.host.name, "Nodes": [
-            {"Name": f"{self.region}a", "RegionID": self.region, "CertName": pin,
-             "HostName": self.host.ip4, "IPv4": self.host.ip4, "IPv6": self.host.ip6}]}
+    def pin(self):
+        return re.search(r"sha256-raw:[0-9a-f]{64}", self.cli("status").stdout)[0]
+
+    def enter(self, regions):
+        """Into those of a DERPMap."""
+        nodes = regions.setdefault(str(self.region), {
+            "RegionID": self.region, "RegionCode": self.host.name, "Nodes": []})["Nodes"]
+        nodes.append({"Name": f"{self.region}{'ab'[len(nodes)]}", "RegionID": self.region,
+                      "CertName": self.pin(), "HostName": self.host.ip4, "IPv4": self.host.ip4,
+                      "IPv6": self.host.ip6})
 
 
 class Coordinator(Daemon):
@@ -315,8 +333,10 @@ class Coordinator(Daemon):
     def __init__(self, host, relays, name):
         folder = host.lab.dir
         (folder / "policy").write_text('{"grants": [{"src": ["*"], "dst": ["*"], "ip": ["*"]}]}')
-        (folder / "relays").write_text(json.dumps(
-            {"Regions": {str(relay.region): relay.entry() for relay in relays}}))
+        regions = {}
+        for relay in relays:
+            relay.enter(regions)
+        (folder / "relays").write_text(json.dumps({"Regions": regions}))
         self.url = f"http://{name}:8080"
         super().__init__(host, f"coordinator:\n  url: {self.url}\n  listen: '[::]:8080'\n"
                          f"  base-domain: tail.test\n  policy: {folder}/policy\n"

@@ -35,7 +35,7 @@ def send(address, port, mib, seconds=0):
     block = random.Random(mib).randbytes(int(CHUNK * 16 * min(mib, 1)))
     digest, sent, stop = hashlib.sha256(), 0, []
     signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
-    with socket.create_connection((address, port), timeout=30) as conn:
+    with socket.create_connection((address, port), timeout=60) as conn:
         conn.settimeout(120)
         for n in range(max(int(mib), 1)):
             piece = n.to_bytes(8, "little") + block[8:]

@@ -10,8 +10,8 @@ from nat import Internet
 class World:
     """Nodes by name, each at a place, with flags of its host."""
 
-    def __init__(self, lab, places):
-        self.net = Internet(lab)
+    def __init__(self, lab, places, net=None):
+        self.net = net or Internet(lab)
         ends = [self.net.at(way).host(name, *flags) for name, (way, *flags) in places.items()]
         self.nodes = dict(zip(places, self.net.join(*ends)))
 

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from lab import wait_for
-from nat import Stream
+from nat import Internet, Stream
 from test_nat import World, are_direct, become_direct, both, carry_nothing_by_relay
 
 DOUBT, AGAIN = 2 * 6.5, 2 * 30
@@ -46,6 +46,12 @@ def mend(box):
     start = time.time()
     box.run("nft", "delete", "table", "ip", "cut")
     return start
+
+
+def no_stun(relay):
+    """Nobody finds out that it is near."""
+    relay.host.nft("table inet far {\n  chain input {\n    type filter hook input priority 0;"
+                   " udp dport 3478 drop;\n  }\n}\n")
 
 
 def test_path_dies_and_comes_back_under_traffic(lab):
@@ -110,6 +116,11 @@ def at_home_elsewhere(nodes, home):
                  node.status()["paths"]["home"] not in (home, ""), AGAIN)
 
 
+def goes_on_by_relay(node):
+    before = node.relayed()
+    wait_for("the stream goes on", lambda: node.relayed() - before > (1 << 20) // 1280, 60)
+
+
 @pytest.mark.long
 def test_relays_are_killed(lab):
     """The home of one who is silent, and then the only one while packets go through it."""
@@ -127,8 +138,7 @@ def test_relays_are_killed(lab):
     second.proc.kill()
     at_home_elsewhere(nodes, second.host.name)
     wait_for("the peer is told", lambda: "relay-moved" in since(one, two, start), AGAIN)
-    before = two.relayed()
-    wait_for("the stream goes on", lambda: two.relayed() - before > (1 << 20) // 1280, 60)
+    goes_on_by_relay(two)
     stream.stop()
 
 
@@ -169,9 +179,44 @@ def test_restart_while_control_is_away(lab):
     one.stop()
     # It was the nearest; now another one is.
     relay = next(relay for relay in world.net.relays if relay.host.name == home)
-    relay.host.nft("table inet far {\n  chain input {\n    type filter hook input priority 0;"
-                   " udp dport 3478 drop;\n  }\n}\n")
+    no_stun(relay)
     one.start()
     wait_for("it has looked", lambda: one.json("netcheck")["PreferredDERP"] == relay.region)
     two.streams(one)
     one.streams(two)
+
+
+@pytest.mark.long
+def test_region_is_killed(lab):
+    """One relay of the home region, then the other one as well: what is left carries on."""
+    net = Internet(lab, mesh=True)
+    first, west, second = net.relays
+    no_stun(west)       # so that nobody is at home there
+    world = World(lab, {"one": ("hard",), "two": ("hard",), "three": ("easy",), "four": ("",)}, net)
+    nodes, (relayed, direct) = world.nodes.values(), world.pairs("one two", "three four")
+    become_direct([direct])
+    carry_nothing_by_relay([direct])
+    counts, start = [node.relayed() for node in direct], time.time()
+    streams = [Stream(*pair, mib=150, seconds=150) for pair in (relayed, direct)]
+    goes_on_by_relay(relayed[1])
+    first.proc.kill()
+    goes_on_by_relay(relayed[1])
+    assert {node.status()["paths"]["home"] for node in nodes} == {"east"}
+    west.host.nft("flush ruleset")
+    died = time.time()
+    second.proc.kill()
+    at_home_elsewhere(nodes, "east")
+    for a, b in both([relayed, direct]):
+        wait_for(f"{a.name} is told of {b.name}",
+                 lambda a=a, b=b: "relay-moved" in since(a, b, died), AGAIN)
+        assert since(a, b, died)["relay-moved"] <= AGAIN
+    goes_on_by_relay(relayed[1])
+    for stream in streams:
+        stream.stop()
+    assert [node.relayed() for node in direct] == counts
+    for a, b in both([direct]):
+        assert set(since(a, b, start)) <= {"relay-moved"}
+        assert a.why(b) == "direct"
+    # One STUN server is left, and what NATs do shows only beside another one.
+    for a, b in both([relayed]):
+        assert a.why(b) in ("hard-nat", "no-answer")
