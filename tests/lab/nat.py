@@ -262,7 +262,7 @@ class End(Host):
 
 class Internet(Switch):
     """The outermost switch, with our coordinator and a relay in each of two regions. `control`: an
-    address that the coordinator has as well, and is named by. `mesh`: a second relay in the east."""
+    address that the coordinator has as well, and is named by. `mesh`: two relays in the east."""
 
     def __init__(self, lab, control=None, mesh=False):
         self.lab, self.boxes, self.nodes = lab, {}, {}
@@ -324,7 +324,7 @@ class Relay(Daemon):
             "RegionID": self.region, "RegionCode": self.host.name, "Nodes": []})["Nodes"]
         nodes.append({"Name": f"{self.region}{'ab'[len(nodes)]}", "RegionID": self.region,
                       "CertName": self.pin(), "HostName": self.host.ip4, "IPv4": self.host.ip4,
-                      "IPv6": self.host.ip6})
+                      "IPv6": self.host.ip6, "CanPort80": True})
 
 
 class Coordinator(Daemon):

@@ -4,6 +4,7 @@ Times are those of the daemon's own events, and limits are twice what is promise
 """
 
 import datetime
+import sys
 import time
 
 import pytest
@@ -184,6 +185,45 @@ def test_restart_while_control_is_away(lab):
     wait_for("it has looked", lambda: one.json("netcheck")["PreferredDERP"] == relay.region)
     two.streams(one)
     one.streams(two)
+
+
+# Nothing goes through; whoever asks for a page has another one.
+CLOSED = """
+table ip portal {
+  chain ahead { type filter hook forward priority -20; iifname "lan0" drop; }
+  chain pre { type nat hook prerouting priority -110; iifname "lan0" tcp dport 80 redirect; }
+}
+"""
+PAGE = """
+import http.server
+class Page(http.server.SimpleHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"agree!")
+server = http.server.HTTPServer(("", 80), Page)
+print("serving", flush=True)
+server.serve_forever()
+"""
+
+
+def test_captive_portal(lab):
+    """Until somebody agrees to its terms; no path was known by then."""
+    world = World(lab, {"guest": ("easy",), "two": ("easy",)})
+    pair = world.pairs("guest two")[0]
+    guest, two = pair
+    box = guest.host.switch
+    page = box.start(sys.executable, "-c", PAGE, private=False)
+    wait_for("the portal serves", lambda: "serving" in page.output())
+    box.nft(CLOSED)
+    guest.flow(two)
+    wait_for("it is noticed", lambda: guest.json("netcheck")["CaptivePortal"], 60)
+    wait_for("the verdict", lambda: guest.why(two) == "captive-portal", 60)
+    assert "browser" in guest.cli("why", two.name).stdout
+    box.run("nft", "delete", "table", "ip", "portal")
+    are_direct([pair], AGAIN)
+    carry_nothing_by_relay([pair])
+    assert not guest.json("netcheck")["CaptivePortal"]
 
 
 @pytest.mark.long
