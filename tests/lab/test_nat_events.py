@@ -94,6 +94,32 @@ def test_nat_reboots(lab):
     stream.stop()
 
 
+@pytest.mark.long
+def test_mappings_expire(lab):
+    """While nothing is sent: the next packets find a way again, by other ports."""
+    world = World(lab, {"one": ("moving",), "two": ("easy",)})
+    pair = world.pairs("one two")[0]
+    one, two = pair
+    for node in pair:
+        for name in "udp_timeout", "udp_timeout_stream":
+            node.host.switch.sysctl(f"net.netfilter.nf_conntrack_{name}", 5)
+    flow = one.flow(two)
+    are_direct([pair])
+    flow.stop()
+    start = time.time()
+    for a, b in both([pair]):
+        wait_for(f"{a.name} is idle", lambda a=a, b=b: "idle" in since(a, b, start), 120, step=1)
+    for node in pair:
+        outside = node.host.switch
+        wait_for("no mapping is left", lambda outside=outside: "sport=4164" not in outside.run(
+            "conntrack", "-L", "-p", "udp").stdout, 60, step=0.5)
+    start = time.time()
+    become_direct([pair], AGAIN)
+    for a, b in both([pair]):
+        assert back(a, b, start) <= AGAIN
+    carry_nothing_by_relay([pair])
+
+
 def test_address_changes_under_traffic(lab):
     world = World(lab, {"one": ("easy",), "two": ("easy",)})
     pair = world.pairs("one two")[0]
