@@ -201,6 +201,9 @@ def test_restart_while_control_is_away(lab):
     world = World(lab, {"one": ("hard",), "two": ("hard",)})
     one, two = world.pairs("one two")[0]
     home = one.status()["paths"]["home"]
+    for a, b in both([(one, two)]):
+        wait_for(f"{a.name} is told of {b.name}'s home", lambda a=a, b=b: a.way(b)["relay"]
+                 and a.way(b)["relay"] == b.status()["paths"]["home"], 30)
     one.streams(two)
     world.net.hq.stop()
     one.stop()
