@@ -16,7 +16,7 @@ python3 python3-pytest python3-pytest-xdist python3-yaml python3-nacl python3-cr
 wireguard-go wireguard-tools iperf3 nftables iptables conntrack
 iproute2 iputils-ping tcpdump procps faketime bash-completion zsh fish libcap2-bin
 binutils xz-utils git openssl curl nghttp2-server pebble tinyproxy-bin chromium chromium-driver
-miniupnpd miniupnpd-nftables"
+miniupnpd miniupnpd-nftables coturn"
 
 # install_packages NAME...: installs those that are missing; as root, or through sudo.
 install_packages() {

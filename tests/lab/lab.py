@@ -200,6 +200,9 @@ class Daemon:
     def status(self):
         return self.json("status")
 
+    def metric(self, name):
+        return int(re.search(rf"^{re.escape(name)} (\d+)$", self.cli("metrics").stdout, re.M)[1])
+
     def engine_pid(self):
         children = pathlib.Path(f"/proc/{self.proc.pid}/task/{self.proc.pid}/children")
         pids = [int(p) for p in children.read_text().split()]

@@ -262,9 +262,10 @@ class End(Host):
 
 class Internet(Switch):
     """The outermost switch, with our coordinator and a relay in each of two regions. `control`: an
-    address that the coordinator has as well, and is named by. `mesh`: two relays in the east."""
+    address that the coordinator has as well, and is named by. `mesh`: two relays in the east.
+    `stun_port`: where nodes ask the relays' hosts, 0 for as ever."""
 
-    def __init__(self, lab, control=None, mesh=False):
+    def __init__(self, lab, control=None, mesh=False, stun_port=0):
         self.lab, self.boxes, self.nodes = lab, {}, {}
         self.networks = self.streams = 0
         super().__init__(self, "internet", "203.0.113", "2001:db8::")
@@ -284,7 +285,7 @@ class Internet(Switch):
             self.ip("route", "add", control, "via", hq.ip4)
             self.ip("route", "add", "blackhole", "default")
             self.sysctl("net.ipv4.ip_forward", 1)
-        self.hq = Coordinator(hq, self.relays, control or "hq.test")
+        self.hq = Coordinator(hq, self.relays, control or "hq.test", stun_port)
 
     def mesh(self, *relays):
         key = self.lab.secret("mesh.key", secrets.token_hex(32))
@@ -318,24 +319,24 @@ class Relay(Daemon):
     def pin(self):
         return re.search(r"sha256-raw:[0-9a-f]{64}", self.cli("status").stdout)[0]
 
-    def enter(self, regions):
+    def enter(self, regions, stun_port):
         """Into those of a DERPMap."""
         nodes = regions.setdefault(str(self.region), {
             "RegionID": self.region, "RegionCode": self.host.name, "Nodes": []})["Nodes"]
         nodes.append({"Name": f"{self.region}{'ab'[len(nodes)]}", "RegionID": self.region,
                       "CertName": self.pin(), "HostName": self.host.ip4, "IPv4": self.host.ip4,
-                      "IPv6": self.host.ip6, "CanPort80": True})
+                      "IPv6": self.host.ip6, "CanPort80": True, "STUNPort": stun_port})
 
 
 class Coordinator(Daemon):
     """Everybody reaches everybody."""
 
-    def __init__(self, host, relays, name):
+    def __init__(self, host, relays, name, stun_port):
         folder = host.lab.dir
         (folder / "policy").write_text('{"grants": [{"src": ["*"], "dst": ["*"], "ip": ["*"]}]}')
         regions = {}
         for relay in relays:
-            relay.enter(regions)
+            relay.enter(regions, stun_port)
         (folder / "relays").write_text(json.dumps({"Regions": regions}))
         self.url = f"http://{name}:8080"
         super().__init__(host, f"coordinator:\n  url: {self.url}\n  listen: '[::]:8080'\n"
@@ -423,9 +424,6 @@ class Node(Daemon):
 
     def events(self, peer):
         return self.json("paths", "history", peer.name)["events"]
-
-    def metric(self, name):
-        return int(re.search(rf"^{re.escape(name)} (\d+)$", self.cli("metrics").stdout, re.M)[1])
 
     def relayed(self):
         """Packets of peers, as wg counts them: disco is not among them."""

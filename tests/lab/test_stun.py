@@ -1,0 +1,55 @@
+"""STUN with coturn, both ways: our node asks its server, its client asks our relay."""
+
+import re
+
+import pytest
+
+from lab import need, wait_for
+from nat import Internet
+from test_nat import World
+
+PORT = 3479
+
+pytestmark = pytest.mark.skipif(bool(need("turnserver", "turnutils_stunclient")),
+                                reason="coturn is not installed")
+
+
+def coturn(host):
+    """A STUN server and nothing else, at both addresses of that host."""
+    server = host.start(
+        "turnserver", "-S", "-n", "--no-tls", "--no-dtls", "--no-cli", "-L", host.ip4, "-L",
+        host.ip6, "-p", PORT, "--log-file", "stdout", "--pidfile", "/run/turnserver.pid")
+    wait_for("coturn listens", lambda: f"{host.ip4}:{PORT} " in host.run("ss", "-lun").stdout)
+    return server
+
+
+def test_our_node_asks_coturn(lab):
+    net = Internet(lab, stun_port=PORT)
+    for relay in net.relays:
+        coturn(relay.host)
+    world = World(lab, {"one": ("easy",), "dual": ("easy+six",), "hard": ("hard",)}, net)
+    for name, node in world.nodes.items():
+        report = node.json("netcheck")
+        outside = node.host.switch.outside
+        assert report["UDP"] and report["IPv4"], report
+        assert report["GlobalV4"].startswith(f"{outside}:"), report
+        assert report["MappingVariesByDestIP"] is (name == "hard"), report
+    dual = world.nodes["dual"]
+    assert dual.json("netcheck")["GlobalV6"] == f"[{dual.host.ip6}]:{dual.port}"
+    for relay in net.relays:
+        assert relay.metric('warren_relay_stun{result="answered"}') == 0
+
+
+def test_coturn_asks_our_relay(lab):
+    """It is no client of ours: as the stock relay, ours keeps silent and counts."""
+    net = Internet(lab)
+    relay, host = net.relays[0], net.host("c")
+    coturn(relay.host)
+    asks = ["turnutils_stunclient", "-p"]
+    seen = host.run(*asks, PORT, relay.host.ip4, check=False, timeout=30).stdout
+    assert re.search(rf"UDP reflexive addr: {re.escape(host.ip4)}:", seen), seen
+    before = relay.metric('warren_relay_stun{result="other"}')
+    silent = host.run("timeout", 3, *asks, 3478, relay.host.ip4, check=False, timeout=30).stdout
+    assert "reflexive" not in silent, silent
+    assert relay.metric('warren_relay_stun{result="other"}') > before
+    assert relay.metric('warren_relay_stun{result="answered"}') == 0
