@@ -137,6 +137,7 @@ static bool put_back(struct mon *mon, const struct mon_thing *thing)
 	case MON_WATCH:
 	case MON_SYSCTL:
 	case MON_PATH:
+	case MON_NETNS:
 	case MON_NFT:
 	case MON_MARK:
 		break;	/* op_nft.c looks after the last two */

@@ -305,6 +305,23 @@ int mon_netlink_route(struct mon_netlink *nl, enum mon_change change, int index,
 	return talk(nl, nlh, NULL, NULL, err);
 }
 
+int mon_netlink_all_local(struct mon_netlink *nl, uint32_t family, uint32_t table,
+			  struct warren_err *err)
+{
+	union request req;
+	struct nlmsghdr *nlh = begin(nl, &req, RTM_NEWROUTE, flags_of(MON_ADD));
+	struct rtmsg *rt = mnl_nlmsg_put_extra_header(nlh, sizeof(*rt));
+
+	rt->rtm_family = family == 6 ? AF_INET6 : AF_INET;
+	rt->rtm_table = table < 256 ? (uint8_t)table : RT_TABLE_UNSPEC;
+	rt->rtm_protocol = WPRIV_RT_PROTOCOL;
+	rt->rtm_type = RTN_LOCAL;
+	rt->rtm_scope = family == 6 ? RT_SCOPE_UNIVERSE : RT_SCOPE_HOST;
+	mnl_attr_put_u32(nlh, RTA_TABLE, table);
+	mnl_attr_put_u32(nlh, RTA_OIF, if_nametoindex("lo"));
+	return talk(nl, nlh, NULL, NULL, err);
+}
+
 int mon_netlink_rule(struct mon_netlink *nl, enum mon_change change,
 		     const struct warren_priv_rule *rule, struct warren_err *err)
 {

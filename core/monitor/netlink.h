@@ -42,6 +42,9 @@ int mon_netlink_addr(struct mon_netlink *nl, enum mon_change change, int index,
 /* @index is the interface of a unicast route, 0 else. */
 int mon_netlink_route(struct mon_netlink *nl, enum mon_change change, int index,
 		      const struct warren_priv_route *route, struct warren_err *err);
+/* In @table: every destination of @family (4, 6) is local. For the service namespace. */
+int mon_netlink_all_local(struct mon_netlink *nl, uint32_t family, uint32_t table,
+			  struct warren_err *err);
 int mon_netlink_rule(struct mon_netlink *nl, enum mon_change change,
 		     const struct warren_priv_rule *rule, struct warren_err *err);
 

@@ -85,7 +85,10 @@ void mon_watch_read(struct mon *mon);	/* inotify has something */
 uint64_t mon_watch_tell(struct mon *mon, uint64_t now);
 void mon_watch_end(struct mon *mon, struct mon_thing *thing);
 
-/* ---- TUN: while no engine runs ---- */
+/* ---- TUN ---- */
+/* One queue of the interface, made if it is not there yet; a descriptor or -errno. */
+int mon_tun_queue(const struct warren_priv_tun *req, struct warren_err *err);
+/* While no engine runs. */
 void mon_tun_hold(struct mon_thing *thing);	/* one queue stays, which nobody reads */
 
 /* ---- SYSCTL ---- */

@@ -17,6 +17,7 @@
 #include "base/str.h"
 #include "base/util.h"
 #include "monitor/monitor.h"
+#include "monitor/netns.h"
 #include "monitor/op.h"
 #include "monitor/undo.h"
 #include "priv/check.h"
@@ -24,6 +25,8 @@
 #ifndef IPV6_TRANSPARENT
 #define IPV6_TRANSPARENT 75		/* linux/in6.h, which netinet/in.h excludes */
 #endif
+
+enum { UNPRIVILEGED = 1024 };		/* the kernel's default of ip_unprivileged_port_start */
 
 /* Ports that are bound although no file names them: the defaults of option tables. */
 static const struct {
@@ -45,13 +48,32 @@ static bool text_has_port(const char *text, uint16_t port)
 	return port_parse(colon ? colon + 1 : text, &value) == 0 && value == port;
 }
 
-static int check_port(const struct mon_request *req, const struct warren_priv_socket *item,
-		      struct warren_err *err)
+/*
+ * A port that any user of the host may bind, on an address that we have given to our own interface:
+ * that takes nothing from anybody.
+ */
+static bool is_harmless(const struct mon *mon, const struct warren_priv_socket *item)
+{
+	const struct mon_thing *thing;
+
+	if (item->bind.port < UNPRIVILEGED || item->bind.addr.family == 0)
+		return false;
+	list_for_each(thing, &mon->things.all, node) {
+		if (thing->kind == MON_ADDR &&
+		    addr_equal(&thing->what.addr.prefix.addr, &item->bind.addr))
+			return true;
+	}
+	return false;
+}
+
+static int check_port(const struct mon *mon, const struct mon_request *req,
+		      const struct warren_priv_socket *item, struct warren_err *err)
 {
 	AUTO(err_free) struct warren_err none = ERR_INIT;
 	const struct ytree_node *node;
 
-	if (item->bind.port == 0 || wpriv_limits_port(&req->config->limits, item->bind.port))
+	if (item->bind.port == 0 || wpriv_limits_port(&req->config->limits, item->bind.port) ||
+	    is_harmless(mon, item))
 		return 0;
 	node = item->key[0] ? mon_config_scalar(req->config, item->key, item->index,
 						   NULL, &none) : NULL;
@@ -247,6 +269,42 @@ static int note_open(struct mon *mon, const struct mon_request *req, uint16_t po
 	return 0;
 }
 
+/* A new socket as @item says, bound. A descriptor, or -errno with a sentence. */
+static int make_socket(const struct warren_priv_socket *item, const struct wpriv_limits *limits,
+		       struct warren_err *err)
+{
+	AUTO(auto_close) int fd = new_socket(item);
+	int result;
+
+	if (fd == -1)
+		return wpriv_refuse(err, -errno, "cannot make a socket: %s%s", strerror(errno),
+				    errno == EAFNOSUPPORT ? ": the kernel lacks this address family"
+							  : "");
+	result = set_options(fd, item, limits, err);
+	if (!result)
+		result = bind_socket(fd, item, err);
+	return result ? result : TAKE_FD(fd);
+}
+
+/* In the service namespace nobody else has ports, so none is refused there. */
+static int open_service(struct mon *mon, const struct mon_request *req, struct mon_reply *reply,
+			struct warren_err *err)
+{
+	int back = mon_netns_enter(mon, req, err), fd;
+
+	if (back < 0)
+		return back;
+	fd = make_socket(req->items, &req->config->limits, err);
+	mon_netns_leave(back);
+	if (fd < 0)
+		return fd;
+	reply->value = bound_port(fd);
+	reply->fds[0] = fd;
+	reply->n_fds = 1;
+	reply->give = true;
+	return 0;
+}
+
 static int open_inet(struct mon *mon, const struct mon_request *req, struct mon_reply *reply,
 		     struct warren_err *err)
 {
@@ -258,16 +316,9 @@ static int open_inet(struct mon *mon, const struct mon_request *req, struct mon_
 	if (kept)
 		return give(kept, reply);
 	drop_rivals(mon, item);
-	fd = new_socket(item);
-	if (fd == -1)
-		return wpriv_refuse(err, -errno, "cannot make a socket: %s%s", strerror(errno),
-				    errno == EAFNOSUPPORT ? ": the kernel lacks this address family"
-							  : "");
-	result = set_options(fd, item, &req->config->limits, err);
-	if (!result)
-		result = bind_socket(fd, item, err);
-	if (result)
-		return result;
+	fd = make_socket(item, &req->config->limits, err);
+	if (fd < 0)
+		return fd;
 	if (item->flags & WARREN_SOCK_KEEP) {
 		result = keep(mon, req, fd, bound_port(fd), reply, err);
 		if (result)
@@ -435,6 +486,8 @@ int mon_op_socket(struct mon *mon, const struct mon_request *req, struct mon_rep
 
 	if (item->type == WARREN_SOCK_UNIX)
 		return open_unix(mon, req, reply, err);
-	result = check_port(req, item, err);
+	if (item->namespace_ == WARREN_NS_SERVICE)
+		return open_service(mon, req, reply, err);
+	result = check_port(mon, req, item, err);
 	return result ? result : open_inet(mon, req, reply, err);
 }

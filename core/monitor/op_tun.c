@@ -18,6 +18,7 @@
 #include "base/str.h"
 #include "base/util.h"
 #include "monitor/monitor.h"
+#include "monitor/netns.h"
 #include "monitor/op.h"
 #include "monitor/undo.h"
 #include "priv/check.h"
@@ -25,7 +26,7 @@
 /* Declared by <net/if.h>, which cannot be included together with <linux/if.h>. */
 unsigned int if_nametoindex(const char *name);
 
-static int open_queue(const struct warren_priv_tun *req, struct warren_err *err)
+int mon_tun_queue(const struct warren_priv_tun *req, struct warren_err *err)
 {
 	AUTO(auto_close) int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
 	struct ifreq ifr = { .ifr_flags = IFF_TUN | IFF_NO_PI };
@@ -63,7 +64,7 @@ static int open_queues(struct mon *mon, struct mon_tun *tun, int *fds, struct wa
 	int queues, result;
 
 	while (n < tun->req.queues) {
-		fds[n] = open_queue(&tun->req, err);
+		fds[n] = mon_tun_queue(&tun->req, err);
 		if (fds[n] < 0) {
 			result = fds[n];
 			goto fail;
@@ -186,9 +187,12 @@ int mon_op_tun(struct mon *mon, const struct mon_request *req, struct mon_reply 
 	       struct warren_err *err)
 {
 	const struct warren_priv_tun *item = req->items;
-	struct mon_thing *thing = claim(mon, item);
+	struct mon_thing *thing;
 	int result;
 
+	if (item->namespace_ == WARREN_NS_SERVICE)
+		return mon_netns_tun(mon, req, reply, err);
+	thing = claim(mon, item);
 	if (!thing && mon_thing_tun(&mon->things, item->ifname))
 		return wpriv_refuse(err, -EBUSY, "interface %s is open already", item->ifname);
 	if (!thing) {

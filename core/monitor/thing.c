@@ -25,6 +25,7 @@ static const struct {
 	[MON_PATH] = { "socket file", sizeof(struct mon_path) },
 	[MON_NFT] = { "firewall table", sizeof(struct warren_priv_nft) },
 	[MON_MARK] = { "firewall rule", sizeof(struct mon_mark) },
+	[MON_NETNS] = { "service namespace", sizeof(struct mon_netns) },
 };
 
 size_t mon_kind_size(uint32_t kind)
@@ -84,6 +85,7 @@ static uint8_t make_key(uint8_t key[MON_KEY_MAX], uint32_t kind, const union mon
 	case MON_WATCH:
 	case MON_PATH:
 	case MON_MARK:
+	case MON_NETNS:
 		return 0;
 	}
 	return (uint8_t)buf_written(&w);

@@ -32,7 +32,8 @@ enum mon_kind {
 	MON_PATH,			/* a unix socket in the file system */
 	MON_NFT,			/* our table of packet filter rules */
 	MON_MARK,			/* our rule in somebody else's chain */
-	MON_KIND_LAST = MON_MARK,
+	MON_NETNS,			/* the service namespace */
+	MON_KIND_LAST = MON_NETNS,
 };
 
 enum {
@@ -66,6 +67,10 @@ struct mon_mark {
 	struct nft_place place;
 	struct nft_marks marks;
 };
+struct mon_netns {			/* fds: the TUN queue, the namespace */
+	struct warren_priv_tun req;
+	int index;			/* of the interface, in there */
+};
 union mon_what {
 	struct mon_tun tun;
 	struct mon_socket socket;
@@ -77,6 +82,7 @@ union mon_what {
 	struct mon_path path;
 	struct warren_priv_nft nft;	/* the TABLE of the request */
 	struct mon_mark mark;
+	struct mon_netns netns;
 };
 
 struct mon_thing {

@@ -11,6 +11,7 @@
 #include "base/addr.h"
 #include "base/util.h"
 #include "monitor/monitor.h"
+#include "monitor/netns.h"
 #include "monitor/op.h"
 
 /* With an interface go its addresses and routes: the kernel has dropped them. */
@@ -74,6 +75,9 @@ void mon_undo(struct mon *mon, struct mon_thing *thing)
 	case MON_MARK:
 		mon_nft_unmark(mon, &thing->what.mark);
 		break;
+	case MON_NETNS:
+		mon_netns_end(thing);
+		break;
 	}
 	mon_journal_del(&mon->journal, thing);
 	mon_thing_free(&mon->things, thing);
@@ -129,7 +133,7 @@ static bool dies_with_engine(const struct mon_thing *thing, const char *arg)
 {
 	(void)arg;
 	return of_engine(thing) &&
-	       (thing->kind == MON_WATCH ||
+	       (thing->kind == MON_WATCH || thing->kind == MON_NETNS ||
 		((thing->kind == MON_PATH || thing->kind == MON_SOCKET) && thing->n_fds == 0));
 }
 

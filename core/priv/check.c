@@ -235,7 +235,9 @@ int wpriv_check_file(const struct wpriv_limits *limits, const struct warren_priv
 int wpriv_check_tun(const struct wpriv_limits *limits, const struct warren_priv_tun *req,
 		    struct warren_err *err)
 {
-	int result = check_ifname(limits, req->ifname, err);
+	bool service = req->namespace_ == WARREN_NS_SERVICE;
+	/* In there no name can be anybody else's. */
+	int result = check_ifname(service ? NULL : limits, req->ifname, err);
 
 	if (result)
 		return result;
@@ -249,8 +251,27 @@ int wpriv_check_tun(const struct wpriv_limits *limits, const struct warren_priv_
 	if (req->mtu != 0 && (req->mtu < MTU_MIN || req->mtu > MTU_MAX))
 		return wpriv_refuse(err, -EINVAL, "MTU %u: %d to %d, or 0 to leave it", req->mtu,
 				    MTU_MIN, MTU_MAX);
-	if (req->namespace_ != WARREN_NS_HOST)
-		return wpriv_refuse(err, -EINVAL, "the service namespace is not in this version");
+	if (req->namespace_ != WARREN_NS_HOST && !service)
+		return wpriv_refuse(err, -EINVAL, "unknown namespace %u of TUN", req->namespace_);
+	if (service && (req->queues != 1 || req->flags != 0 || req->mtu == 0))
+		return wpriv_refuse(err, -EINVAL, "the service namespace has one plain queue and "
+				    "an MTU");
+	return 0;
+}
+
+/* A socket in the service namespace: udp or tcp, of one address, and nothing that is the host's. */
+static int check_service_socket(const struct warren_priv_socket *req, struct warren_err *err)
+{
+	if (req->type != WARREN_SOCK_UDP && req->type != WARREN_SOCK_TCP)
+		return wpriv_refuse(err, -EINVAL, "the service namespace has udp and tcp only");
+	if (req->bind.addr.family == 0 || !(req->flags & WARREN_SOCK_TRANSPARENT))
+		return wpriv_refuse(err, -EINVAL, "a socket of the service namespace is bound to "
+				    "an address and TRANSPARENT");
+	if (req->flags & (WARREN_SOCK_KEEP | WARREN_SOCK_BYPASS | WARREN_SOCK_OPEN) ||
+	    req->mark != 0 ||
+	    req->device[0] != '\0' || req->key[0] != '\0')
+		return wpriv_refuse(err, -EINVAL, "a socket of the service namespace has no key, "
+				    "mark, device or KEEP");
 	return 0;
 }
 
@@ -284,8 +305,11 @@ static int check_socket_flags(const struct warren_priv_socket *req, struct warre
 	if (req->mode & ~0777u || (inet && req->mode != 0))
 		return wpriv_refuse(err, -EINVAL, "mode %o of SOCKET: 0777 at most, unix only",
 				    req->mode);
+	if (req->namespace_ == WARREN_NS_SERVICE)
+		return check_service_socket(req, err);
 	if (req->namespace_ != WARREN_NS_HOST)
-		return wpriv_refuse(err, -EINVAL, "the service namespace is not in this version");
+		return wpriv_refuse(err, -EINVAL, "unknown namespace %u of SOCKET",
+				    req->namespace_);
 	return 0;
 }
 

@@ -232,8 +232,8 @@ def test_limits_hold(host):
     d.ok(w.SOCKET, w.sock("wg.port", 7000, mark=0x80000))
     d.ok(w.SOCKET, w.sock("dns.listen", 5300))
     d.refused(w.EPERM, "system.interfaces", w.SYSCTL, w.sysctl(w.RP_FILTER, 0, "lo"))
-    d.refused(w.EINVAL, "not in this version", w.TUN,
-              struct.pack("=16sIIII", b"warren1", 1, 0, 1280, 1))
+    d.refused(w.EINVAL, "unknown namespace", w.TUN,
+              struct.pack("=16sIIII", b"warren1", 1, 0, 1280, 2))
 
 
 def test_socket_has_what_only_root_can_set(host):

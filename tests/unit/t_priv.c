@@ -92,8 +92,54 @@ static void test_tun(void **state)
 	req.mtu = 68;
 	malformed(TUN, req, "MTU 68");
 	req = good;
+	req.namespace_ = 2;
+	malformed(TUN, req, "unknown namespace 2");
+	/* The service namespace: any name, one plain queue. */
 	req.namespace_ = WARREN_NS_SERVICE;
-	malformed(TUN, req, "not in this version");
+	malformed(TUN, req, "one plain queue");
+	req = (struct warren_priv_tun){ .ifname = "svc0", .queues = 1, .mtu = 1280,
+					.namespace_ = WARREN_NS_SERVICE };
+	accepted(TUN, req);
+	req.mtu = 0;
+	malformed(TUN, req, "an MTU");
+}
+
+static void test_socket_in_the_service_namespace(void **state)
+{
+	const struct warren_priv_socket good = {
+		.family = 4, .type = WARREN_SOCK_TCP, .backlog = 128,
+		.flags = WARREN_SOCK_TRANSPARENT, .namespace_ = WARREN_NS_SERVICE,
+		.bind = { .addr = { 4, { 100, 64, 0, 1 } }, .port = 443 },
+	};
+	struct warren_priv_socket req = good;
+
+	(void)state;
+	accepted(SOCKET, req);
+	req.namespace_ = 2;
+	malformed(SOCKET, req, "unknown namespace 2");
+	req = good;
+	req.type = WARREN_SOCK_ICMP;
+	req.backlog = 0;
+	req.bind.port = 0;
+	malformed(SOCKET, req, "udp and tcp only");
+	req = good;
+	req.flags = 0;
+	malformed(SOCKET, req, "TRANSPARENT");
+	req = good;
+	req.bind.addr = (struct warren_addr){ 0, { 0 } };
+	malformed(SOCKET, req, "bound to an address");
+	req = good;
+	req.flags |= WARREN_SOCK_KEEP;
+	malformed(SOCKET, req, "or KEEP");
+	req = good;
+	req.flags |= WARREN_SOCK_BYPASS;
+	malformed(SOCKET, req, "no key, mark");
+	req = good;
+	memcpy(req.device, "lo", 3);
+	malformed(SOCKET, req, "no key, mark");
+	req = good;
+	memcpy(req.key, "wg.port", 8);
+	malformed(SOCKET, req, "no key");
 }
 
 static void test_socket(void **state)
@@ -540,6 +586,7 @@ int main(void)
 		cmocka_unit_test_setup(test_interface_names, setup),
 		cmocka_unit_test_setup(test_tun, setup),
 		cmocka_unit_test_setup(test_socket, setup),
+		cmocka_unit_test_setup(test_socket_in_the_service_namespace, setup),
 		cmocka_unit_test_setup(test_names_below_a_folder, setup),
 		cmocka_unit_test_setup(test_open_watch_close, setup),
 		cmocka_unit_test_setup(test_addr, setup),
