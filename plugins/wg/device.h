@@ -138,6 +138,15 @@ struct wg_writer {			/* the one writer of paths */
 	void *end;
 };
 
+struct wg_source {			/* a second queue of packets; source.c */
+	struct wg_device *device;
+	struct warren_ctx *ctx;
+	int fd;
+	warren_packet_fn *fn;
+	void *self;
+	void *end;			/* of warren_on_end */
+};
+
 struct wg_device {
 	struct warren_ctx *ctx;
 	struct wg_options options;
@@ -154,6 +163,7 @@ struct wg_device {
 	_Atomic(struct wg_cookie_checker *) mac1;	/* a copy that nobody changes */
 	_Atomic(struct wg_chain *) chain;
 	_Atomic(struct wg_policy *) policy;	/* NULL: drop every inner packet */
+	_Atomic(struct wg_source *) source;	/* or NULL */
 	_Atomic bool has_writer;
 	_Atomic uint32_t foreign_taken;	/* 1 << class */
 	_Atomic(struct wg_bulk *) bulk;
@@ -208,6 +218,11 @@ void wg_device_stop(struct wg_device *dev);
 void wg_device_free(struct wg_device *dev);
 /* Lane. New options; on error the old ones are in force. */
 int wg_device_reload(struct wg_device *dev, const struct wg_options *now, struct warren_err *err);
+
+/* source.c, lane. As source_take of the service; and the end of it, for the device's own end. */
+int wg_source_take(struct wg_device *dev, struct warren_ctx *ctx,
+		   const struct warren_source *source);
+void wg_source_forget(struct wg_device *dev);
 
 /* Lane. Makes room for a longer MTU in the rings, tells the workers. -ENOMEM. */
 int wg_device_set_mtu(struct wg_device *dev, uint32_t mtu);

@@ -305,30 +305,85 @@ static bool accept_packet(struct wg_worker *w, uint8_t *msg, size_t len, uint32_
 	return true;
 }
 
-uint32_t wg_outbound_tun(struct wg_worker *w)
+/* Reads a batch of @fd; *@n of them are packets. Reads done; *@result is that of the last one. */
+static uint32_t read_batch(struct wg_worker *w, int fd, uint32_t *n, long *result)
 {
-	uint32_t n = 0, reads = 0;
+	uint32_t reads = 0;
 
+	*n = 0;
+	*result = 0;
 	if (w->used && !wg_outbound_flush(w))
 		return 0;
-	while (n < WG_BATCH && reads < WG_BATCH && has_room(w)) {
+	while (*n < WG_BATCH && reads < WG_BATCH && has_room(w)) {
 		uint8_t *msg = next_message(w);
-		long len = wg_tun_read(w->dev->tun_fd, msg + WG_TRANSPORT_HEADER, 65536);
 
-		if (len == 0)
+		*result = wg_tun_read(fd, msg + WG_TRANSPORT_HEADER, 65536);
+		if (*result <= 0)
 			break;
-		if (len < 0) {
-			if (len == -EBADFD || len == -EBADF)
-				atomic_store_explicit(&w->dev->failed, EBADFD,
-						      memory_order_release);
-			w->news |= len == -EBADFD || len == -EBADF;
-			break;
-		}
 		reads++;
-		if (accept_packet(w, msg, (size_t)len, n))
-			n++;
+		if (accept_packet(w, msg, (size_t)*result, *n))
+			(*n)++;
+	}
+	return reads;
+}
+
+uint32_t wg_outbound_tun(struct wg_worker *w)
+{
+	uint32_t n, reads;
+	long result;
+
+	reads = read_batch(w, w->dev->tun_fd, &n, &result);
+	if (result == -EBADFD || result == -EBADF) {
+		atomic_store_explicit(&w->dev->failed, EBADFD, memory_order_release);
+		w->news = true;
 	}
 	process(w, 0, n);
+	wg_outbound_flush(w);
+	return reads;
+}
+
+/* Those for the host go there. Packets that are left. */
+static uint32_t to_host(struct wg_worker *w, uint32_t n)
+{
+	uint32_t left = 0;
+
+	for (uint32_t i = 0; i < n; i++) {
+		const struct warren_packet *pkt = &w->pkt[i];
+
+		switch (pkt->verdict) {
+		case WARREN_PKT_ACCEPT:
+			w->pkt[left] = *pkt;
+			w->to[left++] = NULL;
+			break;
+		case WARREN_PKT_HOST:
+			if (wg_tun_write(w->dev->tun_fd, pkt->data, pkt->len) < 0)
+				wg_count(&w->counts, WG_C_IN_TUN, 1);
+			break;
+		case WARREN_PKT_TAKEN:
+			break;
+		default:
+			wg_count(&w->counts, WG_C_HOOK, 1);
+		}
+	}
+	return left;
+}
+
+uint32_t wg_outbound_source(struct wg_worker *w)
+{
+	const struct wg_source *source = atomic_load_explicit(&w->dev->source,
+							      memory_order_acquire);
+	const struct wg_chain *chain = atomic_load_explicit(&w->dev->chain, memory_order_acquire);
+	uint32_t n, reads;
+	long result;
+
+	if (!source)
+		return 0;
+	reads = read_batch(w, source->fd, &n, &result);
+	if (n)
+		source->fn(source->self, WARREN_PKT_OUT, w->pkt, n, w->now);
+	n = to_host(w, n);
+	/* The verdict slot is one before that; without a chain all is dropped. */
+	process(w, wg_chain_after_filter(chain, WARREN_PKT_OUT) - 1, n);
 	wg_outbound_flush(w);
 	return reads;
 }

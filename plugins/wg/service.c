@@ -399,6 +399,12 @@ static int service_hand_over(void *self, uint32_t class_, const uint8_t *data, s
 	return 0;
 }
 
+static int service_source_take(void *self, struct warren_ctx *ctx,
+			       const struct warren_source *source)
+{
+	return wg_source_take(self, ctx, source);
+}
+
 void wg_service_forget(struct wg_device *dev)
 {
 	for (int i = 0; i < WARREN_FOREIGN_CLASSES; i++)
@@ -406,6 +412,7 @@ void wg_service_forget(struct wg_device *dev)
 	memset(dev->taker, 0, sizeof(dev->taker));
 	warren_release(dev->writer.end);
 	memset(&dev->writer, 0, sizeof(dev->writer));
+	wg_source_forget(dev);
 	while (dev->hook_ends) {
 		struct wg_hook_end *end = dev->hook_ends;
 
@@ -484,4 +491,5 @@ const struct warren_dataplane_ops wg_service_ops = {
 	.peer = service_peer,
 	.packet_reply = service_packet_reply,
 	.hand_over = service_hand_over,
+	.source_take = service_source_take,
 };

@@ -165,7 +165,7 @@ uint32_t wg_step_run(struct wg_worker *w, const struct wg_step *step, uint32_t d
  * ---- The loop ----
  */
 
-enum { POLL_WAKE, POLL_TUN, POLL_V4, POLL_V6, POLL_COUNT };
+enum { POLL_WAKE, POLL_TUN, POLL_V4, POLL_V6, POLL_SOURCE, POLL_COUNT };
 
 static bool has_orders(const struct wg_worker *w)
 {
@@ -181,11 +181,14 @@ static void wait_for_work(struct wg_worker *w, struct pollfd *pfd, bool busy)
 {
 	const struct wg_sockets *sockets = atomic_load_explicit(&w->dev->sockets,
 								memory_order_acquire);
+	const struct wg_source *source = atomic_load_explicit(&w->dev->source,
+							      memory_order_acquire);
 	bool failed = atomic_load_explicit(&w->dev->failed, memory_order_relaxed);
 
 	pfd[POLL_WAKE] = (struct pollfd){ w->wake_fd, POLLIN, 0 };
 	/* With a full socket queue the TUN waits: its senders notice, nothing is dropped. */
 	pfd[POLL_TUN] = (struct pollfd){ w->blocked || failed ? -1 : w->dev->tun_fd, POLLIN, 0 };
+	pfd[POLL_SOURCE] = (struct pollfd){ w->blocked || !source ? -1 : source->fd, POLLIN, 0 };
 	for (int i = 0; i < 2; i++) {
 		short events = POLLIN;
 
@@ -249,6 +252,8 @@ static bool turn(struct wg_worker *w, struct pollfd *pfd)
 	if (pfd[POLL_TUN].revents & (POLLERR | POLLNVAL))
 		tun_failed(w, EBADFD);
 	else if (pfd[POLL_TUN].revents & POLLIN && !w->blocked && wg_outbound_tun(w))
+		busy = true;
+	if (pfd[POLL_SOURCE].revents & POLLIN && !w->blocked && wg_outbound_source(w))
 		busy = true;
 	return busy;
 }

@@ -92,6 +92,8 @@ void wg_inbound_deliver(struct wg_worker *w, uint32_t step, uint32_t n);
 
 /* Reads and sends one batch of the TUN. Packets taken. */
 uint32_t wg_outbound_tun(struct wg_worker *w);
+/* Reads one batch of the second source and sends it where it says. Packets taken. */
+uint32_t wg_outbound_source(struct wg_worker *w);
 /* Does what the lane ordered for peers. */
 uint32_t wg_outbound_orders(struct wg_worker *w);
 /* Sends what hooks answered. Packets taken. */

@@ -48,7 +48,8 @@ void warren_retire(struct warren_ctx *ctx, void *ptr, void (*free_fn)(void *ptr)
  */
 
 enum { WARREN_PKT_OUT = 0, WARREN_PKT_IN = 1 };	/* towards a peer; from a peer, decrypted */
-enum { WARREN_PKT_ACCEPT = 0, WARREN_PKT_DROP = 1, WARREN_PKT_TAKEN = 2 };
+enum { WARREN_PKT_ACCEPT = 0, WARREN_PKT_DROP = 1, WARREN_PKT_TAKEN = 2,
+       WARREN_PKT_HOST = 3 };		/* of a second source: to the host (dataplane.h) */
 
 struct warren_packet {
 	uint8_t *data;			/* the inner IP packet, version and length checked */

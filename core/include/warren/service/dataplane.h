@@ -1,5 +1,5 @@
 /*
- * warren/service/dataplane.h - service "dataplane" 0.3: the border of the WireGuard data plane
+ * warren/service/dataplane.h - service "dataplane" 0.4: the border of the WireGuard data plane
  *
  * `wg` offers it. Functions: provider's lane unless marked. Callbacks run on the lane of the ctx
  * that registered them, and end with that ctx. Every ring between workers and lane has a fixed size
@@ -88,6 +88,21 @@ struct warren_verdict {
 };
 
 /*
+ * ---- A second source of packets (0.4) ----
+ *
+ * The queue of a TUN device that is this node's own, in a namespace of its own (`svcnet`). A worker
+ * reads it as it reads the host's TUN, under the same back pressure: while its sockets are full it
+ * reads neither. Each batch is shown to @fn (direction OUT), which says of each packet: ACCEPT, to
+ * the peers, from the verdict slot on; WARREN_PKT_HOST, into the host's TUN; else it is gone.
+ */
+struct warren_source {
+	uint32_t size;
+	int fd;				/* one packet per read, no header in front */
+	warren_packet_fn *fn;
+	void *self;
+};
+
+/*
  * ---- Status ----
  */
 
@@ -170,6 +185,12 @@ struct warren_dataplane_ops {
 	 * -EMSGSIZE. Both are counted. The caller limits the rate.
 	 */
 	int (*hand_over)(void *self, uint32_t class_, const uint8_t *data, size_t len);
+	/*
+	 * (0.4) Takes @source->fd, also where it fails, and closes it when no worker can use it any
+	 * more after @ctx ended; so hooks of @ctx may write to it, if they are added after this
+	 * call. -EBUSY: there is a source already.
+	 */
+	int (*source_take)(void *self, struct warren_ctx *ctx, const struct warren_source *source);
 };
 
 #endif
