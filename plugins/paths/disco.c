@@ -9,7 +9,10 @@
 #include "base/addr.h"
 #include "paths.h"
 
-enum { MESSAGES_PER_SECOND = 64 };	/* of one peer; a busy one sends a dozen */
+enum {
+	MESSAGES_PER_SECOND = 64,	/* of one peer; a busy one sends a dozen */
+	WIREGUARD = 32,			/* bytes around an inner packet: header and tag */
+};
 
 /*
  * ---- Boxes ----
@@ -68,7 +71,7 @@ int paths_disco_send(struct paths_node *node, const struct paths_way *way,
  * ---- What the machine wants ----
  */
 
-static int act_ping(void *arg, struct paths_peer *peer, struct paths_ping *ping, size_t size)
+static int act_ping(void *arg, struct paths_peer *peer, struct paths_ping *ping)
 {
 	struct paths_node *node = arg;
 	struct paths_way way = { .address = ping->to, .region = ping->region };
@@ -79,8 +82,8 @@ static int act_ping(void *arg, struct paths_peer *peer, struct paths_ping *ping,
 	randombytes_buf(ping->txid, sizeof(ping->txid));
 	memcpy(msg.txid, ping->txid, sizeof(msg.txid));
 	memcpy(msg.node_key, node->paths->node_key, sizeof(msg.node_key));
-	if (size > least)
-		msg.padding = size - least;
+	if (ping->size > least)
+		msg.padding = ping->size - least;
 	return paths_disco_send(node, &way, &msg);
 }
 
@@ -131,14 +134,19 @@ static void act_path(void *arg, struct paths_peer *peer)
 		p->dataplane->handshake(p->dataplane_self, node->key);
 }
 
-static uint64_t act_last_sent(void *arg, struct paths_peer *peer)
+static void act_tunnel(void *arg, struct paths_peer *peer, struct paths_tunnel *out)
 {
 	struct paths_node *node = arg;
 	struct paths *p = node->paths;
 	struct warren_peer_status status = { .size = sizeof(status) };
 
 	(void)peer;
-	return p->dataplane->peer(p->dataplane_self, node->key, &status) == 0 ? status.last_tx : 0;
+	out->largest = p->dataplane->mtu(p->dataplane_self) + WIREGUARD;
+	out->series = p->mtu_series;
+	if (p->dataplane->peer(p->dataplane_self, node->key, &status) < 0)
+		return;
+	out->last_sent = status.last_tx;
+	out->bytes = status.tx_bytes;
 }
 
 static void act_event(void *arg, struct paths_peer *peer, const struct paths_event *event)
@@ -161,7 +169,7 @@ const struct paths_acts paths_acts = {
 	.path = act_path,
 	.event = act_event,
 	.pong = act_pong,
-	.last_sent = act_last_sent,
+	.tunnel = act_tunnel,
 };
 
 /*

@@ -37,6 +37,7 @@ static void look_at_peer(const struct paths_node *node, uint64_t now, struct pat
 	facts->disco = !node->plain;
 	facts->active = paths_peer_active(peer);
 	facts->direct = paths_peer_trusted(peer, now);
+	facts->narrow = paths_peer_narrow(peer);
 	facts->candidates = peer->n_candidates;
 	for (uint32_t i = 0; i < peer->n_candidates; i++) {
 		const struct paths_candidate *c = &peer->candidates[i];
@@ -84,7 +85,7 @@ static void ago(uint64_t then, uint64_t now, struct str *out)
 }
 
 static void write_candidate(struct warren_reply *reply, const struct paths_candidate *c,
-			    uint64_t now)
+			    uint32_t full, uint64_t now)
 {
 	AUTO(str_free) struct str line = STR_INIT;
 	char address[ADDRPORT_TEXT];
@@ -96,6 +97,10 @@ static void write_candidate(struct warren_reply *reply, const struct paths_candi
 	warren_reply_bool(reply, "called", c->called != 0);
 	warren_reply_int(reply, "pings", c->pings);
 	warren_reply_int(reply, "pongs", c->pongs);
+	warren_reply_int(reply, "large-pings", c->large_pings);
+	warren_reply_int(reply, "large-pongs", c->large_pongs);
+	warren_reply_int(reply, "mtu", paths_candidate_mtu(c));
+	warren_reply_bool(reply, "narrow", c->narrow);
 	warren_reply_int(reply, "last-pong-usec-ago", c->last_pong ?
 			 (int64_t)(now - c->last_pong) : -1);
 	warren_reply_int(reply, "last-ping-from-there-usec-ago", c->got_ping ?
@@ -106,6 +111,14 @@ static void write_candidate(struct warren_reply *reply, const struct paths_candi
 	str_add(&line, "; pinged us ");
 	ago(c->got_ping, now, &line);
 	warren_reply_text(reply, "%s", str_text(&line));
+	if (c->narrow)
+		warren_reply_text(reply, "    packets of %u bytes: %u sent, no answer to the last "
+				  "%u; the largest that was answered has %u",
+				  paths_wire_size(&c->address, full), c->large_pings, c->lost,
+				  paths_candidate_mtu(c));
+	else if (c->size)
+		warren_reply_text(reply, "    packets of up to %u bytes arrive",
+				  paths_candidate_mtu(c));
 }
 
 static void write_evidence(struct paths *p, const struct paths_node *node,
@@ -117,7 +130,7 @@ static void write_evidence(struct paths *p, const struct paths_node *node,
 
 	warren_reply_open(reply, "candidates", '[');
 	for (uint32_t i = 0; node && i < node->peer.n_candidates; i++)
-		write_candidate(reply, &node->peer.candidates[i], now);
+		write_candidate(reply, &node->peer.candidates[i], node->peer.full, now);
 	warren_reply_close(reply);
 	portmapper_describe(&p->portmapper, &mapping);
 	warren_reply_str(reply, "port-mapping", "%s", str_text(&mapping));

@@ -76,6 +76,7 @@ struct paths {
 	struct warren_addrport fixed[PATHS_STATIC_MAX];
 	uint32_t n_fixed;
 	bool loopback, port_fixed;
+	bool mtu_series;		/* the server wants path MTUs probed, without fragments */
 
 	struct paths_endpoints tracked, published;
 	struct paths_endpoints local;	/* of interfaces, with port 1: to see what changed */

@@ -12,6 +12,10 @@
 #include "base/addr.h"
 #include "base/util.h"
 
+/* UDP payloads of the MTUs that the stock client probes, over IPv4 (2.8). */
+static const uint16_t sizes[] = { 1252, 1332, 1372, 1472, 7972, PATHS_LARGEST };
+enum { SIX_MORE = 20 };			/* bytes of an IPv6 header beyond one of IPv4 */
+
 const char *paths_reason_word(enum paths_reason reason)
 {
 	static const char *const words[] = {
@@ -26,6 +30,8 @@ const char *paths_reason_word(enum paths_reason reason)
 		[PATHS_IDLE] = "idle",
 		[PATHS_BUSY] = "busy",
 		[PATHS_RELAY_MOVED] = "relay-moved",
+		[PATHS_NARROW] = "too-narrow",
+		[PATHS_WIDE_AGAIN] = "wide-again",
 	};
 
 	return reason > 0 && reason < ARRAY_SIZE(words) ? words[reason] : "unknown";
@@ -36,7 +42,7 @@ void paths_peer_init(struct paths_peer *peer, const struct paths_acts *acts, voi
 	memset(peer, 0, sizeof(*peer));
 	peer->acts = acts;
 	peer->arg = arg;
-	peer->heartbeat_at = PATHS_NEVER;
+	peer->heartbeat_at = peer->check_due = PATHS_NEVER;
 }
 
 void paths_peer_fini(struct paths_peer *peer)
@@ -69,9 +75,44 @@ static void *room_for_one(void *list, uint32_t n, uint32_t *room, uint32_t most,
  * ---- What it is now ----
  */
 
-bool paths_peer_trusted(const struct paths_peer *peer, uint64_t now)
+static struct paths_candidate *candidate(const struct paths_peer *peer,
+					 const struct warren_addrport *address)
+{
+	for (uint32_t i = 0; i < peer->n_candidates; i++)
+		if (addrport_equal(&peer->candidates[i].address, address))
+			return &peer->candidates[i];
+	return NULL;
+}
+
+static struct paths_candidate *best(const struct paths_peer *peer)
+{
+	return peer->best.addr.family ? candidate(peer, &peer->best) : NULL;
+}
+
+/* The address in use has answered lately, to packets of whatever size. */
+static bool answers(const struct paths_peer *peer, uint64_t now)
 {
 	return peer->best.addr.family && now <= peer->trust_until;
+}
+
+bool paths_peer_narrow(const struct paths_peer *peer)
+{
+	const struct paths_candidate *c = best(peer);
+
+	return c && c->narrow;
+}
+
+bool paths_peer_trusted(const struct paths_peer *peer, uint64_t now)
+{
+	return answers(peer, now) && !paths_peer_narrow(peer);
+}
+
+/* Whether large packets arrive there is not known yet. */
+static bool is_unproven(const struct paths_peer *peer)
+{
+	const struct paths_candidate *c = best(peer);
+
+	return c && !c->narrow && c->size < peer->full;
 }
 
 bool paths_peer_active(const struct paths_peer *peer)
@@ -93,6 +134,9 @@ struct paths_path paths_peer_path(const struct paths_peer *peer, uint64_t now)
 	path.address = peer->best;
 	if (!paths_peer_trusted(peer, now))
 		path.region = region(peer);
+	/* Without a relay it is better than nothing. */
+	if (path.region && paths_peer_narrow(peer))
+		memset(&path.address, 0, sizeof(path.address));
 	return path;
 }
 
@@ -156,6 +200,7 @@ static void clear_best(struct paths_peer *peer, uint64_t now, enum paths_reason 
 		return;
 	memset(&peer->best, 0, sizeof(peer->best));
 	peer->trust_until = 0;
+	peer->check_due = PATHS_NEVER;
 	peer->doubted = false;
 	note(peer, now, reason);
 }
@@ -163,15 +208,6 @@ static void clear_best(struct paths_peer *peer, uint64_t now, enum paths_reason 
 /*
  * ---- Candidates ----
  */
-
-static struct paths_candidate *candidate(const struct paths_peer *peer,
-					 const struct warren_addrport *address)
-{
-	for (uint32_t i = 0; i < peer->n_candidates; i++)
-		if (addrport_equal(&peer->candidates[i].address, address))
-			return &peer->candidates[i];
-	return NULL;
-}
 
 static void candidate_remove(struct paths_peer *peer, uint64_t now, struct paths_candidate *c)
 {
@@ -260,7 +296,7 @@ static void ping_drop(struct paths_peer *peer, uint32_t i)
 }
 
 /* What cannot be sent is forgotten at once, so that it is no timeout later. */
-static void ping(struct paths_peer *peer, struct paths_ping ask, size_t size)
+static void ping(struct paths_peer *peer, struct paths_ping ask)
 {
 	struct paths_candidate *c;
 	struct paths_ping *list;
@@ -273,13 +309,28 @@ static void ping(struct paths_peer *peer, struct paths_ping ask, size_t size)
 		return;
 	peer->pings = list;
 	c = ask.to.addr.family ? candidate(peer, &ask.to) : NULL;
-	if (c && ask.purpose != PATHS_COMMAND)
+	if (c && (ask.purpose == PATHS_DISCOVERY || ask.purpose == PATHS_HEARTBEATING))
 		c->last_ping = ask.at;
-	if (peer->acts->ping(peer->arg, peer, &ask, size) < 0)
+	if (peer->acts->ping(peer->arg, peer, &ask) < 0)
 		return;
-	if (c)
+	if (c && ask.size)
+		c->large_pings++;
+	else if (c)
 		c->pings++;
 	peer->pings[peer->n_pings++] = ask;
+}
+
+static void ping_small(struct paths_peer *peer, uint64_t now, const struct warren_addrport *to,
+		       enum paths_purpose purpose)
+{
+	ping(peer, (struct paths_ping){ .to = *to, .purpose = purpose, .at = now });
+}
+
+static void ping_large(struct paths_peer *peer, uint64_t now, const struct warren_addrport *to,
+		       uint32_t size)
+{
+	ping(peer, (struct paths_ping){ .to = *to, .purpose = PATHS_CHECK, .at = now,
+					.size = size });
 }
 
 static bool full_ping(struct paths_peer *peer, uint64_t now)
@@ -297,8 +348,9 @@ static bool full_ping(struct paths_peer *peer, uint64_t now)
 		i++;
 		if (c->last_ping && now - c->last_ping < PATHS_PING_SPACING)
 			continue;
-		ping(peer, (struct paths_ping){ .to = c->address, .purpose = PATHS_DISCOVERY,
-						.at = now }, 0);
+		ping_small(peer, now, &c->address, PATHS_DISCOVERY);
+		if (c->narrow && !addrport_equal(&c->address, &peer->best))
+			ping_large(peer, now, &c->address, peer->full);
 		sent++;
 	}
 	return sent > 0;
@@ -318,6 +370,116 @@ static bool want_full_ping(const struct paths_peer *peer, uint64_t now)
 	if (peer->best_latency <= PATHS_GOOD_ENOUGH)
 		return false;
 	return now - peer->last_full_ping >= PATHS_UPGRADE;
+}
+
+/*
+ * ---- Whether large packets arrive (2.8) ----
+ *
+ * An address that answers may still lose what the tunnel sends: a link on the way takes less, and
+ * fragments or the ICMP message about it are dropped. So the one in use is sent a ping as large as
+ * the largest packet of the tunnel: first of all, and then with a heartbeat after some data. Where
+ * those are in vain while small ones are answered, it is narrow: the relay carries the data, and
+ * each heartbeat tries again.
+ */
+
+uint32_t paths_wire_size(const struct warren_addrport *to, uint32_t payload)
+{
+	return payload + 8 + 20 + (to->addr.family == 6 ? SIX_MORE : 0);
+}
+
+uint32_t paths_candidate_mtu(const struct paths_candidate *c)
+{
+	return c->size ? paths_wire_size(&c->address, c->size) : 0;
+}
+
+/* Of the sizes of the stock client those below @below. */
+static void ping_series(struct paths_peer *peer, uint64_t now, uint32_t below)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		uint32_t size = sizes[i] - (peer->best.addr.family == 6 ? SIX_MORE : 0);
+
+		if (size < below)
+			ping_large(peer, now, &peer->best, size);
+	}
+}
+
+static void check_send(struct paths_peer *peer, uint64_t now)
+{
+	peer->check_sent = now;
+	peer->check_due = now + PATHS_CHECK_WAIT + 2 * peer->best_latency;
+	ping_large(peer, now, &peer->best, peer->full);
+}
+
+static uint32_t largest(const struct paths_tunnel *tunnel)
+{
+	return tunnel->largest < PATHS_LARGEST ? tunnel->largest : PATHS_LARGEST;
+}
+
+static void check_begin(struct paths_peer *peer, uint64_t now, const struct paths_tunnel *tunnel)
+{
+	peer->full = largest(tunnel);
+	peer->checked_bytes = tunnel->bytes;
+	peer->check_due = PATHS_NEVER;
+	if (!peer->full || paths_peer_narrow(peer))
+		return;
+	check_send(peer, now);
+	if (tunnel->series)
+		ping_series(peer, now, UINT32_MAX);
+}
+
+static void check_anew(struct paths_peer *peer, uint64_t now)
+{
+	struct paths_tunnel tunnel = { 0 };
+
+	peer->acts->tunnel(peer->arg, peer, &tunnel);
+	check_begin(peer, now, &tunnel);
+}
+
+/* With the heartbeat, which is the small ping beside it. */
+static void check_again(struct paths_peer *peer, uint64_t now, const struct paths_tunnel *tunnel)
+{
+	if (paths_peer_narrow(peer))
+		ping_large(peer, now, &peer->best, peer->full);
+	else if (peer->check_due == PATHS_NEVER && answers(peer, now) &&
+		 (is_unproven(peer) || largest(tunnel) != peer->full ||
+		  tunnel->bytes - peer->checked_bytes >= PATHS_CHECK_BYTES))
+		check_begin(peer, now, tunnel);
+}
+
+/* No answer came. That counts if a small ping was answered meanwhile. */
+static void check_over(struct paths_peer *peer, uint64_t now)
+{
+	struct paths_candidate *c = best(peer);
+	uint32_t most = c->size < peer->full ? PATHS_CHECKS : PATHS_CHECKS_PROVEN;
+
+	peer->check_due = PATHS_NEVER;
+	if (c->last_pong > peer->check_sent && ++c->lost >= most) {
+		c->narrow = true;
+		c->size = 0;
+		/* For the operator: what does arrive. */
+		ping_series(peer, now, peer->full);
+		note(peer, now, PATHS_NARROW);
+	} else if (answers(peer, now) && paths_peer_active(peer)) {
+		check_send(peer, now);
+		ping_small(peer, now, &peer->best, PATHS_HEARTBEATING);
+	}
+}
+
+/* A ping of that size was answered. */
+static void arrived(struct paths_peer *peer, uint64_t now, struct paths_candidate *c, uint32_t size)
+{
+	bool was_narrow = c->narrow;
+
+	c->size = size > c->size ? size : c->size;
+	if (size < peer->full)
+		return;
+	c->lost = 0;
+	c->narrow = false;
+	if (c != best(peer))
+		return;
+	peer->check_due = PATHS_NEVER;
+	if (was_narrow && answers(peer, now))
+		note(peer, now, PATHS_WIDE_AGAIN);
 }
 
 /*
@@ -345,41 +507,49 @@ void paths_peer_send(struct paths_peer *peer, uint64_t now)
 
 static void heartbeat(struct paths_peer *peer, uint64_t now)
 {
-	uint64_t sent = peer->acts->last_sent(peer->arg, peer);
+	struct paths_tunnel tunnel = { 0 };
 
-	if (sent > peer->last_send)
-		peer->last_send = sent;
+	peer->acts->tunnel(peer->arg, peer, &tunnel);
+	if (tunnel.last_sent > peer->last_send)
+		peer->last_send = tunnel.last_sent;
 	if (peer->expired || (now > peer->last_send && now - peer->last_send > PATHS_SESSION)) {
 		peer->heartbeat_at = PATHS_NEVER;
 		note(peer, now, PATHS_IDLE);
 		return;
 	}
-	if (peer->best.addr.family)
-		ping(peer, (struct paths_ping){ .to = peer->best, .purpose = PATHS_HEARTBEATING,
-						.at = now }, 0);
+	if (peer->best.addr.family) {
+		ping_small(peer, now, &peer->best, PATHS_HEARTBEATING);
+		check_again(peer, now, &tunnel);
+	}
 	if (want_full_ping(peer, now))
 		discover(peer, now);
 	peer->heartbeat_at = now + PATHS_HEARTBEAT;
 }
 
-void paths_peer_command(struct paths_peer *peer, uint64_t now, void *command, size_t size)
+void paths_peer_command(struct paths_peer *peer, uint64_t now, void *command, uint32_t size)
 {
-	struct paths_ping ask = { .purpose = PATHS_COMMAND, .at = now, .command = command };
+	struct paths_ping ask = { .purpose = PATHS_COMMAND, .at = now, .size = size,
+				  .command = command };
+	const struct paths_candidate *c = best(peer);
 
 	if (peer->expired)
 		return;
-	if (paths_peer_trusted(peer, now)) {
+	if (c && paths_peer_trusted(peer, now) && size <= c->size) {
 		ask.to = peer->best;
-		ping(peer, ask, size);
+		ping(peer, ask);
 	} else {
 		for (uint32_t i = 0; i < peer->n_candidates; i++) {
-			ask.to = peer->candidates[i].address;
-			ping(peer, ask, size);
+			c = &peer->candidates[i];
+			/* Where data does not go its small answer would be misleading. */
+			if (c->narrow && !size && region(peer))
+				continue;
+			ask.to = c->address;
+			ping(peer, ask);
 		}
 		memset(&ask.to, 0, sizeof(ask.to));
 		ask.region = region(peer);
 		if (ask.region)
-			ping(peer, ask, size);
+			ping(peer, ask);
 	}
 	sent_something(peer, now);
 	settle(peer, now);
@@ -413,28 +583,37 @@ bool paths_peer_got_ping(struct paths_peer *peer, uint64_t now, const struct war
 	c->got_ping = now;
 	memcpy(c->got_txid, txid, WARREN_DISCO_TXID);
 	/* The way to us is open; ours there was perhaps not yet when it was pinged last. */
-	if (paths_peer_active(peer) && !paths_peer_trusted(peer, now) &&
+	if (paths_peer_active(peer) && !answers(peer, now) &&
 	    (!c->returned || now - c->returned >= PATHS_RETURN_SPACING)) {
 		c->returned = now;
-		ping(peer, (struct paths_ping){ .to = *from, .purpose = PATHS_DISCOVERY,
-						.at = now }, 0);
+		ping_small(peer, now, from, PATHS_DISCOVERY);
 	}
 	settle(peer, now);
 	return !twice;
 }
 
+/* Whether it is to take the place of the address in use. A narrow one is the last choice. */
+static bool is_preferred(const struct paths_peer *peer, uint64_t now,
+			 const struct paths_candidate *c, uint64_t latency)
+{
+	if (!answers(peer, now))
+		return true;
+	if (c->narrow || paths_peer_narrow(peer))
+		return !c->narrow;
+	return paths_better(&c->address, latency, &peer->best, peer->best_latency);
+}
+
 /* The pinged address has answered: it may become the best, and is trusted if it is. */
-static void answered(struct paths_peer *peer, uint64_t now, const struct warren_addrport *address,
+static void answered(struct paths_peer *peer, uint64_t now, const struct paths_candidate *c,
 		     uint64_t latency)
 {
 	bool none = !peer->best.addr.family, trusted = paths_peer_trusted(peer, now);
-	bool same = addrport_equal(address, &peer->best);
+	bool same = addrport_equal(&c->address, &peer->best);
 	enum paths_reason reason = 0;
 
-	if (!same && (!trusted || paths_better(address, latency, &peer->best,
-					       peer->best_latency))) {
+	if (!same && is_preferred(peer, now, c, latency)) {
 		reason = none ? PATHS_FIRST_ANSWER : trusted ? PATHS_BETTER : PATHS_REPLACED;
-		peer->best = *address;
+		peer->best = c->address;
 		peer->best_at = now;
 	} else if (!same) {
 		return;
@@ -444,8 +623,10 @@ static void answered(struct paths_peer *peer, uint64_t now, const struct warren_
 	peer->best_latency = latency;
 	peer->trust_until = now + PATHS_TRUST;
 	peer->doubted = false;
-	if (reason)
-		note(peer, now, reason);
+	if (!reason)
+		return;
+	note(peer, now, reason);
+	check_anew(peer, now);
 }
 
 bool paths_peer_got_pong(struct paths_peer *peer, uint64_t now,
@@ -464,11 +645,18 @@ bool paths_peer_got_pong(struct paths_peer *peer, uint64_t now,
 	ping_drop(peer, i);
 	latency = now > sent.at ? now - sent.at : 0;
 	c = sent.to.addr.family ? candidate(peer, &sent.to) : NULL;
-	if (c) {
+	if (c && sent.size) {
+		c->large_pongs++;
+		arrived(peer, now, c, sent.size);
+		/* What takes longer for its size says nothing about the way. */
+		if (c->latency && sent.purpose == PATHS_CHECK)
+			latency = c->latency;
+	} else if (c) {
 		c->latency = latency;
-		c->last_pong = now;
 		c->pongs++;
 	}
+	if (c)
+		c->last_pong = now;
 	if (sent.to.addr.family && !c)
 		return true;
 	if (sent.command)
@@ -477,7 +665,7 @@ bool paths_peer_got_pong(struct paths_peer *peer, uint64_t now,
 						       .region = sent.region });
 	/* The address that was pinged counts, wherever the pong came from. */
 	if (c)
-		answered(peer, now, &sent.to, latency);
+		answered(peer, now, c, latency);
 	settle(peer, now);
 	return true;
 }
@@ -567,6 +755,8 @@ void paths_peer_reset(struct paths_peer *peer, uint64_t now)
 		struct paths_candidate *c = &peer->candidates[i];
 
 		c->last_ping = c->latency = c->last_pong = 0;
+		c->size = c->lost = 0;
+		c->narrow = false;
 	}
 	clear_best(peer, now, PATHS_LINK_CHANGE);
 	settle(peer, now);
@@ -587,6 +777,8 @@ uint64_t paths_peer_deadline(const struct paths_peer *peer)
 
 	if (peer->n_pings > 0 && peer->pings[0].at + PATHS_PING_TIMEOUT < next)
 		next = peer->pings[0].at + PATHS_PING_TIMEOUT;
+	if (peer->check_due < next)
+		next = peer->check_due;
 	if (peer->best.addr.family && !peer->doubted && peer->trust_until + 1 < next)
 		next = peer->trust_until + 1;
 	return next;
@@ -601,13 +793,15 @@ void paths_peer_turn(struct paths_peer *peer, uint64_t now)
 			note(peer, now, PATHS_IN_DOUBT);
 	}
 	while (peer->n_pings > 0 && now >= peer->pings[0].at + PATHS_PING_TIMEOUT) {
-		struct warren_addrport to = peer->pings[0].to;
+		struct paths_ping late = peer->pings[0];
 
 		ping_drop(peer, 0);
-		if (to.addr.family && addrport_equal(&to, &peer->best) &&
-		    !paths_peer_trusted(peer, now))
+		if (late.purpose != PATHS_CHECK && late.to.addr.family &&
+		    addrport_equal(&late.to, &peer->best) && !answers(peer, now))
 			clear_best(peer, now, PATHS_NO_ANSWER);
 	}
+	if (now >= peer->check_due)
+		check_over(peer, now);
 	if (now >= peer->heartbeat_at)
 		heartbeat(peer, now);
 	settle(peer, now);

@@ -26,15 +26,23 @@
 #define PATHS_RETURN_SPACING PATHS_SECOND	/* of pings to where one came from */
 #define PATHS_UPGRADE (60 * PATHS_SECOND)
 #define PATHS_GOOD_ENOUGH (5 * PATHS_MSEC)
+#define PATHS_CHECK_WAIT (400 * PATHS_MSEC)	/* for the answer to a large ping; and two rounds */
 
 enum {
 	PATHS_CANDIDATES = 64,		/* of the map and learned */
 	PATHS_LEARNED = 32,		/* by pings and calls */
 	PATHS_PINGS = 2 * PATHS_CANDIDATES,
 	PATHS_HISTORY = 200,
+	PATHS_CHECKS = 5,		/* large pings in vain until an address is narrow */
+	PATHS_CHECKS_PROVEN = 8,	/* the same, of one that has answered them before */
+	PATHS_CHECK_BYTES = 8192,	/* of the tunnel's, after which the address is checked */
+	PATHS_LARGEST = 8972,		/* UDP payload of a ping: an MTU of 9000 */
 };
 
-enum paths_purpose { PATHS_DISCOVERY, PATHS_HEARTBEATING, PATHS_COMMAND };
+enum paths_purpose {
+	PATHS_DISCOVERY, PATHS_HEARTBEATING, PATHS_COMMAND,
+	PATHS_CHECK,			/* whether large packets arrive */
+};
 
 /* Why a path changed; the words are in paths_reason_word(). */
 enum paths_reason {
@@ -49,6 +57,8 @@ enum paths_reason {
 	PATHS_IDLE,			/* we sent nothing for PATHS_SESSION */
 	PATHS_BUSY,			/* we send again */
 	PATHS_RELAY_MOVED,		/* the peer's home relay is another */
+	PATHS_NARROW,			/* it answers, but not to packets as large as ours */
+	PATHS_WIDE_AGAIN,		/* to those as well */
 };
 
 struct paths_event {			/* how the peer was reached after it */
@@ -69,7 +79,12 @@ struct paths_candidate {
 	uint64_t returned;		/* when one was last answered with a ping of ours */
 	uint64_t last_ping;		/* the last to there, but for commands'; 0: none */
 	uint64_t latency, last_pong;	/* of the last answer; 0: none */
-	uint32_t pings, pongs;		/* sent and answered, for the operator */
+	uint32_t pings, pongs;		/* sent and answered, for the operator: small ones */
+	uint32_t large_pings, large_pongs;
+	/* 2.8: what arrives there, as bytes of a UDP payload. */
+	uint32_t size;			/* the largest ping that was answered; 0: none but small */
+	uint32_t lost;			/* large pings in a row without an answer, but small ones */
+	bool narrow;			/* too many: the tunnel's packets do not arrive */
 };
 
 struct paths_ping {
@@ -78,6 +93,7 @@ struct paths_ping {
 	uint32_t region;
 	enum paths_purpose purpose;
 	uint64_t at;
+	uint32_t size;			/* of the UDP payload; 0: the usual, small */
 	void *command;			/* COMMAND: who asked */
 };
 
@@ -89,9 +105,16 @@ struct paths_pong {			/* an answer to a command's ping */
 	uint32_t region;
 };
 
+struct paths_tunnel {			/* what WireGuard does with the peer */
+	uint64_t last_sent;		/* 0: never */
+	uint64_t bytes;			/* sent */
+	uint32_t largest;		/* UDP payload of the largest packet it sends; 0: unknown */
+	bool series;			/* the server wants all sizes of 2.8 probed */
+};
+
 struct paths_acts {
 	/* Sends a ping; 0 or -errno. @txid is random, and the callee's to fill. */
-	int (*ping)(void *arg, struct paths_peer *peer, struct paths_ping *ping, size_t size);
+	int (*ping)(void *arg, struct paths_peer *peer, struct paths_ping *ping);
 	/* The peer is to learn our endpoints, through @region. */
 	void (*call_me_maybe)(void *arg, struct paths_peer *peer, uint32_t region);
 	/* What paths_peer_path() gives is another one now. */
@@ -99,8 +122,7 @@ struct paths_acts {
 	void (*event)(void *arg, struct paths_peer *peer, const struct paths_event *event);
 	void (*pong)(void *arg, struct paths_peer *peer, void *command,
 		     const struct paths_pong *pong);
-	/* When WireGuard last sent something to the peer; 0: never. */
-	uint64_t (*last_sent)(void *arg, struct paths_peer *peer);
+	void (*tunnel)(void *arg, struct paths_peer *peer, struct paths_tunnel *out);
 };
 
 struct paths_path {
@@ -119,6 +141,9 @@ struct paths_peer {
 	uint64_t best_latency, best_at, trust_until;
 	uint64_t last_send, last_full_ping;
 	uint64_t heartbeat_at;		/* PATHS_NEVER: not armed */
+	uint32_t full;			/* bytes of the largest packet for it; 0: not known yet */
+	uint64_t check_sent, check_due;	/* a large ping to `best`; due: PATHS_NEVER: none */
+	uint64_t checked_bytes;		/* of the tunnel, at that time */
 
 	struct paths_candidate *candidates;
 	uint32_t n_candidates, candidates_room;
@@ -154,7 +179,7 @@ bool paths_peer_got_pong(struct paths_peer *peer, uint64_t now,
 void paths_peer_got_call(struct paths_peer *peer, uint64_t now,
 			 const struct warren_addrport *addrs, uint32_t n);
 /* Pings for a command (4.10), answered to acts->pong with @command. @size 0: the usual one. */
-void paths_peer_command(struct paths_peer *peer, uint64_t now, void *command, size_t size);
+void paths_peer_command(struct paths_peer *peer, uint64_t now, void *command, uint32_t size);
 /* Answers for @command are not wanted any more. */
 void paths_peer_forget_command(struct paths_peer *peer, const void *command);
 /* This host's links changed: what was learned about paths is worth nothing. */
@@ -168,10 +193,18 @@ void paths_peer_turn(struct paths_peer *peer, uint64_t now);
 struct paths_path paths_peer_path(const struct paths_peer *peer, uint64_t now);
 /* The address @i, beginning anew after the last, of those that the map names; NULL: none. */
 const struct warren_addrport *paths_peer_named(const struct paths_peer *peer, uint32_t i);
+/* Its address answers, and as far as is known the tunnel's packets arrive there. */
 bool paths_peer_trusted(const struct paths_peer *peer, uint64_t now);
+/* Its address answers small packets alone: a relay is used, if there is one. */
+bool paths_peer_narrow(const struct paths_peer *peer);
 bool paths_peer_active(const struct paths_peer *peer);
 /* The event @i before the newest, or NULL. */
 const struct paths_event *paths_peer_past(const struct paths_peer *peer, uint32_t i);
+
+/* Bytes of the IP packet around a UDP payload. */
+uint32_t paths_wire_size(const struct warren_addrport *to, uint32_t payload);
+/* The largest IP packet that is known to arrive there; 0: none was sent but small ones. */
+uint32_t paths_candidate_mtu(const struct paths_candidate *c);
 
 const char *paths_reason_word(enum paths_reason reason);
 

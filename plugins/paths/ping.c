@@ -22,7 +22,7 @@ struct ping_run {
 	char name[256], ip[ADDR_TEXT];
 	int64_t sent, count;		/* count 0: for ever */
 	uint64_t timeout;
-	size_t size;
+	uint32_t size;
 	bool until_direct, waiting, any;
 	bool inner;			/* inside the tunnel: */
 	enum inner_kind kind;
@@ -255,7 +255,7 @@ static struct ping_run *run_new(struct paths *p, const struct warren_node *node,
 	run->kind = warren_conf_bool(args, "icmp") ? INNER_ICMP : INNER_TSMP;
 	run->count = warren_conf_int(args, "c");
 	run->timeout = (uint64_t)warren_conf_int(args, "timeout");
-	run->size = (size_t)warren_conf_int(args, "size");
+	run->size = (uint32_t)warren_conf_int(args, "size");
 	run->until_direct = warren_conf_bool(args, "until-direct");
 	list_add_tail(&p->pings, &run->runs);
 	return run;

@@ -114,7 +114,7 @@ static const struct warren_metric metrics[] = {
 };
 
 static const struct warren_port needs[] = {
-	{ .name = "dataplane", .major = 0, .minor = 3, .brief = "Sockets and paths of peers." },
+	{ .name = "dataplane", .major = 0, .minor = 4, .brief = "Sockets and paths of peers." },
 	{ .name = "identity", .major = 0, .minor = 1, .brief = "The disco key." },
 	{ .name = "netmap", .major = 0, .minor = 3, .brief = "Peers, their endpoints, relays." },
 	{ .name = "relay-client", .major = 0, .minor = 3, .flags = WARREN_SOFT,
@@ -139,6 +139,24 @@ static const struct warren_check checks[] = {
  * ---- Life ----
  */
 
+/* As the stock client: the attribute turns probing on, and forbids routers to fragment. */
+static void see_attributes(struct paths *p, const struct warren_node *self)
+{
+	bool probe = false;
+	int result;
+
+	for (uint32_t i = 0; self && i < self->n_caps; i++)
+		probe = probe || strcmp(self->caps[i].name, "peer-mtu-enable") == 0;
+	if (probe == p->mtu_series)
+		return;
+	result = p->dataplane->dont_fragment(p->dataplane_self, probe);
+	if (result < 0)
+		warren_log(p->ctx, LOG_WARNING, "cannot set how the UDP sockets fragment: %s",
+			   strerror(-result));
+	else
+		p->mtu_series = probe;
+}
+
 static void on_map(struct warren_ctx *ctx, const char *topic, const void *obj, void *arg)
 {
 	const struct warren_netmap *map = obj;
@@ -148,6 +166,7 @@ static void on_map(struct warren_ctx *ctx, const char *topic, const void *obj, v
 	(void)ctx;
 	(void)topic;
 	paths_map(p, map);
+	see_attributes(p, map->self);
 	if (first || (map->changed & WARREN_NETMAP_RELAYS))
 		paths_gather(p, first ? "start" : "derp-map-update");
 	else if (none_before && map->n_peers > 0)

@@ -194,6 +194,7 @@ static void write_peer(struct warren_reply *reply, const struct paths *p,
 	warren_reply_bool(reply, "disco", !node->plain);
 	warren_reply_bool(reply, "active", paths_peer_active(peer));
 	warren_reply_bool(reply, "trusted", paths_peer_trusted(peer, warren_now()));
+	warren_reply_bool(reply, "narrow", paths_peer_narrow(peer));
 	if (peer->best.addr.family) {
 		warren_reply_str(reply, "address", "%s", addrport_format(&peer->best, text));
 		warren_reply_int(reply, "latency-us", (int64_t)peer->best_latency);
@@ -210,6 +211,7 @@ static void write_peer(struct warren_reply *reply, const struct paths *p,
 		warren_reply_int(reply, "pings", c->pings);
 		warren_reply_int(reply, "pongs", c->pongs);
 		warren_reply_int(reply, "latency-us", (int64_t)c->latency);
+		warren_reply_int(reply, "mtu", paths_candidate_mtu(c));
 		warren_reply_close(reply);
 	}
 	warren_reply_close(reply);
@@ -262,6 +264,7 @@ void paths_status(struct warren_ctx *ctx, struct warren_reply *reply)
 				 addrport_format(&p->published.list[i].address, text));
 	warren_reply_close(reply);
 	warren_reply_bool(reply, "udp", report->udp);
+	warren_reply_bool(reply, "mtu-probing", p->mtu_series);
 	warren_reply_str(reply, "home", "%s", paths_region_code(p, report->preferred));
 	warren_reply_open(reply, "peers", '[');
 	write_peers(ctx, reply, 0);

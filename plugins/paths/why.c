@@ -49,6 +49,12 @@ static const struct {
 		"knows the outside address of this host",
 		"allow outgoing UDP to the STUN servers of the relays (port 3478 if the map names "
 		"no other), or name the address in paths.endpoints" },
+	[PATHS_WHY_MTU] = {
+		"mtu-black-hole", "the peer answers small packets, but those as large as the "
+		"tunnel's are lost on the way: a link there takes less, and fragments, or the "
+		"messages that say so, are dropped",
+		"let IP fragments and ICMP through on the way to the peer, or raise the MTU of "
+		"the narrow link, or lower wg.mtu here if it is above 1280" },
 	[PATHS_WHY_BLACK_HOLE] = {
 		"endpoint-black-holed", "an address that had answered stopped doing so",
 		"look for what changed on the way: a NAT or firewall may have been restarted" },
@@ -93,6 +99,8 @@ enum paths_why paths_why(const struct paths_facts *f)
 		return PATHS_WHY_PEER_UNKNOWN;
 	if (f->expired)
 		return PATHS_WHY_KEY_EXPIRED;
+	if (f->narrow && f->active)
+		return PATHS_WHY_MTU;
 	if (f->direct)
 		return PATHS_WHY_DIRECT;
 	if (!f->disco)

@@ -22,6 +22,7 @@ enum paths_why {			/* the list is closed; README.md has the words */
 	PATHS_WHY_CAPTIVE,
 	PATHS_WHY_UDP_BLOCKED,
 	PATHS_WHY_STUN_UNREACHABLE,
+	PATHS_WHY_MTU,
 	PATHS_WHY_BLACK_HOLE,
 	PATHS_WHY_ANSWERS_LOST,
 	PATHS_WHY_MAPPING_REFUSED,
@@ -38,6 +39,7 @@ struct paths_facts {
 	bool was_direct;		/* an address answered since we began to send */
 	uint32_t candidates;
 	uint32_t pings, pongs;		/* to candidates there are now */
+	bool narrow;			/* an address answers, but not large packets */
 	bool pinged_us;			/* its pings came by UDP lately */
 	bool busy_long;			/* we send for 10 s or more */
 	bool captive;			/* and a portal answered in the place of relays */

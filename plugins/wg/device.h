@@ -206,6 +206,7 @@ struct wg_device {
 	struct warren_io *lane_io;
 	uint32_t tun_handle;
 	struct warren_limit log_peer, log_send, log_map;
+	bool dont_fragment;		/* what is sent by UDP */
 	bool freed;			/* goes with the last retired object */
 	uint32_t retired;		/* objects that a worker may still hold */
 };

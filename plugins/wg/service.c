@@ -41,12 +41,28 @@ static uint16_t service_port(void *self, uint32_t family)
  * ---- Paths ----
  */
 
+static int service_dont_fragment(void *self, bool on)
+{
+	struct wg_device *dev = self;
+	const struct wg_sockets *sockets = atomic_load_explicit(&dev->sockets,
+								memory_order_relaxed);
+	int r = 0;
+
+	for (int which = 0; which < 2 && !r; which++)
+		if (sockets->fd[which] != -1)
+			r = wg_udp_dont_fragment(sockets->fd[which], which ? 6 : 4, on);
+	if (!r)
+		dev->dont_fragment = on;
+	return r;
+}
+
 static void writer_ended(void *opaque)
 {
 	struct wg_device *dev = opaque;
 
 	memset(&dev->writer, 0, sizeof(dev->writer));
 	atomic_store_explicit(&dev->has_writer, false, memory_order_relaxed);
+	service_dont_fragment(dev, false);
 	wg_netmap_restore_endpoints(dev);
 }
 
@@ -492,4 +508,5 @@ const struct warren_dataplane_ops wg_service_ops = {
 	.packet_reply = service_packet_reply,
 	.hand_over = service_hand_over,
 	.source_take = service_source_take,
+	.dont_fragment = service_dont_fragment,
 };

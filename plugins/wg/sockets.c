@@ -50,6 +50,8 @@ static int adopt(struct wg_sockets *sockets, int which, const struct warren_priv
 	sockets->port[which] = (uint16_t)answer->value;
 	sockets->handle[which] = answer->handle;
 	r = wg_udp_prepare(sockets->fd[which], which ? 6 : 4);
+	if (!r && sockets->device->dont_fragment)
+		r = wg_udp_dont_fragment(sockets->fd[which], which ? 6 : 4, true);
 	if (r < 0) {
 		warren_fail(err, NULL, "cannot prepare the UDP socket for %s: %s",
 			    family_name[which], strerror(-r));

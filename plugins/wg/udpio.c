@@ -13,21 +13,30 @@
 
 int wg_udp_prepare(int fd, int family)
 {
-	int one = 1, dont = IP_PMTUDISC_DONT;
+	int one = 1;
 	int flags = fcntl(fd, F_GETFL);
 
 	if (flags == -1 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) == -1)
 		return -errno;
-	if (family == 6)
-		return setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &one, sizeof(one)) == -1
-			       ? -errno
-			       : 0;
-	if (setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &one, sizeof(one)) == -1)
+	if (family == 6 ? setsockopt(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, &one, sizeof(one)) == -1
+			: setsockopt(fd, IPPROTO_IP, IP_PKTINFO, &one, sizeof(one)) == -1)
 		return -errno;
-	/* Routers may fragment: the inner MTU is chosen to fit, and ICMP must not shrink it. */
-	if (setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &dont, sizeof(dont)) == -1)
-		return -errno;
-	return 0;
+	return wg_udp_dont_fragment(fd, family, false);
+}
+
+int wg_udp_dont_fragment(int fd, int family, bool on)
+{
+	/*
+	 * Routers may fragment: the inner MTU is chosen to fit, and ICMP must not shrink it. With
+	 * IPv6 they never do; there the host does what ICMP tells.
+	 */
+	int four = on ? IP_PMTUDISC_DO : IP_PMTUDISC_DONT;
+	int six = on ? IPV6_PMTUDISC_DO : IPV6_PMTUDISC_WANT;
+	int r = family == 6
+			? setsockopt(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &six, sizeof(six))
+			: setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &four, sizeof(four));
+
+	return r == -1 ? -errno : 0;
 }
 
 /*

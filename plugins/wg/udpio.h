@@ -26,6 +26,8 @@ enum {
 
 /* Options that need no privilege: PKTINFO on, fragments allowed, non-blocking. -errno. */
 int wg_udp_prepare(int fd, int family);
+/* Whether datagrams may be fragmented on their way; they may at first. 0 or -errno. */
+int wg_udp_dont_fragment(int fd, int family, bool on);
 
 /*
  * ---- Receive ----

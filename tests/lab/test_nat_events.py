@@ -191,8 +191,9 @@ def test_narrow_link(lab):
     world = World(lab, {"one": ("easy",), "two": ("",)})
     pair = world.pairs("one two")[0]
     become_direct([pair])
-    box = pair[0].host.switch
-    box.ip("link", "set", "w0", "mtu", "1300")
+    one = pair[0].host
+    one.ip("link", "set", "eth0", "mtu", "1300")
+    one.switch.ip("link", "set", "lan0", "mtu", "1300")
     carry_nothing_by_relay([pair])
 
 

@@ -2,227 +2,11 @@
  * The state machine of one peer, with a clock of its own: the tables of path-protocols.md section 4
  * and the pitfalls of section 11 that concern it.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
-#include <cmocka.h>
-
-#include "../peer.h"
 #include "base/addr.h"
-
-enum { SENT = 512, REGION = 900 };
-
-struct world {
-	struct paths_peer peer;
-	uint64_t now, last_sent;
-	struct paths_ping sent[SENT];
-	uint32_t n_sent, n_calls, n_paths, n_events, n_pongs;
-	struct paths_event event;
-	struct paths_pong pong;
-	uint8_t next_txid;
-	int refuse;			/* what a send returns */
-};
-
-static struct warren_addrport at(const char *text)
-{
-	struct warren_addrport ap;
-
-	assert_int_equal(addrport_parse(text, &ap), 0);
-	return ap;
-}
-
-#define LAN "10.0.0.2:41641"
-#define WAN "192.0.2.7:41641"
-#define SIX "[2001:db8::7]:41641"
-
-/*
- * ---- What it does ----
- */
-
-static int on_ping(void *arg, struct paths_peer *peer, struct paths_ping *ping, size_t size)
-{
-	struct world *w = arg;
-
-	(void)size;
-	assert_ptr_equal(peer, &w->peer);
-	if (w->refuse)
-		return w->refuse;
-	memset(ping->txid, 0, sizeof(ping->txid));
-	ping->txid[0] = w->next_txid++;
-	ping->txid[1] = (uint8_t)(w->n_sent >> 8);
-	assert_true(w->n_sent < SENT);
-	w->sent[w->n_sent++] = *ping;
-	return 0;
-}
-
-static void on_call(void *arg, struct paths_peer *peer, uint32_t region)
-{
-	struct world *w = arg;
-
-	(void)peer;
-	assert_int_equal(region, REGION);
-	w->n_calls++;
-}
-
-static void on_path(void *arg, struct paths_peer *peer)
-{
-	(void)peer;
-	((struct world *)arg)->n_paths++;
-}
-
-static void on_event(void *arg, struct paths_peer *peer, const struct paths_event *event)
-{
-	struct world *w = arg;
-
-	(void)peer;
-	w->event = *event;
-	w->n_events++;
-}
-
-static void on_pong(void *arg, struct paths_peer *peer, void *command,
-		    const struct paths_pong *pong)
-{
-	struct world *w = arg;
-
-	(void)peer;
-	assert_ptr_equal(command, w);
-	w->pong = *pong;
-	w->n_pongs++;
-}
-
-static uint64_t on_last_sent(void *arg, struct paths_peer *peer)
-{
-	(void)peer;
-	return ((struct world *)arg)->last_sent;
-}
-
-static const struct paths_acts acts = {
-	on_ping, on_call, on_path, on_event, on_pong, on_last_sent,
-};
-
-static int set_up(void **state)
-{
-	static struct world w;
-
-	memset(&w, 0, sizeof(w));
-	w.now = 1000 * PATHS_SECOND;
-	paths_peer_init(&w.peer, &acts, &w);
-	*state = &w;
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	paths_peer_fini(&((struct world *)*state)->peer);
-	return 0;
-}
-
-/*
- * ---- Turning the world ----
- */
-
-static void map(struct world *w, uint32_t home, uint32_t n, const char *const *texts)
-{
-	struct warren_addrport list[40];
-
-	for (uint32_t i = 0; i < n; i++)
-		list[i] = at(texts[i]);
-	assert_int_equal(paths_peer_map(&w->peer, w->now, list, n, home, false), 0);
-}
-
-static const char *const lan_wan[] = { LAN, WAN };
-
-/* Lets time pass, every deadline in its turn; @busy: WireGuard sends all the time. */
-static void pass(struct world *w, uint64_t usec, bool busy)
-{
-	uint64_t end = w->now + usec;
-
-	for (uint64_t next; (next = paths_peer_deadline(&w->peer)) <= end;) {
-		if (next > w->now)
-			w->now = next;
-		if (busy)
-			w->last_sent = w->now;
-		paths_peer_turn(&w->peer, w->now);
-	}
-	w->now = end;
-	if (busy)
-		w->last_sent = end;
-}
-
-static uint32_t sent_to(const struct world *w, const char *text, uint32_t from)
-{
-	struct warren_addrport ap = at(text);
-	uint32_t n = 0;
-
-	for (uint32_t i = from; i < w->n_sent; i++)
-		n += addrport_equal(&w->sent[i].to, &ap);
-	return n;
-}
-
-/* The last ping to @text is answered after @usec. */
-static bool answer(struct world *w, const char *text, uint64_t usec)
-{
-	struct warren_addrport ap = at(text);
-
-	for (uint32_t i = w->n_sent; i-- > 0;) {
-		if (!addrport_equal(&w->sent[i].to, &ap))
-			continue;
-		if (w->now < w->sent[i].at + usec)
-			w->now = w->sent[i].at + usec;
-		return paths_peer_got_pong(&w->peer, w->now, w->sent[i].txid);
-	}
-	fail_msg("no ping went to %s", text);
-	return false;
-}
-
-static bool ping_from(struct world *w, const char *text, uint8_t n)
-{
-	uint8_t txid[WARREN_DISCO_TXID] = { n, 0xff };
-	struct warren_addrport ap = at(text);
-
-	return paths_peer_got_ping(&w->peer, w->now, &ap, txid);
-}
-
-static void call(struct world *w, uint32_t n, const char *const *texts)
-{
-	struct warren_addrport list[40];
-
-	for (uint32_t i = 0; i < n; i++)
-		list[i] = at(texts[i]);
-	paths_peer_got_call(&w->peer, w->now, list, n);
-}
-
-static void assert_path(struct world *w, const char *address, uint32_t region)
-{
-	struct paths_path path = paths_peer_path(&w->peer, w->now);
-	char text[ADDRPORT_TEXT];
-
-	if (address)
-		assert_string_equal(addrport_format(&path.address, text), address);
-	else
-		assert_int_equal(path.address.addr.family, 0);
-	assert_int_equal(path.region, region);
-	/* Whoever acts on it has been told of just this. */
-	assert_true(addrport_equal(&path.address, &w->peer.told.address));
-	assert_int_equal(path.region, w->peer.told.region);
-	assert_int_equal(path.tell, w->peer.told.tell);
-}
-
-static void assert_reason(const struct world *w, enum paths_reason reason)
-{
-	assert_string_equal(paths_reason_word(w->event.reason), paths_reason_word(reason));
-}
-
-/* Sends, and has @address answer. */
-static void direct(struct world *w, const char *address, uint64_t usec)
-{
-	paths_peer_send(&w->peer, w->now);
-	assert_true(answer(w, address, usec));
-	assert_path(w, address, 0);
-}
+#include "peer_world.h"
 
 /*
  * ---- 4.3 Send, 4.4 full ping, CallMeMaybe ----
@@ -232,7 +16,7 @@ static void test_lazy(void **state)
 {
 	struct world *w = *state;
 
-	map(w, REGION, 2, lan_wan);
+	map(w, REGION, 2, LAN_WAN);
 	pass(w, 600 * PATHS_SECOND, false);
 	assert_int_equal(w->n_sent, 0);
 	assert_int_equal(paths_peer_deadline(&w->peer), PATHS_NEVER);
@@ -245,7 +29,7 @@ static void test_first_packet(void **state)
 {
 	struct world *w = *state;
 
-	map(w, REGION, 2, lan_wan);
+	map(w, REGION, 2, LAN_WAN);
 	paths_peer_send(&w->peer, w->now);
 	assert_int_equal(w->n_sent, 2);
 	assert_int_equal(w->n_calls, 1);
@@ -265,7 +49,7 @@ static void test_no_call_without_relay_or_candidate(void **state)
 {
 	struct world *w = *state;
 
-	map(w, 0, 2, lan_wan);
+	map(w, 0, 2, LAN_WAN);
 	paths_peer_send(&w->peer, w->now);
 	assert_int_equal(w->n_sent, 2);
 	assert_int_equal(w->n_calls, 0);
@@ -280,7 +64,7 @@ static void test_learned_relay(void **state)
 {
 	struct world *w = *state;
 
-	map(w, 0, 1, lan_wan);
+	map(w, 0, 1, LAN_WAN);
 	paths_peer_relay(&w->peer, w->now, REGION);
 	assert_path(w, NULL, REGION);
 	paths_peer_send(&w->peer, w->now);
@@ -294,7 +78,7 @@ static void test_discovery_rhythm(void **state)
 	struct world *w = *state;
 	uint32_t before;
 
-	map(w, REGION, 1, lan_wan);
+	map(w, REGION, 1, LAN_WAN);
 	paths_peer_send(&w->peer, w->now);
 	before = w->n_sent;
 	/* Ticks of 3 s and a spacing of 5 s make one ping in 6 s, as long as there is traffic. */
@@ -307,7 +91,7 @@ static void test_refused_ping_is_forgotten(void **state)
 {
 	struct world *w = *state;
 
-	map(w, REGION, 1, lan_wan);
+	map(w, REGION, 1, LAN_WAN);
 	w->refuse = -101;
 	paths_peer_send(&w->peer, w->now);
 	assert_int_equal(w->peer.n_pings, 0);
@@ -323,7 +107,7 @@ static void test_expired(void **state)
 	struct world *w = *state;
 	struct warren_addrport list[1] = { at(WAN) };
 
-	map(w, REGION, 1, lan_wan);
+	map(w, REGION, 1, LAN_WAN);
 	direct(w, LAN, 1);
 	paths_peer_map(&w->peer, w->now, list, 1, REGION, true);
 	assert_path(w, NULL, 0);
@@ -342,7 +126,7 @@ static void test_pong(void **state)
 	static const uint8_t unknown[WARREN_DISCO_TXID] = { 77 };
 	struct world *w = *state;
 
-	map(w, REGION, 2, lan_wan);
+	map(w, REGION, 2, LAN_WAN);
 	paths_peer_send(&w->peer, w->now);
 	assert_false(paths_peer_got_pong(&w->peer, w->now, unknown));
 	assert_path(w, NULL, REGION);
@@ -360,9 +144,9 @@ static void test_pong_of_no_candidate(void **state)
 {
 	struct world *w = *state;
 
-	map(w, REGION, 2, lan_wan);
+	map(w, REGION, 2, LAN_WAN);
 	paths_peer_send(&w->peer, w->now);
-	map(w, REGION, 1, lan_wan);
+	map(w, REGION, 1, LAN_WAN);
 	assert_true(answer(w, WAN, PATHS_MSEC));
 	assert_path(w, NULL, REGION);
 }
@@ -416,7 +200,7 @@ static void test_switch_to_better(void **state)
 {
 	struct world *w = *state;
 
-	map(w, REGION, 2, lan_wan);
+	map(w, REGION, 2, LAN_WAN);
 	direct(w, WAN, 50 * PATHS_MSEC);
 	assert_true(answer(w, LAN, 51 * PATHS_MSEC));
 	assert_path(w, LAN, 0);
@@ -436,7 +220,7 @@ static void test_heartbeats(void **state)
 	struct world *w = *state;
 	uint32_t before;
 
-	map(w, REGION, 2, lan_wan);
+	map(w, REGION, 2, LAN_WAN);
 	direct(w, LAN, PATHS_MSEC);
 	before = w->n_sent;
 	for (int i = 0; i < 20; i++) {
@@ -455,7 +239,7 @@ static void test_upgrade(void **state)
 	struct world *w = *state;
 	uint32_t before;
 
-	map(w, REGION, 2, lan_wan);
+	map(w, REGION, 2, LAN_WAN);
 	direct(w, WAN, 30 * PATHS_MSEC);
 	before = w->n_sent;
 	for (int i = 0; i < 40; i++) {
@@ -471,7 +255,7 @@ static void test_one_lost_heartbeat(void **state)
 	struct world *w = *state;
 	uint32_t paths;
 
-	map(w, REGION, 1, lan_wan);
+	map(w, REGION, 1, LAN_WAN);
 	direct(w, LAN, PATHS_MSEC);
 	paths = w->n_paths;
 	pass(w, PATHS_HEARTBEAT, true);		/* this one is lost */
@@ -489,7 +273,7 @@ static void test_failover(void **state)
 	struct world *w = *state;
 	uint64_t dead;
 
-	map(w, REGION, 2, lan_wan);
+	map(w, REGION, 2, LAN_WAN);
 	direct(w, LAN, PATHS_MSEC);
 	dead = w->now;
 	pass(w, PATHS_TRUST, true);
@@ -512,7 +296,7 @@ static void test_doubt_ends(void **state)
 {
 	struct world *w = *state;
 
-	map(w, REGION, 2, lan_wan);
+	map(w, REGION, 2, LAN_WAN);
 	direct(w, LAN, PATHS_MSEC);
 	pass(w, 7 * PATHS_SECOND, true);
 	assert_path(w, LAN, REGION);
@@ -531,7 +315,7 @@ static void test_idle(void **state)
 	struct world *w = *state;
 	uint32_t sent, calls;
 
-	map(w, REGION, 2, lan_wan);
+	map(w, REGION, 2, LAN_WAN);
 	direct(w, LAN, PATHS_MSEC);
 	for (int i = 0; i < 30; i++) {
 		pass(w, PATHS_HEARTBEAT, false);
@@ -559,7 +343,7 @@ static void test_pings_keep_nothing_alive(void **state)
 {
 	struct world *w = *state;
 
-	map(w, REGION, 1, lan_wan);
+	map(w, REGION, 1, LAN_WAN);
 	for (uint8_t i = 0; i < 100; i++) {
 		assert_true(ping_from(w, WAN, i));
 		pass(w, PATHS_HEARTBEAT, false);
@@ -595,7 +379,7 @@ static void test_ping_is_returned(void **state)
 {
 	struct world *w = *state;
 
-	map(w, REGION, 2, lan_wan);
+	map(w, REGION, 2, LAN_WAN);
 	paths_peer_send(&w->peer, w->now);
 	assert_int_equal(w->n_sent, 2);
 	pass(w, PATHS_MSEC, true);
@@ -619,7 +403,7 @@ static void test_call(void **state)
 	static const char *const first[] = { WAN, SIX }, *const second[] = { SIX };
 	struct world *w = *state;
 
-	map(w, REGION, 1, lan_wan);
+	map(w, REGION, 1, LAN_WAN);
 	paths_peer_send(&w->peer, w->now);
 	assert_int_equal(w->n_sent, 1);
 	/* All are pinged at once, whatever was sent lately, and there is no call in return. */
@@ -642,11 +426,11 @@ static void test_call_withdraws_what_the_map_names(void **state)
 	static const char *const both[] = { LAN, WAN }, *const one[] = { WAN };
 	struct world *w = *state;
 
-	map(w, REGION, 2, lan_wan);
+	map(w, REGION, 2, LAN_WAN);
 	call(w, 2, both);
 	call(w, 1, one);
 	assert_int_equal(w->peer.n_candidates, 1);
-	map(w, REGION, 2, lan_wan);
+	map(w, REGION, 2, LAN_WAN);
 	assert_int_equal(w->peer.n_candidates, 2);
 }
 
@@ -655,7 +439,7 @@ static void test_call_without_traffic(void **state)
 	struct world *w = *state;
 
 	map(w, REGION, 0, NULL);
-	call(w, 2, lan_wan);
+	call(w, 2, LAN_WAN);
 	assert_int_equal(w->n_sent, 2);
 	assert_true(answer(w, LAN, PATHS_MSEC));
 	assert_path(w, LAN, 0);
@@ -671,7 +455,7 @@ static void test_candidates_are_limited(void **state)
 	struct world *w = *state;
 	char text[ADDRPORT_TEXT];
 
-	map(w, REGION, 2, lan_wan);
+	map(w, REGION, 2, LAN_WAN);
 	for (int i = 0; i < 500; i++) {
 		snprintf(text, sizeof(text), "192.0.2.9:%d", 1000 + i);
 		assert_true(ping_from(w, text, 1));
@@ -689,12 +473,12 @@ static void test_map_removes(void **state)
 {
 	struct world *w = *state;
 
-	map(w, REGION, 2, lan_wan);
+	map(w, REGION, 2, LAN_WAN);
 	direct(w, WAN, PATHS_MSEC);
-	map(w, REGION, 1, lan_wan);
+	map(w, REGION, 1, LAN_WAN);
 	assert_path(w, NULL, REGION);
 	assert_reason(w, PATHS_WITHDRAWN);
-	map(w, REGION + 1, 1, lan_wan);
+	map(w, REGION + 1, 1, LAN_WAN);
 	assert_reason(w, PATHS_RELAY_MOVED);
 	assert_path(w, NULL, REGION + 1);
 }
@@ -707,7 +491,7 @@ static void test_command(void **state)
 {
 	struct world *w = *state;
 
-	map(w, REGION, 2, lan_wan);
+	map(w, REGION, 2, LAN_WAN);
 	paths_peer_command(&w->peer, w->now, w, 0);
 	assert_int_equal(w->n_sent, 3);		/* both, and by the relay */
 	assert_int_equal(w->n_calls, 0);
@@ -734,7 +518,7 @@ static void test_reset(void **state)
 {
 	struct world *w = *state;
 
-	map(w, REGION, 2, lan_wan);
+	map(w, REGION, 2, LAN_WAN);
 	direct(w, LAN, PATHS_MSEC);
 	paths_peer_reset(&w->peer, w->now);
 	assert_path(w, NULL, REGION);
@@ -749,7 +533,7 @@ static void test_history(void **state)
 {
 	struct world *w = *state;
 
-	map(w, REGION, 1, lan_wan);
+	map(w, REGION, 1, LAN_WAN);
 	assert_null(paths_peer_past(&w->peer, 0));
 	for (uint32_t i = 0; i < 300; i++) {
 		paths_peer_reset(&w->peer, w->now);
@@ -767,8 +551,6 @@ static void test_history(void **state)
 		assert_true(paths_peer_past(&w->peer, i)->at <=
 			    paths_peer_past(&w->peer, i - 1)->at);
 }
-
-#define TEST(name) cmocka_unit_test_setup_teardown(test_##name, set_up, tear_down)
 
 int main(void)
 {

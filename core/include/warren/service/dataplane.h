@@ -191,6 +191,13 @@ struct warren_dataplane_ops {
 	 * call. -EBUSY: there is a source already.
 	 */
 	int (*source_take)(void *self, struct warren_ctx *ctx, const struct warren_source *source);
+
+	/*
+	 * Whether what is sent by UDP must not be fragmented, by this host or a router (0.4). At
+	 * the start it may, and again when the writer of paths has ended. The sockets of a later
+	 * port are the same. -errno of the socket option.
+	 */
+	int (*dont_fragment)(void *self, bool on);
 };
 
 #endif
