@@ -127,6 +127,7 @@ void wg_handshake_initiate(struct wg_peer *peer, bool retry, uint64_t now)
 sent:
 	wg_timers_initiation_sent(&live->timers, &peer->marks, now);
 	atomic_store_explicit(&peer->quiet_until, now + WG_REKEY_TIMEOUT, memory_order_relaxed);
+	live->pathless = !path;
 	if (!path || path->tell)
 		wg_device_want_path(peer, now);
 	if (peer->session_state != WARREN_SESSION_ESTABLISHED)
@@ -151,6 +152,17 @@ void wg_handshake_want(struct wg_peer *peer, uint64_t now)
 	if (wg_timers_want_handshake(&peer->live->timers, now))
 		wg_handshake_initiate(peer, false, now);
 	wg_device_look(dev, peer, now);
+}
+
+void wg_handshake_path_found(struct wg_peer *peer, uint64_t now)
+{
+	struct wg_live *live = peer->live;
+
+	if (!live || !live->pathless)
+		return;
+	live->pathless = false;
+	if (wg_timers_path_found(&live->timers))
+		wg_handshake_want(peer, now);
 }
 
 /*

@@ -18,6 +18,8 @@ struct wg_peer;
 void wg_handshake_want(struct wg_peer *peer, uint64_t now);
 /* Sends an initiation now; the timers have said so. @retry: it is not the first try. */
 void wg_handshake_initiate(struct wg_peer *peer, bool retry, uint64_t now);
+/* The peer has a path now: what could not leave for want of one is sent at once. */
+void wg_handshake_path_found(struct wg_peer *peer, uint64_t now);
 /* Types 1, 2 and 3; length, type and MAC1 have been checked. @queued were waiting with it. */
 void wg_handshake_receive(struct wg_device *dev, const struct wg_handshake_slot *slot,
 			  uint32_t queued, uint64_t now);

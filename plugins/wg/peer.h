@@ -110,6 +110,7 @@ struct wg_live {			/* in the slab of keys */
 	struct wg_timers timers;
 	struct wg_session *current, *previous, *next;
 	bool secret_stale;		/* our key changed: noise.ss must be computed anew */
+	bool pathless;			/* there was no path for the last initiation */
 	struct schedule_entry due;
 };
 

@@ -124,6 +124,8 @@ static int service_path_set(void *self, const uint8_t peer_key[32],
 			return -ENOMEM;
 	}
 	wg_peer_set_path(peer, made);
+	if (made)
+		wg_handshake_path_found(peer, warren_now());
 	return 0;
 }
 

@@ -107,6 +107,14 @@ void wg_timers_initiation_sent(struct wg_timers *timers, struct wg_marks *marks,
 	wg_marks_sent(marks, now);
 }
 
+bool wg_timers_path_found(struct wg_timers *timers)
+{
+	if (!timers->retry_at)
+		return false;
+	timers->handshake_sent = 0;
+	return true;
+}
+
 void wg_timers_response_sent(struct wg_timers *timers, struct wg_marks *marks, uint64_t now)
 {
 	timers->handshake_sent = now;

@@ -76,6 +76,11 @@ void wg_timers_set_keepalive(struct wg_timers *timers, uint64_t interval, uint64
 bool wg_timers_want_handshake(struct wg_timers *timers, uint64_t now);
 /* An initiation went out (or was tried). Marks the packet sent. */
 void wg_timers_initiation_sent(struct wg_timers *timers, struct wg_marks *marks, uint64_t now);
+/*
+ * There is a path now, and was none for the last initiation: true if the handshake is still wanted;
+ * the hold-off is lifted, since what never left asks nothing of the peer.
+ */
+bool wg_timers_path_found(struct wg_timers *timers);
 /* A response went out: the hold-off begins anew. Marks the packet sent. */
 void wg_timers_response_sent(struct wg_timers *timers, struct wg_marks *marks, uint64_t now);
 /* Keys derived, in either role: arms the 540 s. */

@@ -97,6 +97,34 @@ static void test_paths_of_every_kind(void **state)
 	assert_true(p->a->wanted > 0);
 }
 
+/* An initiation for which there was no path goes when there is one, not 5 s later. */
+static void test_handshake_waits_for_a_path(void **state)
+{
+	struct net_pair *p = *state;
+	struct warren_data_path path = { .size = sizeof(path), .kind = WARREN_PATH_NONE };
+	uint8_t packet[100], got[200];
+
+	assert_int_equal(net_attach_paths(p->a), 0);
+	assert_int_equal(net_attach_paths(p->b), 0);
+	assert_int_equal(net_path(p->a, p->b, &path), 0);
+	net_packet(packet, sizeof(packet), 1, 2, 7);
+	net_send(p->a, packet, sizeof(packet));
+	assert_true(net_wait_metric(p->a, "handshakes", "initiation-sent", 1, LONG));
+	assert_int_equal(net_metric(p->b, "handshakes", "completed"), 0);
+	path = udp_path(p->a);
+	assert_int_equal(net_path(p->b, p->a, &path), 0);
+	path = udp_path(p->b);
+	assert_int_equal(net_path(p->a, p->b, &path), 0);
+	/* What waited for it arrives. */
+	assert_int_equal(net_receive(p->b, got, sizeof(got), LONG), sizeof(packet));
+	assert_int_equal(net_metric(p->a, "handshakes", "initiation-sent"), 2);
+	assert_int_equal(net_metric(p->a, "handshakes", "retried"), 0);
+	/* Another path is no reason for another handshake. */
+	assert_int_equal(net_path(p->a, p->b, &path), 0);
+	assert_true(net_ping(p->a, 1, p->b, 2, LONG));
+	assert_int_equal(net_metric(p->a, "handshakes", "initiation-sent"), 2);
+}
+
 /* In doubt both ways are used, and a path may tell of the next packet. */
 static void test_paths_with_copies(void **state)
 {
@@ -738,7 +766,7 @@ int main(void)
 		NODES(test_paths_switched_under_load),
 		NODES(test_full_rings_count_what_they_drop),
 		NODES(test_full_relay_ring_drops_the_oldest),
-		NODES(test_writer_ends),
+		NODES(test_writer_ends), NODES(test_handshake_waits_for_a_path),
 		NODES(test_an_empty_slot_drops_everything),
 		NODES(test_verdicts_swapped_under_load),
 		NODES(test_hooks_and_injection),
