@@ -89,8 +89,8 @@ def test_reload_of_one_peer_leaves_the_others_alone(lab, pair):
         g.da.write(g.yaml("a", g.key_a, A, peers))
         g.da.cli("reload")
         assert len(g.da.status()["wg"]["peers"]) == len(peers)
-        routes = g.a.ip("route", "show", "table", "52").stdout
-        assert ("10.90.0.3" in routes) == (n % 2 == 0)
+        wait_for("the routes follow", lambda there=n % 2 == 0: (
+            "10.90.0.3" in g.a.ip("route", "show", "table", "52").stdout) == there)
         time.sleep(0.3)
     assert ping.popen.wait(20) == 0
     assert re.search(r"400 packets transmitted, 400 received", ping.output()), ping.output()
