@@ -357,6 +357,8 @@ class Stream:
         self.server = self.start(two, "serve", two.tail4, port)
         wait_for("the stream's server listens", lambda: "listening" in self.server.output())
         self.client = self.start(one, "send", two.tail4, port, mib, seconds)
+        # What happens next happens to a connection, and stop() to a program that expects it.
+        wait_for("the stream is under way", lambda: "sending" in self.client.output(), 60)
 
     @staticmethod
     def start(node, *argv):

@@ -1,7 +1,8 @@
 """A TCP stream with a checksum: `stream.py serve ADDRESS PORT`, `stream.py send ADDRESS PORT MIB
 [SECONDS]`: a part of one, or whole ones spread over so many seconds, or until SIGTERM.
 
-Both print the SHA-256 and the number of bytes. Run inside the namespaces by the lab tests.
+Both print the SHA-256 and the number of bytes, and first that they listen or send. Run inside the
+namespaces by the lab tests.
 """
 
 import hashlib
@@ -42,6 +43,8 @@ def send(address, port, mib, seconds=0):
             digest.update(piece)
             conn.sendall(piece)
             sent += len(piece)
+            if n == 0:
+                print("sending", flush=True)
             time.sleep(seconds / mib)
             if stop:
                 break
