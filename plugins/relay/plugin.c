@@ -375,11 +375,7 @@ static int relay_start(struct warren_ctx *ctx, const struct warren_conf *conf,
 	if (!relay)
 		return -ENOMEM;
 	relay->ctx = ctx;
-	list_init(&relay->clients);
-	list_init(&relay->mates);
-	list_init(&relay->watchers);
-	hash_init(&relay->peers);
-	hash_init(&relay->links);
+	relay_init(relay);
 	take_settings(relay, conf);
 	open_stats(relay);
 	warren_self_set(ctx, relay);

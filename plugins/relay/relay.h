@@ -141,6 +141,8 @@ struct relay {
 
 /* ---- table.c: who is here, and who has heard of whom ---- */
 
+/* Of one that is zeroed: nobody is here. */
+void relay_init(struct relay *relay);
 /* Makes @client the newest of its key. 0 or -ENOMEM. */
 int relay_join(struct relay_client *client);
 /* Tells those who have had packets of its key, if this was the last connection. */

@@ -21,6 +21,15 @@ struct link {
 	struct relay_client *client;
 };
 
+void relay_init(struct relay *relay)
+{
+	list_init(&relay->clients);
+	list_init(&relay->mates);
+	list_init(&relay->watchers);
+	hash_init(&relay->peers);
+	hash_init(&relay->links);
+}
+
 struct relay_peer *relay_find(const struct relay *relay, const uint8_t key[32])
 {
 	return hash_get(&relay->peers, key, 32);

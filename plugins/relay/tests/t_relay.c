@@ -108,11 +108,7 @@ static int begin(void **state)
 	relay.clients_max = 4;
 	relay.verify = RELAY_VERIFY_COORDINATOR;
 	relay.write_timeout = 60000000;
-	list_init(&relay.clients);
-	list_init(&relay.mates);
-	list_init(&relay.watchers);
-	hash_init(&relay.peers);
-	hash_init(&relay.links);
+	relay_init(&relay);
 	assert_int_equal(relay_gather_begin(&relay), 0);
 	assert_int_equal(warren_private_parse(server_key, &relay.key, NULL), 0);
 	warren_private_public(&relay.key, relay.public_key);
