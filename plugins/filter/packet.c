@@ -164,3 +164,18 @@ bool filter_packet_parse(const uint8_t *data, size_t len, struct filter_packet *
 		return parse_v4(data, len, out);
 	return out->version == 6 && parse_v6(data, len, out);
 }
+
+struct warren_addr filter_addr_plain(uint8_t version, const struct filter_addr *addr)
+{
+	struct warren_addr out = { .family = version };
+	struct buf_writer w;
+
+	buf_writer_init(&w, out.bytes, sizeof(out.bytes));
+	if (version == 4) {
+		buf_put_be32(&w, (uint32_t)addr->low);
+	} else {
+		buf_put_be64(&w, addr->high);
+		buf_put_be64(&w, addr->low);
+	}
+	return out;
+}

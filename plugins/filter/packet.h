@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <warren/plugin.h>
+
 enum {
 	FILTER_ICMP = 1, FILTER_TCP = 6, FILTER_UDP = 17, FILTER_ICMP6 = 58,
 	FILTER_TSMP = 99,		/* of the stock client, control-protocol.md 8.2 */
@@ -38,5 +40,6 @@ enum { FILTER_FIN = 1, FILTER_SYN = 2, FILTER_RST = 4, FILTER_ACK = 16 };
  * thread.
  */
 bool filter_packet_parse(const uint8_t *data, size_t len, struct filter_packet *out);
+struct warren_addr filter_addr_plain(uint8_t version, const struct filter_addr *addr);
 
 #endif

@@ -6,11 +6,12 @@
  */
 #include "talk.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <syslog.h>
+
+#include "base/addr.h"
 
 enum { REFUSALS = 0, PONGS };
 
@@ -111,19 +112,12 @@ bool filter_talk_takes(struct filter_talk *talk, const struct filter_table *tabl
  * ---- On the lane ----
  */
 
-static const char *addr_text(uint8_t version, const struct filter_addr *addr,
-			     char out[INET6_ADDRSTRLEN])
+static const char *peer_text(const struct filter_tsmp *tsmp, char out[ADDR_TEXT])
 {
-	uint8_t bytes[16];
+	struct warren_addr peer = filter_addr_plain(tsmp->refused.version,
+						    &tsmp->refused.destination);
 
-	for (int i = 0; i < 8; i++) {
-		bytes[i] = (uint8_t)(addr->high >> (56 - 8 * i));
-		bytes[8 + i] = (uint8_t)(addr->low >> (56 - 8 * i));
-	}
-	if (!inet_ntop(version == 4 ? AF_INET : AF_INET6, version == 4 ? bytes + 12 : bytes, out,
-		       INET6_ADDRSTRLEN))
-		out[0] = 0;
-	return out;
+	return addr_format(&peer, out);
 }
 
 static const char *why_text(const struct filter_tsmp *tsmp)
@@ -148,7 +142,7 @@ static void told(void *arg, const struct warren_addrport *from, uint32_t vni, co
 	struct filter_talk *talk = arg;
 	struct filter_packet packet;
 	struct filter_tsmp tsmp;
-	char peer[INET6_ADDRSTRLEN];
+	char peer[ADDR_TEXT];
 
 	(void)from;
 	(void)vni;
@@ -161,7 +155,7 @@ static void told(void *arg, const struct warren_addrport *from, uint32_t vni, co
 	talk->last_at = warren_now();
 	warren_log_limit(talk->ctx, &talk->limit, LOG_NOTICE,
 			 "%s %s tcp/%u: %s (%s); what it allows is set at its coordinator",
-			 addr_text(tsmp.refused.version, &tsmp.refused.destination, peer),
+			 peer_text(&tsmp, peer),
 			 tsmp.maybe ? "may refuse" : "refuses", tsmp.refused.port, why_text(&tsmp),
 			 filter_tsmp_reason(tsmp.reason));
 }
@@ -169,13 +163,13 @@ static void told(void *arg, const struct warren_addrport *from, uint32_t vni, co
 void filter_talk_status(const struct filter_talk *talk, struct warren_reply *reply)
 {
 	const struct filter_tsmp *last = &talk->last;
-	char peer[INET6_ADDRSTRLEN];
+	char peer[ADDR_TEXT];
 	int64_t age;
 
 	if (last->kind != FILTER_TSMP_REFUSAL)
 		return;
 	age = (int64_t)((warren_now() - talk->last_at) / 1000000);
-	addr_text(last->refused.version, &last->refused.destination, peer);
+	peer_text(last, peer);
 	warren_reply_open(reply, "last_refusal", '{');
 	warren_reply_str(reply, "peer", "%s", peer);
 	warren_reply_int(reply, "port", last->refused.port);

@@ -90,26 +90,11 @@ void filter_tsmp_read(const struct filter_packet *packet, const uint8_t *data, s
  * ---- Writing ----
  */
 
-static struct warren_addr addr_of(uint8_t version, const struct filter_addr *addr)
-{
-	struct warren_addr out = { .family = version };
-	struct buf_writer w;
-
-	buf_writer_init(&w, out.bytes, sizeof(out.bytes));
-	if (version == 4) {
-		buf_put_be32(&w, (uint32_t)addr->low);
-	} else {
-		buf_put_be64(&w, addr->high);
-		buf_put_be64(&w, addr->low);
-	}
-	return out;
-}
-
 /* The header of an answer to @packet with @len bytes behind it. */
 static void put_header(struct buf_writer *w, const struct filter_packet *packet, uint16_t len)
 {
-	struct warren_addr from = addr_of(packet->version, &packet->destination);
-	struct warren_addr to = addr_of(packet->version, &packet->source);
+	struct warren_addr from = filter_addr_plain(packet->version, &packet->destination);
+	struct warren_addr to = filter_addr_plain(packet->version, &packet->source);
 
 	inet_put_header(w, &from, &to, FILTER_TSMP, len);
 }
