@@ -279,15 +279,25 @@ void map_request_free(struct map_request *r)
 
 /* ---- what is asked beside ---- */
 
+/* Of a node that says which it is. */
+static int load_of_node(const void *data, size_t len, json_t **json, uint8_t node_key[32],
+			struct warren_err *err)
+{
+	*json = load(data, len, err);
+	if (!*json)
+		return -EBADMSG;
+	return get_key(*json, "NodeKey", WARREN_KEYTEXT_NODE, node_key) ? 0 : bad(err, "NodeKey");
+}
+
 int feature_query_parse(const void *data, size_t len, struct feature_query *out,
 			struct warren_err *err)
 {
+	int result;
+
 	memset(out, 0, sizeof(*out));
-	out->json = load(data, len, err);
-	if (!out->json)
-		return -EBADMSG;
-	if (!get_key(out->json, "NodeKey", WARREN_KEYTEXT_NODE, out->node_key))
-		return bad(err, "NodeKey");
+	result = load_of_node(data, len, &out->json, out->node_key, err);
+	if (result)
+		return result;
 	return get_text(out->json, "Feature", &out->feature) && out->feature ?
 	       0 : bad(err, "Feature");
 }
@@ -296,13 +306,12 @@ int audit_report_parse(const void *data, size_t len, struct audit_report *out,
 		       struct warren_err *err)
 {
 	const char *action;
+	int result;
 
 	memset(out, 0, sizeof(*out));
-	out->json = load(data, len, err);
-	if (!out->json)
-		return -EBADMSG;
-	if (!get_key(out->json, "NodeKey", WARREN_KEYTEXT_NODE, out->node_key))
-		return bad(err, "NodeKey");
+	result = load_of_node(data, len, &out->json, out->node_key, err);
+	if (result)
+		return result;
 	if (!get_text(out->json, "Action", &action) || !action ||
 	    strcmp(action, "DISCONNECT_NODE") != 0)
 		return bad(err, "Action");
@@ -316,12 +325,12 @@ int audit_report_parse(const void *data, size_t len, struct audit_report *out,
 int attribute_update_parse(const void *data, size_t len, struct attribute_update *out,
 			   struct warren_err *err)
 {
+	int result;
+
 	memset(out, 0, sizeof(*out));
-	out->json = load(data, len, err);
-	if (!out->json)
-		return -EBADMSG;
-	if (!get_key(out->json, "NodeKey", WARREN_KEYTEXT_NODE, out->node_key))
-		return bad(err, "NodeKey");
+	result = load_of_node(data, len, &out->json, out->node_key, err);
+	if (result)
+		return result;
 	out->update = json_object_get(out->json, "Update");
 	return json_is_object(out->update) &&
 	       json_object_size(out->update) <= TAILNET_ATTRIBUTES ? 0 : bad(err, "Update");
