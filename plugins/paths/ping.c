@@ -143,13 +143,39 @@ static void time_is_up(struct warren_ctx *ctx, void *arg)
 	next(run, false);
 }
 
+/* What every kind of pong says first; close_pong() follows. */
+static void open_pong(const struct ping_run *run, uint64_t usec)
+{
+	struct warren_reply *reply = run->reply;
+
+	warren_reply_open(reply, NULL, '{');
+	warren_reply_str(reply, "IP", "%s", run->ip);
+	warren_reply_str(reply, "NodeIP", "%s", run->ip);
+	warren_reply_str(reply, "NodeName", "%s", run->name);
+	warren_reply_str(reply, "Err", "%s", "");
+	warren_reply_int(reply, "LatencyMicroseconds", (int64_t)usec);
+}
+
+/* @port: of the peer API, with the comma before it, or empty. */
+static void close_pong(struct ping_run *run, const char *port, const char *via, uint64_t usec)
+{
+	uint64_t msec = (usec + 500) / 1000;
+	char time[24] = "0s";
+
+	if (msec > 0)
+		snprintf(time, sizeof(time), "%llums", (unsigned long long)msec);
+	warren_reply_close(run->reply);
+	warren_reply_text(run->reply, "pong from %s (%s%s) via %s in %s", run->name, run->ip, port,
+			  via, time);
+	warren_timer_stop(run->timer);
+}
+
 void paths_ping_answer(void *command, const struct paths_pong *pong)
 {
 	struct ping_run *run = command;
 	struct warren_reply *reply = run->reply;
 	const char *code = paths_region_code(run->paths, pong->region);
 	bool direct = pong->address.addr.family != 0;
-	uint64_t msec = (pong->latency + 500) / 1000;
 	char via[ADDRPORT_TEXT + 16];
 
 	if (!run->waiting)
@@ -159,48 +185,27 @@ void paths_ping_answer(void *command, const struct paths_pong *pong)
 		addrport_format(&pong->address, via);
 	else
 		snprintf(via, sizeof(via), "DERP(%.40s)", code);
-	warren_reply_open(reply, NULL, '{');
-	warren_reply_str(reply, "IP", "%s", run->ip);
-	warren_reply_str(reply, "NodeIP", "%s", run->ip);
-	warren_reply_str(reply, "NodeName", "%s", run->name);
-	warren_reply_str(reply, "Err", "%s", "");
-	warren_reply_int(reply, "LatencyMicroseconds", (int64_t)pong->latency);
+	open_pong(run, pong->latency);
 	warren_reply_str(reply, "Endpoint", "%s", direct ? via : "");
 	warren_reply_int(reply, "DERPRegionID", pong->region);
 	warren_reply_str(reply, "DERPRegionCode", "%s", direct ? "" : code);
-	warren_reply_close(reply);
-	if (msec > 0)
-		warren_reply_text(reply, "pong from %s (%s) via %s in %llums", run->name, run->ip,
-				  via, (unsigned long long)msec);
-	else
-		warren_reply_text(reply, "pong from %s (%s) via %s in 0s", run->name, run->ip, via);
-	warren_timer_stop(run->timer);
+	close_pong(run, "", via, pong->latency);
 	next(run, direct);
 }
 
 static void told_inner(struct ping_run *run, const struct inner_pong *pong)
 {
 	struct warren_reply *reply = run->reply;
-	uint64_t usec = warren_now() - run->began, msec = (usec + 500) / 1000;
-	char port[8] = "", time[24] = "0s";
+	uint64_t usec = warren_now() - run->began;
+	char port[8] = "";
 
 	run->any = true;
 	if (pong->port)
 		snprintf(port, sizeof(port), ", %u", pong->port);
-	if (msec > 0)
-		snprintf(time, sizeof(time), "%llums", (unsigned long long)msec);
-	warren_reply_open(reply, NULL, '{');
-	warren_reply_str(reply, "IP", "%s", run->ip);
-	warren_reply_str(reply, "NodeIP", "%s", run->ip);
-	warren_reply_str(reply, "NodeName", "%s", run->name);
-	warren_reply_str(reply, "Err", "%s", "");
-	warren_reply_int(reply, "LatencyMicroseconds", (int64_t)usec);
+	open_pong(run, usec);
 	if (pong->port)
 		warren_reply_int(reply, "PeerAPIPort", pong->port);
-	warren_reply_close(reply);
-	warren_reply_text(reply, "pong from %s (%s%s) via %s in %s", run->name, run->ip, port,
-			  run->kind == INNER_TSMP ? "TSMP" : "ICMP", time);
-	warren_timer_stop(run->timer);
+	close_pong(run, port, run->kind == INNER_TSMP ? "TSMP" : "ICMP", usec);
 	next(run, false);
 }
 
