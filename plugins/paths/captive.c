@@ -55,6 +55,7 @@ static void ask(struct captive *c, const struct warren_relay_node *node)
 	const struct warren_fetch_options options = {
 		.size = sizeof(options), .method = "GET", .url = url, .fields = fields,
 		.n_fields = ARRAY_SIZE(fields), .limit = 64 << 10, .timeout = TIMEOUT,
+		.flags = WARREN_FETCH_NO_PROXY,	/* it would answer for a network that is not ours */
 	};
 
 	q->captive = c;
