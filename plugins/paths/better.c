@@ -4,6 +4,7 @@
 #include "peer.h"
 
 #include "base/addr.h"
+#include "endpoints.h"
 
 static bool is_loopback(const struct warren_addr *addr)
 {
@@ -20,20 +21,11 @@ static bool is_link_local(const struct warren_addr *addr)
 				 : b[0] == 0xfe && (b[1] & 0xc0) == 0x80;
 }
 
-static bool is_private(const struct warren_addr *addr)
-{
-	const uint8_t *b = addr->bytes;
-
-	if (addr->family == 6)
-		return (b[0] & 0xfe) == 0xfc;
-	return b[0] == 10 || (b[0] == 172 && (b[1] & 0xf0) == 16) || (b[0] == 192 && b[1] == 168);
-}
-
 static uint64_t bonus(const struct warren_addr *addr)
 {
 	uint64_t points = is_loopback(addr) ? 50
 			  : is_link_local(addr) ? 30
-			  : is_private(addr) ? 20 : 0;
+			  : paths_address_private(addr) ? 20 : 0;
 
 	return points + (addr->family == 6 ? 10 : 0);
 }

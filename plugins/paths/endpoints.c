@@ -219,6 +219,19 @@ bool paths_address_towards(uint32_t ifindex, const struct warren_addr *to, struc
 	return found;
 }
 
+bool paths_address_private(const struct warren_addr *addr)
+{
+	static const struct warren_prefix private[] = {
+		{ { 4, { 10 } }, 8 }, { { 4, { 172, 16 } }, 12 }, { { 4, { 192, 168 } }, 16 },
+		{ { 6, { 0xfc } }, 7 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(private); i++)
+		if (prefix_contains(&private[i], addr))
+			return true;
+	return false;
+}
+
 bool paths_may_ping(const struct warren_addrport *address, bool loopback)
 {
 	const struct warren_addr *addr = &address->addr;

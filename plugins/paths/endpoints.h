@@ -57,6 +57,9 @@ void paths_endpoints_local(struct paths_endpoints *list, const char *skip, const
 bool paths_address_towards(uint32_t ifindex, const struct warren_addr *to,
 			   struct warren_addr *out);
 
+/* Of a local network: RFC 1918, RFC 4193. */
+bool paths_address_private(const struct warren_addr *addr);
+
 /* An address that a peer may name: one that a packet can be sent to without harm. */
 bool paths_may_ping(const struct warren_addrport *address, bool loopback);
 

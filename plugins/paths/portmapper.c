@@ -142,18 +142,6 @@ static void igd_done(void *arg, uint16_t result, const struct warren_addrport *e
  * ---- The gateway ----
  */
 
-static bool is_private(const struct warren_addr *addr)
-{
-	static const struct warren_prefix private[] = {
-		{ { 4, { 10 } }, 8 }, { { 4, { 172, 16 } }, 12 }, { { 4, { 192, 168 } }, 16 },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(private); i++)
-		if (prefix_contains(&private[i], addr))
-			return true;
-	return false;
-}
-
 static void look_at_route(const struct warren_net_route *route, void *arg)
 {
 	struct warren_net_route *best = arg;
@@ -172,7 +160,7 @@ static void find_gateway(struct portmapper *pm, struct warren_addr *gateway,
 	memset(gateway, 0, sizeof(*gateway));
 	memset(self, 0, sizeof(*self));
 	if (!pm->on || warren_net_routes(RT_TABLE_MAIN, look_at_route, &best, NULL) < 0 ||
-	    !is_private(&best.gateway))
+	    !paths_address_private(&best.gateway))
 		return;
 	if (paths_address_towards(best.ifindex, &best.gateway, self))
 		*gateway = best.gateway;
