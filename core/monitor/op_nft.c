@@ -625,16 +625,18 @@ int mon_op_nft(struct mon *mon, const struct mon_request *req, struct mon_reply 
 }
 
 /* Rules of iptables-legacy are outside of nftables: that there are some is all that is seen. */
-static void add_legacy(struct warren_nft_chain *out, size_t *n, const char *path, uint32_t family)
+static void add_legacy(const struct mon *mon, struct warren_nft_chain *out, size_t *n,
+		       const char *path, uint32_t family)
 {
+	const struct nft_marks marks = marks_of(mon);
 	AUTO(auto_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
 	char names[256] = "";
 
 	if (fd == -1 || read(fd, names, sizeof(names) - 1) <= 0 || !strstr(names, "filter\n"))
 		return;
 	out[*n] = (struct warren_nft_chain){ .state = WARREN_NFT_LEGACY, .family = family,
-					     .hook = 2, .table = "filter", .chain = "FORWARD",
-					     .rule = "rules of iptables-legacy" };
+					     .hook = 2, .table = "filter", .chain = "FORWARD" };
+	snprintf(out[*n].rule, sizeof(out[*n].rule), "--mark 0x%x/0x%x", marks.mark, marks.mask);
 	(*n)++;
 }
 
@@ -650,8 +652,8 @@ int mon_op_nft_read(struct mon *mon, const struct mon_request *req, struct mon_r
 		return wpriv_refuse(err, -ENOMEM, "no memory for the answer");
 	if (n > 0)
 		memcpy(out, nft->told, n * sizeof(*out));
-	add_legacy(out, &n, "/proc/net/ip_tables_names", 4);
-	add_legacy(out, &n, "/proc/net/ip6_tables_names", 6);
+	add_legacy(mon, out, &n, "/proc/net/ip_tables_names", 4);
+	add_legacy(mon, out, &n, "/proc/net/ip6_tables_names", 6);
 	reply->value = (int64_t)nft->repairs;
 	reply->data = out;
 	reply->len = n * sizeof(*out);

@@ -171,9 +171,9 @@ void router_fw_describe(const struct warren_nft_chain *chain, const char *ifname
 	case WARREN_NFT_LEGACY:
 		snprintf(out, size, "there are rules of iptables-legacy (%s), which may drop "
 			 "packets and cannot be changed from here: %s-legacy -I FORWARD -m mark "
-			 "--mark 0x40000/0xff0000 -j ACCEPT, and the same for INPUT",
+			 "%s -j ACCEPT, and the same for INPUT",
 			 chain->family == 6 ? "IPv6" : "IPv4",
-			 chain->family == 6 ? "ip6tables" : "iptables");
+			 chain->family == 6 ? "ip6tables" : "iptables", chain->rule);
 		break;
 	case WARREN_NFT_PASSES:
 		snprintf(out, size, "table %s %s, chain %s: %s; a rule of ours lets our packets "

@@ -6,7 +6,7 @@ import pytest
 
 import wired as w
 from gateway import BOX, BOX6, LAN, LAN6, PEER, PEER6, Gateway
-from lab import need, wait_for
+from lab import ENGINE_USER, need, wait_for
 
 IPTABLES = pytest.mark.skipif(bool(need("iptables-nft-restore")), reason="no iptables")
 RULESETS = [
@@ -102,6 +102,20 @@ def test_iptables_reads_saves_and_restores(lab):
     g.reach(g.peer, LAN)
     g.db.stop()
     assert "0x40000" not in g.box.run("iptables-nft", "-S").stdout
+
+
+@pytest.mark.skipif(bool(need("iptables-legacy")), reason="no iptables-legacy")
+def test_the_command_for_what_cannot_be_changed_from_here(lab):
+    """With marks of the operator's own; as printed it opens the way."""
+    g = Gateway(lab, box="router: {advertise: [10.77.0.0/24]}\n"
+                f'system: {{user: "{ENGINE_USER}", marks: {{subnet: 0x50000}}}}\n', start=False)
+    g.box.run("iptables-legacy", "-P", "FORWARD", "DROP")
+    g.start()
+    g.refused(g.peer, LAN)
+    told = " ".join(g.db.cli("doctor", "firewall", check=False).stdout.split())
+    command = re.search(r"iptables-legacy -I FORWARD -m mark --mark \S+ -j ACCEPT", told)
+    g.box.run(*command[0].split())
+    g.reach(g.peer, LAN)
 
 
 def test_killed_daemon_leaves_nothing_that_opens(lab):

@@ -198,7 +198,8 @@ struct warren_nft_chain {		/* a base chain of somebody else that may drop */
 	uint32_t family;		/* 4, 6; 0: both (inet) */
 	uint32_t hook;			/* NF_INET_: 1 input, 2 forward */
 	char table[64], chain[64];
-	char rule[192];			/* that would drop, in words close to nft's */
+	/* That would drop, in words close to nft's. LEGACY: a match of what we approve. */
+	char rule[192];
 };
 
 struct warren_priv_close {
