@@ -50,13 +50,14 @@ static bool text_has_port(const char *text, uint16_t port)
 
 /*
  * A port that any user of the host may bind, on an address that we have given to our own interface:
- * that takes nothing from anybody.
+ * that takes nothing from anybody. To let it in from outside opens it at other addresses as well.
  */
 static bool is_harmless(const struct mon *mon, const struct warren_priv_socket *item)
 {
 	const struct mon_thing *thing;
 
-	if (item->bind.port < UNPRIVILEGED || item->bind.addr.family == 0)
+	if (item->bind.port < UNPRIVILEGED || item->bind.addr.family == 0 ||
+	    item->flags & WARREN_SOCK_OPEN)
 		return false;
 	list_for_each(thing, &mon->things.all, node) {
 		if (thing->kind == MON_ADDR &&

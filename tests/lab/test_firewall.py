@@ -206,6 +206,10 @@ def test_refused_at_the_border(lab):
     d.refused(w.EINVAL, "malformed network", w.NFT, table, w.nft(w.N_BEHIND, "0.0.0.0/0"))
     d.refused(w.EINVAL, "malformed network", w.NFT, table, w.nft(w.N_SELF, "10.0.0.0/8"))
     d.refused(w.EINVAL, "its only TABLE", w.NFT, table, table)
+    d.ok(w.ADDR, w.address("warren0", "10.90.0.1/24"))
+    d.ok(w.SOCKET, w.sock(port=2049, bind="10.90.0.1"))
+    d.refused(w.EPERM, "port 2049 does not stand", w.SOCKET,
+              w.sock(port=2049, bind="10.90.0.1", flags=w.SOCK_OPEN))
     d.ok(w.NFT, table, w.nft(w.N_OPEN, port=443, protocol=6), owner="router")
     assert "tcp dport 443" in host.run("nft", "list", "ruleset").stdout
     d.refused(16, "plugin router has a table already", w.NFT, table, owner="other")
