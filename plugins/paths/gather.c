@@ -110,10 +110,10 @@ void paths_tell_netinfo(struct paths *p)
 	if (portmapper_endpoint(&p->portmapper))
 		str_add(&json, "\"HavePortMap\":true,");
 	str_addf(&json, "\"WorkingIPv6\":%s,\"OSHasIPv6\":%s,\"WorkingUDP\":%s,"
-		 "\"WorkingICMPv4\":false,\"PreferredDERP\":%u",
+		 "\"WorkingICMPv4\":%s,\"PreferredDERP\":%u",
 		 paths_report_worked(report, 1) ? "true" : "false",
 		 report->os_ipv6 ? "true" : "false", report->udp ? "true" : "false",
-		 report->preferred);
+		 report->icmp4 ? "true" : "false", report->preferred);
 	str_add(&essence, str_text(&json));
 	str_add(&json, ",\"DERPLatency\":{");
 	for (uint32_t i = 0; i < report->n_regions; i++) {

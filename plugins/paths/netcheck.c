@@ -83,6 +83,17 @@ static int server_address(struct netcheck *check, const struct warren_relay_node
 	return known->family == (six ? 6 : 4) ? 0 : -ENOENT;
 }
 
+bool netcheck_address(struct netcheck *check, const struct warren_relay_node *node,
+		      struct warren_addr *out)
+{
+	struct warren_addrport at;
+
+	if (node->no_ipv4 || server_address(check, node, 0, &at))
+		return false;
+	*out = at.addr;
+	return true;
+}
+
 /*
  * ---- One run ----
  */
@@ -101,6 +112,7 @@ static void run_end(struct netcheck *check)
 	check->running = false;
 	check->asks_relays = false;
 	captive_stop(&check->captive);
+	echo_stop(&check->echo);
 	warren_timer_stop(check->timer);
 	now->at = warren_now();
 	now->realtime = warren_realtime();
@@ -183,8 +195,8 @@ static uint64_t probes_due(struct netcheck *check, uint64_t now)
 }
 
 /*
- * Without an answer over UDP a home is found over HTTPS: else nobody could reach this node. False:
- * there is nobody to ask.
+ * Without an answer over UDP a home is found over HTTPS and ICMP: else nobody could reach this
+ * node. False: there is nobody to ask.
  */
 static bool ask_relays(struct netcheck *check, uint64_t now)
 {
@@ -193,12 +205,31 @@ static bool ask_relays(struct netcheck *check, uint64_t now)
 	check->asks_relays = true;
 	check->n_asked = 0;
 	for (uint32_t i = 0; i < check->map->n_regions; i++)
-		if (paths_https_helps(&check->map->regions[i]) &&
+		if (paths_fallback_helps(&check->map->regions[i]) &&
 		    paths_relay_measure(check->paths, check->map->regions[i].id) == 0)
 			check->n_asked++;
+	echo_start(&check->echo);
 	check->end = now + NETCHECK_HTTPS_TIME;
 	warren_timer_set(check->timer, NETCHECK_HTTPS_TIME);
-	return check->n_asked > 0;
+	return check->n_asked > 0 || echo_is_busy(&check->echo);
+}
+
+static void maybe_over(struct netcheck *check)
+{
+	if (check->asks_relays && check->n_asked == 0 && check->captive.pending == 0 &&
+	    !echo_is_busy(&check->echo))
+		run_end(check);
+}
+
+void netcheck_on_echo(struct netcheck *check, uint32_t region, uint64_t usec)
+{
+	check->now.icmp4 = true;
+	paths_report_reached(&check->now, region, 0, usec);
+}
+
+void netcheck_on_echo_end(struct netcheck *check)
+{
+	maybe_over(check);
 }
 
 void netcheck_on_measured(struct netcheck *check, uint32_t region, uint32_t family, uint64_t usec)
@@ -206,9 +237,9 @@ void netcheck_on_measured(struct netcheck *check, uint32_t region, uint32_t fami
 	if (!check->asks_relays)
 		return;
 	if (usec > 0)
-		paths_report_https(&check->now, region, family == 6, usec);
-	if (check->n_asked > 0 && --check->n_asked == 0 && check->captive.pending == 0)
-		run_end(check);
+		paths_report_reached(&check->now, region, family == 6, usec);
+	if (check->n_asked > 0 && --check->n_asked == 0)
+		maybe_over(check);
 }
 
 void netcheck_on_captive(struct netcheck *check, uint8_t found)
@@ -216,8 +247,7 @@ void netcheck_on_captive(struct netcheck *check, uint8_t found)
 	if (!check->running)
 		return;
 	check->now.captive = found;
-	if (check->asks_relays && check->n_asked == 0)
-		run_end(check);
+	maybe_over(check);
 }
 
 static void run_turn(struct warren_ctx *ctx, void *arg)
@@ -328,7 +358,8 @@ int netcheck_init(struct netcheck *check, struct paths *p)
 {
 	check->paths = p;
 	check->timer = warren_timer_new(p->ctx, run_turn, check);
-	return check->timer && captive_init(&check->captive, p) == 0 ? 0 : -ENOMEM;
+	return check->timer && captive_init(&check->captive, p) == 0 &&
+	       echo_init(&check->echo, p) == 0 ? 0 : -ENOMEM;
 }
 
 void netcheck_fini(struct netcheck *check)

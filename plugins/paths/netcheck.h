@@ -10,6 +10,7 @@
 #include <warren/stun.h>
 
 #include "captive.h"
+#include "echo.h"
 #include "report.h"
 
 struct paths;
@@ -44,8 +45,9 @@ struct netcheck {
 	uint32_t n_probes;
 	struct netcheck_flight flight[NETCHECK_FLIGHT];
 	uint32_t n_flight;		/* ever, in this run; the oldest is overwritten */
-	bool asks_relays;		/* no STUN server has answered: now over HTTPS */
-	uint32_t n_asked;		/* relays whose answer is due */
+	bool asks_relays;		/* no STUN server has answered: now over HTTPS and ICMP */
+	uint32_t n_asked;		/* relays whose answer over HTTPS is due */
+	struct echo echo;
 	struct captive captive;		/* of full runs, until a STUN server answers */
 	struct netcheck_name names[NETCHECK_NAMES];
 	struct paths_report last;	/* at 0: none */
@@ -60,6 +62,11 @@ void netcheck_fini(struct netcheck *check);
 void netcheck_start(struct netcheck *check, const char *reason, bool full);
 /* How far a relay is: see warren_relay_events.measured. */
 void netcheck_on_measured(struct netcheck *check, uint32_t region, uint32_t family, uint64_t usec);
+void netcheck_on_echo(struct netcheck *check, uint32_t region, uint64_t usec);
+void netcheck_on_echo_end(struct netcheck *check);
+/* The IPv4 address of a relay, if it is known by now. */
+bool netcheck_address(struct netcheck *check, const struct warren_relay_node *node,
+		      struct warren_addr *out);
 void netcheck_on_captive(struct netcheck *check, uint8_t found);	/* WARREN_TRI_ */
 warren_foreign_fn netcheck_on_stun;	/* arg: struct paths */
 

@@ -60,13 +60,13 @@ static void note_latency(struct paths_report *report, uint32_t id, int six, uint
 		region->latency[six] = usec;
 }
 
-void paths_report_https(struct paths_report *report, uint32_t id, int six, uint64_t usec)
+void paths_report_reached(struct paths_report *report, uint32_t id, int six, uint64_t usec)
 {
 	note_latency(report, id, six, usec);
 	report->reached[six] = true;
 }
 
-bool paths_https_helps(const struct warren_relay_region *region)
+bool paths_fallback_helps(const struct warren_relay_region *region)
 {
 	if (region->avoid || region->no_measure_no_home)
 		return false;

@@ -36,7 +36,8 @@ struct paths_report {
 	uint64_t at;			/* warren_now() clock; 0: none yet */
 	int64_t realtime;
 	bool full, udp, can_send[2], os_ipv6;
-	bool reached[2];		/* a relay, over HTTPS */
+	bool reached[2];		/* a relay, over HTTPS or ICMP */
+	bool icmp4;
 	uint8_t mapping_varies, captive;	/* WARREN_TRI_ */
 	uint32_t preferred;		/* 0: none */
 	struct paths_region regions[PATHS_REGIONS];
@@ -53,10 +54,10 @@ bool paths_report_worked(const struct paths_report *report, int six);	/* that fa
 void paths_report_answer(struct paths_report *report, uint32_t id, int six, uint64_t usec,
 			 const struct warren_addrport *seen);
 
-/* The same by HTTPS, where UDP does not work: no address is told. */
-void paths_report_https(struct paths_report *report, uint32_t id, int six, uint64_t usec);
+/* The same by HTTPS or ICMP, where UDP does not work: no address is told. */
+void paths_report_reached(struct paths_report *report, uint32_t id, int six, uint64_t usec);
 /* Whether a region may be measured that way. */
-bool paths_https_helps(const struct warren_relay_region *region);
+bool paths_fallback_helps(const struct warren_relay_region *region);
 
 /* One probe to be sent: a set (region and family) ends with its first answer. */
 struct paths_probe {

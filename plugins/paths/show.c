@@ -408,7 +408,7 @@ static void report_data(const struct paths *p, struct warren_reply *reply)
 	warren_reply_bool(reply, "IPv6CanSend", report->can_send[1]);
 	warren_reply_bool(reply, "IPv4CanSend", report->can_send[0]);
 	warren_reply_bool(reply, "OSHasIPv6", report->os_ipv6);
-	warren_reply_bool(reply, "ICMPv4", false);
+	warren_reply_bool(reply, "ICMPv4", report->icmp4);
 	tri(reply, "MappingVariesByDestIP", report->mapping_varies);
 	tri(reply, "UPnP", portmapper_there(&p->portmapper, PORTMAP_UPNP));
 	tri(reply, "PMP", portmapper_there(&p->portmapper, PORTMAP_PMP));

@@ -106,6 +106,9 @@ def test_relayed(lab):
         ("no-answer", "hard-nat"), ("hard-nat", "hard-nat"), ("no-answer", "udp-blocked"),
         ("udp-blocked", "udp-blocked"), ("no-answer", "no-answer"),
         ("stun-unreachable", "no-answer")))))
+    report = world.nodes["mute"].json("netcheck")
+    assert not report["UDP"] and report["ICMPv4"], report
+    assert not world.nodes["open"].json("netcheck")["ICMPv4"]
 
 
 def test_one_provider_or_one_lan(lab):

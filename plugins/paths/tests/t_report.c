@@ -272,20 +272,20 @@ static void test_home_by_https(void **state)
 	struct paths_report r = { .at = SECOND };
 
 	(void)state;
-	paths_report_https(&r, 2, 0, 80 * MSEC);
-	paths_report_https(&r, 3, 1, 30 * MSEC);
+	paths_report_reached(&r, 2, 0, 80 * MSEC);
+	paths_report_reached(&r, 3, 1, 30 * MSEC);
 	assert_false(r.udp);
 	assert_true(r.reached[0] && r.reached[1] && !r.can_send[0]);
 	assert_int_equal(r.global[0].addr.family, 0);
 	assert_int_equal(paths_prefer(&history, &r, &map, 0, false, true), 3);
-	assert_true(paths_https_helps(&regions[0]));
+	assert_true(paths_fallback_helps(&regions[0]));
 	regions[0].avoid = true;
-	assert_false(paths_https_helps(&regions[0]));
+	assert_false(paths_fallback_helps(&regions[0]));
 	regions[1].no_measure_no_home = true;
-	assert_false(paths_https_helps(&regions[1]));
+	assert_false(paths_fallback_helps(&regions[1]));
 	regions[2].nodes = &stun_only;
 	regions[2].n_nodes = 1;
-	assert_false(paths_https_helps(&regions[2]));
+	assert_false(paths_fallback_helps(&regions[2]));
 }
 
 static void test_home_scores(void **state)
