@@ -2,7 +2,8 @@
 # The whole test run, from a bare Debian 12: installs the packages that are missing, builds a copy
 # of this tree in every way that matters and runs all suites.
 #
-#	contrib/check.sh [SUITE...]	gcc asan tsan builtin install dist lab interop interop-asan
+#	contrib/check.sh [SUITE...]	gcc asan tsan builtin install dist lab lab-tsan interop
+#					interop-asan
 #
 # Each suite prints its minutes and counts, each skipped one a line with the reason, a failing one
 # the end of its log. The last line is the sum; the exit status is 1 if anything failed. Everything
@@ -15,7 +16,7 @@ src=$(cd "$(dirname "$0")/.." && pwd)
 # Debian's own Python has the modules that were installed as packages.
 PATH=/usr/sbin:/usr/bin:/sbin:/bin:$PATH
 export PATH
-suites=${*:-gcc asan tsan builtin install dist lab interop interop-asan}
+suites=${*:-gcc asan tsan builtin install dist lab lab-tsan interop interop-asan}
 jobs=$(nproc)
 sum_passed=0 sum_failed=0 sum_skipped=0
 as_root=
@@ -169,7 +170,7 @@ suite_asan() {
 }
 
 suite_tsan() {
-	build tsan clang --enable-sanitizers=thread
+	build_installable tsan clang --enable-sanitizers=thread
 	mkdir counted
 	make -j"$jobs" check-threads
 	[ -n "$(find . -name '*.trs')" ] || skip tsan "no test is named in THREADED_TESTS"
@@ -210,6 +211,14 @@ suite_lab() {
 	cd "$work/gcc"
 	make install
 	$as_root env PATH="$PATH" make check-lab SIDE_BY_SIDE=3 JUNIT="$work/lab.xml"
+}
+
+# The data plane, path selection and the relay in daemons built with TSan: a report fails the cell.
+suite_lab_tsan() {
+	cd "$work/tsan"
+	make install
+	$as_root env PATH="$PATH" make check-lab SIDE_BY_SIDE=3 JUNIT="$work/lab-tsan.xml" \
+		CELLS="test_nat or test_mtu or test_uplinks or test_stun or test_portmap"
 }
 
 # interop SUITE BUILD: the Go programs are built by the user whose caches are warm, not by root.
@@ -265,6 +274,7 @@ suite builtin suite_builtin
 suite install suite_install
 suite dist suite_dist
 suite lab suite_lab
+suite lab-tsan suite_lab_tsan
 suite interop suite_interop
 suite interop-asan suite_interop_asan
 
