@@ -22,13 +22,16 @@ enum { TEXT = 512, DEPTH = 32 };
  * ---- SSDP ----
  */
 
+#define SEARCH(wait)                                                       \
+	"M-SEARCH * HTTP/1.1\r\n"                                          \
+	"HOST: 239.255.255.250:1900\r\n"                                   \
+	"ST: urn:schemas-upnp-org:device:InternetGatewayDevice:1\r\n"      \
+	"MAN: \"ssdp:discover\"\r\n" wait                                   \
+	"\r\n"
+
 /* To one device, so it need not wait before it answers: no MX. */
-const char igd_search[] =
-	"M-SEARCH * HTTP/1.1\r\n"
-	"HOST: 239.255.255.250:1900\r\n"
-	"ST: urn:schemas-upnp-org:device:InternetGatewayDevice:1\r\n"
-	"MAN: \"ssdp:discover\"\r\n"
-	"\r\n";
+const char igd_search[] = SEARCH("");
+const char igd_search_group[] = SEARCH("MX: 1\r\n");
 
 /* The next line without its end; false: there is none. */
 static bool next_line(const char **at, const char *end, char *out, size_t size)

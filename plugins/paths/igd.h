@@ -26,7 +26,8 @@ enum {
 	IGD_ONLY_PERMANENT = 725,
 };
 
-extern const char igd_search[];		/* the datagram */
+/* The datagrams: to the gateway, and to IGD_SSDP_GROUP for a device that hears nothing else. */
+extern const char igd_search[], igd_search_group[];
 
 struct igd_place {			/* at the gateway */
 	uint16_t port;

@@ -44,17 +44,24 @@ static void on_timer(struct warren_ctx *ctx, void *arg)
  * ---- Acts ----
  */
 
-static void act_send(void *arg, const uint8_t *data, size_t len)
+static void send_to(struct portmapper *pm, const struct warren_addrport *to, const void *data,
+		    size_t len)
 {
-	struct portmapper *pm = arg;
-	const struct warren_addrport to = { .addr = pm->map.gateway, .port = PMP_PORT };
 	struct sockaddr_storage ss;
-	socklen_t size = addrport_to_sockaddr(&to, &ss);
+	socklen_t size = addrport_to_sockaddr(to, &ss);
 
 	/* What is lost is sent again, whatever the reason. */
 	if (pm->io)
 		(void)sendto(pm->fd, data, len, MSG_DONTWAIT | MSG_NOSIGNAL,
 			     (struct sockaddr *)&ss, size);
+}
+
+static void act_send(void *arg, const uint8_t *data, size_t len)
+{
+	struct portmapper *pm = arg;
+	const struct warren_addrport to = { .addr = pm->map.gateway, .port = PMP_PORT };
+
+	send_to(pm, &to, data, len);
 }
 
 static void tell(struct portmapper *pm)
@@ -99,13 +106,14 @@ static void act_event(void *arg, enum portmap_event event)
 static void act_search(void *arg)
 {
 	struct portmapper *pm = arg;
-	const struct warren_addrport to = { .addr = pm->map.gateway, .port = IGD_SSDP_PORT };
-	struct sockaddr_storage ss;
-	socklen_t size = addrport_to_sockaddr(&to, &ss);
+	const struct warren_addrport group = {
+		.addr = { .family = 4, .bytes = { 239, 255, 255, 250 } }, .port = IGD_SSDP_PORT,
+	};
+	struct warren_addrport gateway = { .addr = pm->map.gateway, .port = IGD_SSDP_PORT };
 
-	if (pm->io)
-		(void)sendto(pm->fd, igd_search, strlen(igd_search), MSG_DONTWAIT | MSG_NOSIGNAL,
-			     (struct sockaddr *)&ss, size);
+	/* The gateway first: then a firewall of this host takes what it says to both. */
+	send_to(pm, &gateway, igd_search, strlen(igd_search));
+	send_to(pm, &group, igd_search_group, strlen(igd_search_group));
 }
 
 static void act_igd(void *arg, enum portmap_igd what, uint16_t external)

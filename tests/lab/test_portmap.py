@@ -36,6 +36,7 @@ table inet filter {
 }
 """
 NO_PCP = "udp dport 5351 @th,64,8 2 drop;"
+ONLY_GROUP = "ip daddr 10.1.0.1 udp dport 1900 drop;"
 
 CONFIG = """ext_ifname=wan0
 listening_ip=lan0
@@ -159,8 +160,9 @@ class Home:
         outside.stop()
 
 
-@pytest.mark.parametrize("protocol,rules", (("PCP", ""), ("NAT-PMP", NO_PCP), ("UPnP", "")),
-                         ids=("PCP", "NAT-PMP", "UPnP"))
+@pytest.mark.parametrize("protocol,rules", (
+    ("PCP", ""), ("NAT-PMP", NO_PCP), ("UPnP", ""), ("UPnP", ONLY_GROUP)),
+    ids=("PCP", "NAT-PMP", "UPnP", "UPnP-by-multicast"))
 def test_a_peer_comes_in_by_the_mapped_port(lab, protocol, rules):
     home = Home(lab, rules=rules)
     home.serve(upnp=protocol == "UPnP")
