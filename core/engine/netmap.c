@@ -3,6 +3,8 @@
  */
 #include <warren/service/netmap.h>
 
+#include <string.h>
+
 #include "base/addr.h"
 
 bool warren_netmap_takes(const struct warren_netmap *map, const struct warren_node *node,
@@ -13,4 +15,35 @@ bool warren_netmap_takes(const struct warren_netmap *map, const struct warren_no
 			return true;
 	}
 	return !map->addresses_only;
+}
+
+static bool is_source(const struct warren_src *src, const struct warren_node *node)
+{
+	for (uint32_t i = 0; i < node->n_addresses; i++) {
+		const struct warren_addr *addr = &node->addresses[i].addr;
+
+		if (src->kind == WARREN_SRC_ANY ||
+		    (src->kind == WARREN_SRC_PREFIX && prefix_contains(&src->prefix, addr)) ||
+		    (src->kind == WARREN_SRC_RANGE && addr_compare(&src->first, addr) <= 0 &&
+		     addr_compare(addr, &src->last) <= 0))
+			return true;
+	}
+	for (uint32_t i = 0; src->kind == WARREN_SRC_CAP && i < node->n_caps; i++)
+		if (strcmp(node->caps[i].name, src->cap) == 0)
+			return true;
+	return false;
+}
+
+bool warren_netmap_granted(const struct warren_netmap *map, const struct warren_filter_rule *rule,
+			   const struct warren_cap_grant *grant, const struct warren_node *from)
+{
+	bool to = false;
+
+	for (uint32_t i = 0; i < grant->n_dsts && !to; i++)
+		for (uint32_t k = 0; k < map->self->n_addresses && !to; k++)
+			to = prefix_contains(&grant->dsts[i], &map->self->addresses[k].addr);
+	for (uint32_t i = 0; i < rule->n_srcs && to; i++)
+		if (is_source(&rule->srcs[i], from))
+			return true;
+	return false;
 }

@@ -175,33 +175,6 @@ static void write_node(const struct warren_node *node, struct warren_reply *repl
 }
 
 /* Grants of the policy from @node to this one, added up. */
-static bool grants(const struct warren_netmap *map, const struct warren_filter_rule *rule,
-		   const struct warren_cap_grant *grant, const struct warren_node *node)
-{
-	bool to = false, from = false;
-
-	for (uint32_t i = 0; i < grant->n_dsts; i++)
-		for (uint32_t k = 0; k < map->self->n_addresses; k++)
-			to |= prefix_contains(&grant->dsts[i], &map->self->addresses[k].addr);
-	for (uint32_t i = 0; i < rule->n_srcs; i++) {
-		const struct warren_src *src = &rule->srcs[i];
-
-		for (uint32_t k = 0; k < node->n_addresses; k++) {
-			const struct warren_addr *addr = &node->addresses[k].addr;
-
-			from |= src->kind == WARREN_SRC_ANY ||
-				(src->kind == WARREN_SRC_PREFIX &&
-				 prefix_contains(&src->prefix, addr)) ||
-				(src->kind == WARREN_SRC_RANGE &&
-				 addr_compare(&src->first, addr) <= 0 &&
-				 addr_compare(addr, &src->last) <= 0);
-		}
-		for (uint32_t k = 0; src->kind == WARREN_SRC_CAP && k < node->n_caps; k++)
-			from |= strcmp(node->caps[k].name, src->cap) == 0;
-	}
-	return to && from;
-}
-
 static void each_grant(const struct warren_netmap *map, const struct warren_node *node,
 		       void (*fn)(const struct warren_cap *, struct warren_reply *),
 		       struct warren_reply *reply)
@@ -210,7 +183,7 @@ static void each_grant(const struct warren_netmap *map, const struct warren_node
 		const struct warren_filter_rule *rule = &map->filter[i];
 
 		for (uint32_t g = 0; g < rule->n_grants; g++) {
-			if (!grants(map, rule, &rule->grants[g], node))
+			if (!warren_netmap_granted(map, rule, &rule->grants[g], node))
 				continue;
 			for (uint32_t c = 0; c < rule->grants[g].n_caps; c++)
 				fn(&rule->grants[g].caps[c], reply);
@@ -257,7 +230,8 @@ static bool any_grant(const struct warren_netmap *map, const struct warren_node 
 	for (uint32_t i = 0; i < map->n_filter; i++)
 		for (uint32_t g = 0; g < map->filter[i].n_grants; g++)
 			if (map->filter[i].grants[g].n_caps > 0 &&
-			    grants(map, &map->filter[i], &map->filter[i].grants[g], node))
+			    warren_netmap_granted(map, &map->filter[i], &map->filter[i].grants[g],
+						  node))
 				return true;
 	return false;
 }

@@ -281,6 +281,13 @@ struct warren_netmap {
 bool warren_netmap_takes(const struct warren_netmap *map, const struct warren_node *node,
 			 const struct warren_prefix *allowed)
 	__attribute__((visibility("default")));
+/*
+ * Whether @grant of @rule, one of the filter's, gives its capabilities to node @from towards this
+ * one (`self`, which must be there). Any thread.
+ */
+bool warren_netmap_granted(const struct warren_netmap *map, const struct warren_filter_rule *rule,
+			   const struct warren_cap_grant *grant, const struct warren_node *from)
+	__attribute__((visibility("default")));
 
 enum warren_facet {			/* what a node tells its server about itself */
 	WARREN_FACET_ROUTES = 1, WARREN_FACET_SERVICES, WARREN_FACET_SSH_HOST_KEYS,
