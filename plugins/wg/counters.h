@@ -55,6 +55,8 @@
 	X(FOREIGN, "foreign", NULL) \
 	X(RELAY_OUT, "relayed", "sent") \
 	X(RELAY_IN, "relayed", "received") \
+	X(GENEVE_OUT, "peer_relayed", "sent") \
+	X(GENEVE_IN, "peer_relayed", "received") \
 	X(INITIATED, "handshakes", "initiation-sent") \
 	X(RETRIED, "handshakes", "retried") \
 	X(GAVE_UP, "handshakes", "given-up") \

@@ -128,6 +128,8 @@ int wg_device_send(struct wg_device *dev, const struct wg_path *path, const uint
 		wg_geneve_write(wrapped, WG_GENEVE_WIREGUARD, path->vni);
 		memcpy(wrapped + WG_GENEVE_LEN, data, len);
 		r = send_udp(dev, path, wrapped, WG_GENEVE_LEN + len);
+		if (r == 0)
+			wg_count(&dev->counts, WG_C_GENEVE_OUT, 1);
 		break;
 	case WARREN_PATH_RELAY:
 		if (send_relay(dev, path->region, path, data, len))

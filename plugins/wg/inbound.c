@@ -283,6 +283,7 @@ void wg_inbound_datagram(struct wg_worker *w, struct wg_origin *origin, uint8_t 
 		if (protocol == WG_GENEVE_WIREGUARD) {
 			origin->kind = WARREN_PATH_GENEVE;
 			origin->vni = vni;
+			wg_count(&w->counts, WG_C_GENEVE_IN, 1);
 			wireguard(w, origin, inside, len - WG_GENEVE_LEN, n);
 			return;
 		}

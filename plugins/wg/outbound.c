@@ -111,6 +111,7 @@ static void to_path(struct wg_worker *w, struct wg_peer *peer, const struct wg_p
 		wg_geneve_write(msg - WG_GENEVE_LEN, WG_GENEVE_WIREGUARD, path->vni);
 		wg_udp_add(&w->out[path->to.addr.family == 6], path, msg - WG_GENEVE_LEN,
 			   len + WG_GENEVE_LEN, ref);
+		wg_count(&w->counts, WG_C_GENEVE_OUT, 1);
 		break;
 	case WARREN_PATH_UDP:
 		wg_udp_add(&w->out[path->to.addr.family == 6], path, msg, len, ref);

@@ -161,7 +161,7 @@ void wg_path_text(const struct wg_path *path, char text[WG_PATH_TEXT])
 		break;
 	case WARREN_PATH_GENEVE:
 		wg_addrport_text(&path->to, text);
-		snprintf(text + strlen(text), WG_PATH_TEXT - strlen(text), " vni %u", path->vni);
+		snprintf(text + strlen(text), WG_PATH_TEXT - strlen(text), ":vni:%u", path->vni);
 		break;
 	case WARREN_PATH_RELAY:
 		snprintf(text, WG_PATH_TEXT, "relay %u", path->region);

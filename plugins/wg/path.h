@@ -69,7 +69,7 @@ size_t wg_origin_rate_source(const struct wg_origin *origin, uint8_t out[16]);
 
 void wg_geneve_write(uint8_t header[WG_GENEVE_LEN], uint16_t protocol, uint32_t vni);
 
-/* "192.0.2.1:51820", "[2001:db8::1]:51820", "192.0.2.1:7 vni 5", "relay 900". */
+/* "192.0.2.1:51820", "[2001:db8::1]:51820", "192.0.2.1:7:vni:5", "relay 900". */
 enum { WG_PATH_TEXT = 96 };
 void wg_addrport_text(const struct warren_addrport *a, char text[WG_PATH_TEXT]);
 void wg_path_text(const struct wg_path *path, char text[WG_PATH_TEXT]);	/* NULL: "none" */

@@ -160,6 +160,8 @@ static const struct warren_metric metrics[] = {
 								  "peers." },
 	{ "foreign", WARREN_COUNTER, 0, "packets", NULL, "STUN and disco packets passed on." },
 	{ "relayed", WARREN_COUNTER, 0, "packets", "direction", "Messages through relays." },
+	{ "peer_relayed", WARREN_COUNTER, 0, "packets", "direction",
+	  "Messages through peer relays, in Geneve." },
 	{ "send_blocked", WARREN_COUNTER, 0, "1", NULL, "Times that a socket's queue was full." },
 };
 
