@@ -138,6 +138,11 @@ static bool is_direct(const struct warren_peer_status *p)
 	       !p->path.copy_region;
 }
 
+static bool is_peer_relayed(const struct warren_peer_status *p)
+{
+	return p->path.kind == WARREN_PATH_GENEVE && !p->path.copy_region;
+}
+
 /* Before there is a map, what stands for this node has no id. */
 static bool is_self(const struct ctl_view *view, const struct warren_node *node)
 {
@@ -187,6 +192,9 @@ static void add_state(const struct ctl_view *view, const struct warren_node *nod
 		str_add(out, "; ");
 	if (active && is_direct(p))
 		str_addf(out, "direct %s", addrport_format(&p->path.address, address));
+	else if (active && is_peer_relayed(p))
+		str_addf(out, "peer-relay %s:vni:%u", addrport_format(&p->path.address, address),
+			 p->path.vni);
 	else if (active)
 		str_addf(out, "relay \"%s\"", code);
 	if (!online && (active || traffic || offers_exit(node)))
@@ -475,7 +483,13 @@ static void write_endpoints(const struct ctl_view *view, const struct warren_nod
 		addrport_format(&p->path.address, text);
 	warren_reply_str(reply, "CurAddr", "%s", text);
 	warren_reply_str(reply, "Relay", "%s", region_code(view, node->home_region));
-	warren_reply_str(reply, "PeerRelay", "%s", "");
+	text[0] = '\0';
+	if (!self && is_peer_relayed(p))
+		addrport_format(&p->path.address, text);
+	if (*text)
+		warren_reply_str(reply, "PeerRelay", "%s:vni:%u", text, p->path.vni);
+	else
+		warren_reply_str(reply, "PeerRelay", "%s", "");
 	warren_reply_int(reply, "RxBytes", (int64_t)p->rx_bytes);
 	warren_reply_int(reply, "TxBytes", (int64_t)p->tx_bytes);
 }
