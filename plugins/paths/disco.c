@@ -8,6 +8,7 @@
 
 #include "base/addr.h"
 #include "paths.h"
+#include "peer_impl.h"
 
 enum {
 	MESSAGES_PER_SECOND = 64,	/* of one peer; a busy one sends a dozen */
@@ -39,31 +40,39 @@ static int way_send(struct paths *p, const struct paths_way *way, const uint8_t 
 		    const uint8_t *data, size_t len)
 {
 	if (way->address.addr.family)
-		return p->dataplane->raw_send(p->dataplane_self, &way->address, 0, data, len);
+		return p->dataplane->raw_send(p->dataplane_self, &way->address, way->vni, data,
+					      len);
 	return paths_relay_send(p, way->region, key, data, len);
+}
+
+/* @key: of the node that a relay of the map is to give it to. */
+static int send_sealed(struct paths *p, const struct paths_way *way, const uint8_t shared[32],
+		       const uint8_t key[32], const struct warren_disco *msg)
+{
+	uint8_t plain[WARREN_DISCO_MESSAGE + 9000], sealed[sizeof(plain) + WARREN_DISCO_OVERHEAD];
+	uint8_t *nonce = sealed + WARREN_DISCO_HEAD, *box = nonce + crypto_box_NONCEBYTES;
+	int len = warren_disco_format(msg, plain, sizeof(plain)), result;
+
+	if (len < 0)
+		return len;
+	warren_disco_head(p->disco_key, sealed);
+	randombytes_buf(nonce, crypto_box_NONCEBYTES);
+	if (crypto_box_easy_afternm(box, plain, (size_t)len, nonce, shared) != 0)
+		return -EINVAL;
+	result = way_send(p, way, key, sealed, (size_t)len + WARREN_DISCO_OVERHEAD);
+	if (result == 0)
+		warren_stat_add(p->sent[msg->type], 1);
+	return result;
 }
 
 int paths_disco_send(struct paths_node *node, const struct paths_way *way,
 		     const struct warren_disco *msg)
 {
-	uint8_t plain[WARREN_DISCO_MESSAGE + 9000], sealed[sizeof(plain) + WARREN_DISCO_OVERHEAD];
-	uint8_t *nonce = sealed + WARREN_DISCO_HEAD, *box = nonce + crypto_box_NONCEBYTES;
-	struct paths *p = node->paths;
-	int len = warren_disco_format(msg, plain, sizeof(plain)), result;
+	int result = shared_key(node) ? send_sealed(node->paths, way, node->shared, node->key, msg)
+				      : -ENOKEY;
 
-	if (len < 0)
-		return len;
-	if (!shared_key(node))
-		return -ENOKEY;
-	warren_disco_head(p->disco_key, sealed);
-	randombytes_buf(nonce, crypto_box_NONCEBYTES);
-	if (crypto_box_easy_afternm(box, plain, (size_t)len, nonce, node->shared) != 0)
-		return -EINVAL;
-	result = way_send(p, way, node->key, sealed, (size_t)len + WARREN_DISCO_OVERHEAD);
-	if (result == 0) {
+	if (result == 0)
 		node->tx++;
-		warren_stat_add(p->sent[msg->type], 1);
-	}
 	return result;
 }
 
@@ -74,7 +83,8 @@ int paths_disco_send(struct paths_node *node, const struct paths_way *way,
 static int act_ping(void *arg, struct paths_peer *peer, struct paths_ping *ping)
 {
 	struct paths_node *node = arg;
-	struct paths_way way = { .address = ping->to, .region = ping->region };
+	struct paths_way way = { .address = ping->to, .vni = ping->vni,
+				 .region = ping->region };
 	struct warren_disco msg = { .type = WARREN_DISCO_PING, .has_node_key = true };
 	const size_t least = WARREN_DISCO_OVERHEAD + 2 + WARREN_DISCO_TXID + 32;
 
@@ -130,7 +140,7 @@ static void act_path(void *arg, struct paths_peer *peer)
 
 	paths_set_path(node);
 	/* Now that it can be reached: what waits for a session need not wait for a retry. */
-	if (peer->best.addr.family && paths_peer_active(peer))
+	if (peer->told.address.addr.family && paths_peer_active(peer))
 		p->dataplane->handshake(p->dataplane_self, node->key);
 }
 
@@ -163,6 +173,62 @@ static void act_pong(void *arg, struct paths_peer *peer, void *command,
 	paths_ping_answer(command, pong);
 }
 
+/*
+ * ---- Peer relays ----
+ */
+
+static int act_allocate(void *arg, struct paths_peer *peer, const struct paths_server *server,
+			uint32_t generation)
+{
+	struct paths_node *node = arg, *relay = paths_node(node->paths, server->key);
+	struct warren_disco msg = { .type = WARREN_DISCO_ALLOCATE, .generation = generation };
+	const uint8_t *ours = node->paths->disco_key;
+	bool first = memcmp(ours, node->disco, 32) < 0;
+	struct paths_way way = { 0 };
+
+	(void)peer;
+	if (!relay)
+		return -ENOENT;
+	way.region = paths_peer_region(&relay->peer);
+	memcpy(msg.clients[0], first ? ours : node->disco, 32);
+	memcpy(msg.clients[1], first ? node->disco : ours, 32);
+	return paths_disco_send(relay, &way, &msg);
+}
+
+static void act_call_via(void *arg, struct paths_peer *peer, uint32_t region,
+			 const struct paths_offer *offer)
+{
+	struct warren_disco msg = { .type = WARREN_DISCO_CALL_ME_MAYBE_VIA,
+				    .relay = offer->relay, .n_addrs = offer->n_addrs };
+	struct paths_way way = { .region = region };
+
+	(void)peer;
+	memcpy(msg.addrs, offer->addrs, offer->n_addrs * sizeof(msg.addrs[0]));
+	paths_disco_send(arg, &way, &msg);
+}
+
+static int act_expect(void *arg, struct paths_peer *peer, const uint8_t server[32], bool on)
+{
+	(void)peer;
+	return paths_expect(((struct paths_node *)arg)->paths, server, on);
+}
+
+static void act_bind(void *arg, struct paths_peer *peer, const uint8_t server[32],
+		     const struct warren_addrport *to, uint32_t type,
+		     const struct warren_disco_binding *binding)
+{
+	struct paths_node *node = arg;
+	struct warren_disco msg = { .type = type, .binding = *binding };
+	struct paths_way way = { .address = *to, .vni = binding->vni | WARREN_VNI_CONTROL };
+	const struct paths_expected *relay = paths_expected(node->paths, server);
+
+	(void)peer;
+	if (!relay)
+		return;
+	memcpy(msg.binding.remote, node->disco, sizeof(msg.binding.remote));
+	send_sealed(node->paths, &way, relay->shared, NULL, &msg);
+}
+
 const struct paths_acts paths_acts = {
 	.ping = act_ping,
 	.call_me_maybe = act_call,
@@ -170,6 +236,10 @@ const struct paths_acts paths_acts = {
 	.event = act_event,
 	.pong = act_pong,
 	.tunnel = act_tunnel,
+	.allocate = act_allocate,
+	.call_via = act_call_via,
+	.expect = act_expect,
+	.bind = act_bind,
 };
 
 /*
@@ -203,7 +273,10 @@ static void got_ping(struct paths_node *first, const struct paths_way *way,
 	bool answer = false;
 
 	for (struct paths_node *n = first; n; n = n->twin) {
-		answer = paths_peer_got_ping(&n->peer, now, &way->address, ping->txid) || answer;
+		if (way->vni)
+			paths_peer_got_ping_via(&n->peer, now, &way->address, way->vni);
+		answer = way->vni ||
+			 paths_peer_got_ping(&n->peer, now, &way->address, ping->txid) || answer;
 		paths_touched(n);
 	}
 	if (!answer)
@@ -225,75 +298,165 @@ static void got_pong(struct paths_node *first, const struct warren_disco *pong)
 	}
 }
 
-/* Only a relay brings it, and only from the node whose key that is. */
+/* What only a relay brings, and only from the node whose key that is. NULL: dropped. */
+static struct paths_node *vouched(struct paths_node *first, const struct paths_way *way)
+{
+	struct paths_node *node = first;
+
+	while (node && (!way->relay_key || memcmp(node->key, way->relay_key, 32) != 0))
+		node = node->twin;
+	if (!node)
+		drop(first->paths, PATHS_STAT_BAD_WAY);
+	return node;
+}
+
+static uint32_t usable_addresses(const struct paths *p, const struct warren_disco *msg,
+				 struct warren_addrport out[WARREN_DISCO_ADDRESSES])
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < msg->n_addrs; i++)
+		if (paths_may_ping(&msg->addrs[i], p->loopback))
+			out[n++] = msg->addrs[i];
+	return n;
+}
+
 static void got_call(struct paths_node *first, const struct paths_way *way,
 		     const struct warren_disco *call)
 {
 	struct warren_addrport usable[WARREN_DISCO_ADDRESSES];
-	struct paths_node *node = first;
-	uint32_t n = 0;
+	struct paths_node *node = vouched(first, way);
 
-	while (node && (!way->relay_key || memcmp(node->key, way->relay_key, 32) != 0))
-		node = node->twin;
-	if (!node) {
-		drop(first->paths, PATHS_STAT_BAD_WAY);
+	if (!node)
 		return;
-	}
-	for (uint32_t i = 0; i < call->n_addrs; i++)
-		if (paths_may_ping(&call->addrs[i], first->paths->loopback))
-			usable[n++] = call->addrs[i];
-	paths_peer_got_call(&node->peer, warren_now(), usable, n);
+	paths_peer_got_call(&node->peer, warren_now(), usable,
+			    usable_addresses(node->paths, call, usable));
 	paths_touched(node);
 }
 
-static bool is_flood(struct paths_node *node)
+static struct paths_offer offer_of(const struct paths *p, const struct warren_disco *msg)
+{
+	struct paths_offer offer = { .relay = msg->relay };
+
+	offer.n_addrs = usable_addresses(p, msg, offer.addrs);
+	return offer;
+}
+
+/* The clients are us and the one with that disco key, in whatever order. */
+static bool is_for(const struct paths *p, const struct warren_disco_relay *relay,
+		   const uint8_t disco[32])
+{
+	for (int i = 0; i < 2; i++)
+		if (memcmp(relay->clients[i], p->disco_key, 32) == 0 &&
+		    memcmp(relay->clients[!i], disco, 32) == 0)
+			return true;
+	return false;
+}
+
+static void got_call_via(struct paths_node *first, const struct paths_way *way,
+			 const struct warren_disco *call)
+{
+	struct paths_node *node = vouched(first, way);
+	struct paths_offer offer;
+
+	if (!node || call->empty || node->paths->no_peer_relays)
+		return;
+	if (!is_for(node->paths, &call->relay, node->disco)) {
+		drop(node->paths, PATHS_STAT_BAD_MESSAGE);
+		return;
+	}
+	offer = offer_of(node->paths, call);
+	paths_peer_got_call_via(&node->peer, warren_now(), &offer);
+	paths_touched(node);
+}
+
+/* From a peer relay: an offer for us and one of the clients that it names. */
+static void got_allocated(struct paths_node *first, const struct paths_way *way,
+			  const struct warren_disco *msg)
+{
+	const struct paths_node *relay = vouched(first, way);
+	struct paths *p = first->paths;
+	struct paths_node *node = NULL;
+	struct paths_offer offer;
+
+	if (!relay || msg->empty)
+		return;
+	for (int i = 0; i < 2 && !node; i++)
+		if (is_for(p, &msg->relay, msg->relay.clients[i]))
+			node = paths_node_of_disco(p, msg->relay.clients[i]);
+	offer = offer_of(p, msg);
+	for (; node; node = node->twin) {
+		paths_peer_got_allocated(&node->peer, warren_now(), relay->key, msg->generation,
+					 &offer);
+		paths_touched(node);
+	}
+}
+
+static bool is_flood(struct paths_rate *rate)
 {
 	uint64_t second = warren_now() / PATHS_SECOND;
 
-	if (node->second != second) {
-		node->second = second;
-		node->messages = 0;
+	if (rate->second != second) {
+		rate->second = second;
+		rate->messages = 0;
 	}
-	return node->messages++ >= MESSAGES_PER_SECOND;
+	return rate->messages++ >= MESSAGES_PER_SECOND;
+}
+
+/* The message in an envelope, counted as received; false: dropped. */
+static bool open_sealed(struct paths *p, const uint8_t shared[32], const uint8_t *data, size_t len,
+			struct warren_disco *msg)
+{
+	uint8_t plain[WARREN_DISCO_MESSAGE + 9000];
+	const uint8_t *nonce = data + WARREN_DISCO_HEAD;
+
+	if (len - WARREN_DISCO_OVERHEAD > sizeof(plain) ||
+	    crypto_box_open_easy_afternm(plain, nonce + crypto_box_NONCEBYTES,
+					 len - WARREN_DISCO_HEAD - crypto_box_NONCEBYTES, nonce,
+					 shared) != 0) {
+		drop(p, PATHS_STAT_BAD_BOX);
+		return false;
+	}
+	if (warren_disco_parse(plain, len - WARREN_DISCO_OVERHEAD, msg) < 0) {
+		drop(p, PATHS_STAT_BAD_MESSAGE);
+		return false;
+	}
+	warren_stat_add(p->received[msg->type], 1);
+	return true;
 }
 
 void paths_disco_received(struct paths *p, const struct paths_way *way, const uint8_t *data,
 			  size_t len)
 {
-	const uint8_t *sender = warren_disco_sender(data, len), *nonce = data + WARREN_DISCO_HEAD;
+	const uint8_t *sender = warren_disco_sender(data, len);
 	struct paths_node *first = sender ? paths_node_of_disco(p, sender) : NULL;
-	uint8_t plain[WARREN_DISCO_MESSAGE + 9000];
 	struct warren_disco msg;
-	int result;
 
 	if (!first) {
 		drop(p, PATHS_STAT_BAD_PEER);
 		return;
 	}
-	if (is_flood(first)) {
+	if (is_flood(&first->rate)) {
 		drop(p, PATHS_STAT_TOO_MANY);
 		return;
 	}
-	if (len - WARREN_DISCO_OVERHEAD > sizeof(plain) || !shared_key(first) ||
-	    crypto_box_open_easy_afternm(plain, nonce + crypto_box_NONCEBYTES,
-					 len - WARREN_DISCO_HEAD - crypto_box_NONCEBYTES, nonce,
-					 first->shared) != 0) {
+	if (!shared_key(first)) {
 		drop(p, PATHS_STAT_BAD_BOX);
 		return;
 	}
-	result = warren_disco_parse(plain, len - WARREN_DISCO_OVERHEAD, &msg);
-	if (result < 0) {
-		drop(p, PATHS_STAT_BAD_MESSAGE);
+	if (!open_sealed(p, first->shared, data, len, &msg))
 		return;
-	}
 	first->rx++;
-	warren_stat_add(p->received[msg.type], 1);
 	if (msg.type == WARREN_DISCO_PING)
 		got_ping(first, way, &msg);
 	else if (msg.type == WARREN_DISCO_PONG)
 		got_pong(first, &msg);
 	else if (msg.type == WARREN_DISCO_CALL_ME_MAYBE)
 		got_call(first, way, &msg);
+	else if (msg.type == WARREN_DISCO_CALL_ME_MAYBE_VIA)
+		got_call_via(first, way, &msg);
+	else if (msg.type == WARREN_DISCO_ALLOCATED)
+		got_allocated(first, way, &msg);
 }
 
 void paths_on_disco(void *arg, const struct warren_addrport *from, uint32_t vni,
@@ -303,4 +466,47 @@ void paths_on_disco(void *arg, const struct warren_addrport *from, uint32_t vni,
 
 	(void)vni;
 	paths_disco_received(arg, &way, data, len);
+}
+
+/* Of a relay itself: nothing but challenges, and while we are at it. */
+static void got_control(struct paths *p, const struct warren_addrport *from, uint32_t vni,
+			const uint8_t *data, size_t len)
+{
+	const uint8_t *sender = warren_disco_sender(data, len);
+	struct paths_expected *relay = sender ? paths_expected(p, sender) : NULL;
+	uint8_t server[32];
+	struct warren_disco msg;
+
+	if (!relay) {
+		drop(p, PATHS_STAT_BAD_PEER);
+		return;
+	}
+	if (is_flood(&relay->rate)) {
+		drop(p, PATHS_STAT_TOO_MANY);
+		return;
+	}
+	if (!open_sealed(p, relay->shared, data, len, &msg))
+		return;
+	if (msg.type != WARREN_DISCO_BIND_CHALLENGE) {
+		drop(p, PATHS_STAT_BAD_MESSAGE);
+		return;
+	}
+	memcpy(server, relay->server, sizeof(server));
+	for (struct paths_node *n = paths_node_of_disco(p, msg.binding.remote); n; n = n->twin) {
+		paths_peer_got_challenge(&n->peer, warren_now(), server, from, vni, &msg.binding);
+		paths_touched(n);
+	}
+}
+
+void paths_on_geneve(void *arg, const struct warren_addrport *from, uint32_t vni,
+		     const uint8_t *data, size_t len)
+{
+	struct paths_way way = { .address = *from, .vni = vni };
+
+	if (vni & WARREN_VNI_CONTROL)
+		got_control(arg, from, vni & ~WARREN_VNI_CONTROL, data, len);
+	else if (vni)
+		paths_disco_received(arg, &way, data, len);
+	else
+		drop(arg, PATHS_STAT_BAD_WAY);
 }

@@ -18,7 +18,7 @@ static void look_at_history(const struct paths_peer *peer, uint64_t now, struct 
 	const struct paths_event *event;
 
 	for (uint32_t i = 0; (event = paths_peer_past(peer, i)); i++) {
-		facts->was_direct = facts->was_direct || event->trusted;
+		facts->was_direct = facts->was_direct || (event->trusted && !event->vni);
 		if (event->reason == PATHS_LINK_CHANGE)
 			return;
 		if (event->reason == PATHS_BUSY) {
@@ -121,6 +121,16 @@ static void write_candidate(struct warren_reply *reply, const struct paths_candi
 				  paths_candidate_mtu(c));
 }
 
+static void write_via(const struct paths_via *via, struct warren_reply *reply)
+{
+	char address[ADDRPORT_TEXT];
+
+	addrport_format(&via->address, address);
+	warren_reply_str(reply, "peer-relay", "%s:vni:%u", address, via->vni);
+	warren_reply_text(reply, "  meanwhile a peer relay carries the packets: %s:vni:%u, "
+			  "%.1f ms", address, via->vni, (double)via->latency / 1000);
+}
+
 static void write_evidence(struct paths *p, const struct paths_node *node,
 			   struct warren_reply *reply)
 {
@@ -132,6 +142,9 @@ static void write_evidence(struct paths *p, const struct paths_node *node,
 	for (uint32_t i = 0; node && i < node->peer.n_candidates; i++)
 		write_candidate(reply, &node->peer.candidates[i], node->peer.full, now);
 	warren_reply_close(reply);
+	if (node && paths_peer_relayed(&node->peer, now))
+		write_via(&node->peer.via, reply);
+	warren_reply_int(reply, "peer-relay-candidates", p->servers.n);
 	portmapper_describe(&p->portmapper, &mapping);
 	warren_reply_str(reply, "port-mapping", "%s", str_text(&mapping));
 	warren_reply_open(reply, "netcheck", '{');

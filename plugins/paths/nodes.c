@@ -121,6 +121,7 @@ void paths_set_path(struct paths_node *node)
 
 	if (node->plain && !node->peer.expired) {
 		path.address = plain_address(node);
+		path.vni = 0;
 		path.region = path.address.addr.family ? 0 : node->peer.home;
 		data.tell = false;
 	}
@@ -131,8 +132,9 @@ void paths_set_path(struct paths_node *node)
 		path.address = plain_address(node);
 	data.generation = ++p->generation;
 	if (path.address.addr.family) {
-		data.kind = WARREN_PATH_UDP;
+		data.kind = path.vni ? WARREN_PATH_GENEVE : WARREN_PATH_UDP;
 		data.address = path.address;
+		data.vni = path.vni;
 		data.copy_region = path.region;
 	} else if (path.region) {
 		data.kind = WARREN_PATH_RELAY;
@@ -246,6 +248,7 @@ static struct paths_node *node_new(struct paths *p, const struct warren_node *fr
 	node->id = from->id;
 	memcpy(node->key, from->key.bytes, 32);
 	paths_peer_init(&node->peer, &paths_acts, node);
+	node->peer.servers = &p->servers;
 	list_add_tail(&p->all, &node->all);
 	if (schedule_reserve(&p->due) < 0 || hash_put(&p->by_key, node->key, 32, node, NULL) < 0 ||
 	    disco_link(node, from->disco_key.bytes) < 0) {
@@ -279,6 +282,7 @@ static int node_update(struct paths_node *node, const struct warren_node *from)
 	for (uint32_t i = 0; i < from->n_endpoints && n < PATHS_CANDIDATES; i++)
 		if (paths_may_ping(&from->endpoints[i], true))
 			usable[n++] = from->endpoints[i];
+	node->peer.relay_capable = from->cap_version >= PATHS_RELAY_CAPABLE;
 	paths_peer_map(&node->peer, now, usable, n, from->home_region, from->expired);
 	if (node->plain || was_plain)
 		paths_set_path(node);
@@ -407,6 +411,7 @@ void paths_nodes_free(struct paths *p)
 		node_free(node);
 	hash_free(&p->by_key);
 	hash_free(&p->by_disco);
+	hash_free(&p->expected);
 	schedule_fini(&p->due);
 	warren_obj_unref(p->apply.old);
 	p->apply = (struct paths_apply){ 0 };

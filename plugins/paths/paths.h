@@ -21,6 +21,11 @@
 #define PATHS_FRESH (27 * PATHS_SECOND)		/* endpoints that may go into a CallMeMaybe */
 enum { PATHS_STATIC_MAX = 16 };
 
+struct paths_rate {			/* of messages of one sender */
+	uint64_t second;
+	uint32_t messages;		/* in that one */
+};
+
 struct paths_node {			/* a peer of the map */
 	struct paths *paths;
 	struct list all;
@@ -37,8 +42,7 @@ struct paths_node {			/* a peer of the map */
 	struct warren_addrport heard;	/* family 0: not yet */
 	bool call_waits;		/* a CallMeMaybe goes out when our endpoints are fresh */
 	uint32_t call_region;
-	uint64_t second;		/* of `messages` */
-	uint32_t messages;		/* of it in that second */
+	struct paths_rate rate;
 	uint64_t rx, tx;		/* disco messages */
 };
 
@@ -55,6 +59,13 @@ struct paths_apply {
 	bool later;			/* a turn is on its way */
 };
 
+/* A peer relay in whose hands handshakes are: what it sends is awaited. */
+struct paths_expected {
+	uint8_t server[32], shared[32];	/* its disco key; with it, for boxes */
+	uint32_t handshakes;
+	struct paths_rate rate;
+};
+
 struct paths {
 	struct warren_ctx *ctx;
 	const struct warren_dataplane_ops *dataplane;
@@ -68,6 +79,9 @@ struct paths {
 	const struct warren_netmap *map;	/* with a reference, or NULL */
 	uint8_t disco_key[32], node_key[32];
 	struct hash by_key, by_disco;
+	struct hash expected;		/* struct paths_expected, by the server's disco key */
+	struct paths_servers servers;	/* which peers may be relays to others */
+	bool no_peer_relays;		/* the server wants us to use none */
 	struct list all;
 	struct paths_apply apply;
 	struct schedule due;
@@ -91,7 +105,8 @@ struct paths {
 	struct list pings;		/* commands that wait for answers */
 
 	struct warren_stat *sent[WARREN_DISCO_ALLOCATED + 1], *received[WARREN_DISCO_ALLOCATED + 1];
-	struct warren_stat *dropped[PATHS_STATS], *changes, *direct, *stun_sent, *stun_received;
+	struct warren_stat *dropped[PATHS_STATS], *changes, *direct, *peer_relayed;
+	struct warren_stat *stun_sent, *stun_received;
 	struct warren_limit log_change, log_bad;
 };
 
@@ -112,6 +127,7 @@ extern const struct warren_path_events paths_events;
 /* disco.c: messages in and out */
 struct paths_way {			/* how a message came or goes */
 	struct warren_addrport address;	/* family 0: by relay */
+	uint32_t vni;			/* not 0: the address is a peer relay's */
 	uint32_t region;
 	const uint8_t *relay_key;	/* came by relay: the key that it vouches for */
 };
@@ -120,9 +136,14 @@ void paths_disco_received(struct paths *p, const struct paths_way *way, const ui
 /* 0 or -errno. */
 int paths_disco_send(struct paths_node *node, const struct paths_way *way,
 		     const struct warren_disco *msg);
-warren_foreign_fn paths_on_disco;
+warren_foreign_fn paths_on_disco, paths_on_geneve;
 extern const struct paths_acts paths_acts;
 void paths_send_calls(struct paths *p);		/* those that waited for our endpoints */
+
+/* servers.c: peer relays of the map */
+void paths_servers_see(struct paths *p, const struct warren_netmap *map);
+int paths_expect(struct paths *p, const uint8_t server[32], bool on);
+struct paths_expected *paths_expected(const struct paths *p, const uint8_t server[32]);
 
 /* gather.c: our own endpoints, their publication, what our links do */
 void paths_gather(struct paths *p, const char *reason);

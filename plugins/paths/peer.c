@@ -3,7 +3,7 @@
  * WireGuard hears moves nothing. While the address in use has not answered lately, packets go over
  * the relay as well.
  */
-#include "peer.h"
+#include "peer_impl.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -32,6 +32,7 @@ const char *paths_reason_word(enum paths_reason reason)
 		[PATHS_RELAY_MOVED] = "relay-moved",
 		[PATHS_NARROW] = "too-narrow",
 		[PATHS_WIDE_AGAIN] = "wide-again",
+		[PATHS_PEER_RELAY] = "peer-relay",
 	};
 
 	return reason > 0 && reason < ARRAY_SIZE(words) ? words[reason] : "unknown";
@@ -47,6 +48,7 @@ void paths_peer_init(struct paths_peer *peer, const struct paths_acts *acts, voi
 
 void paths_peer_fini(struct paths_peer *peer)
 {
+	paths_via_stop(peer);
 	free(peer->candidates);
 	free(peer->pings);
 	free(peer->history);
@@ -120,7 +122,7 @@ bool paths_peer_active(const struct paths_peer *peer)
 	return peer->heartbeat_at != PATHS_NEVER;
 }
 
-static uint32_t region(const struct paths_peer *peer)
+uint32_t paths_peer_region(const struct paths_peer *peer)
 {
 	return peer->home ? peer->home : peer->learned;
 }
@@ -132,22 +134,25 @@ struct paths_path paths_peer_path(const struct paths_peer *peer, uint64_t now)
 	if (peer->expired)
 		return path;
 	path.address = peer->best;
-	if (!paths_peer_trusted(peer, now))
-		path.region = region(peer);
+	if (paths_peer_relayed(peer, now) || (!peer->best.addr.family && peer->via.vni)) {
+		path.address = peer->via.address;
+		path.vni = peer->via.vni;
+	}
+	if (!paths_peer_trusted(peer, now) && !paths_peer_relayed(peer, now))
+		path.region = paths_peer_region(peer);
 	/* Without a relay it is better than nothing. */
-	if (path.region && paths_peer_narrow(peer))
+	if (path.region && !path.vni && paths_peer_narrow(peer))
 		memset(&path.address, 0, sizeof(path.address));
 	return path;
 }
 
 static bool path_equal(const struct paths_path *a, const struct paths_path *b)
 {
-	return addrport_equal(&a->address, &b->address) && a->region == b->region &&
-	       a->tell == b->tell;
+	return addrport_equal(&a->address, &b->address) && a->vni == b->vni &&
+	       a->region == b->region && a->tell == b->tell;
 }
 
-/* At the end of every event. */
-static void settle(struct paths_peer *peer, uint64_t now)
+void paths_peer_settle(struct paths_peer *peer, uint64_t now)
 {
 	struct paths_path path = paths_peer_path(peer, now);
 
@@ -161,17 +166,20 @@ static void settle(struct paths_peer *peer, uint64_t now)
  * ---- History ----
  */
 
-static void note(struct paths_peer *peer, uint64_t now, enum paths_reason reason)
+void paths_peer_note(struct paths_peer *peer, uint64_t now, enum paths_reason reason)
 {
+	struct paths_path path = paths_peer_path(peer, now);
 	struct paths_event event = {
 		.at = now,
 		.reason = reason,
-		.address = peer->best,
-		.trusted = paths_peer_trusted(peer, now),
-		.latency = peer->best.addr.family ? peer->best_latency : 0,
+		.address = path.vni ? path.address : peer->best,
+		.vni = path.vni,
+		.trusted = paths_peer_trusted(peer, now) || paths_peer_relayed(peer, now),
+		.latency = path.vni ? peer->via.latency
+			   : peer->best.addr.family ? peer->best_latency : 0,
 	};
 
-	event.region = event.trusted ? 0 : region(peer);
+	event.region = event.trusted ? 0 : paths_peer_region(peer);
 	peer->acts->event(peer->arg, peer, &event);
 	if (peer->n_history < PATHS_HISTORY) {
 		struct paths_event *list = room_for_one(peer->history, peer->n_history,
@@ -202,7 +210,7 @@ static void clear_best(struct paths_peer *peer, uint64_t now, enum paths_reason 
 	peer->trust_until = 0;
 	peer->check_due = PATHS_NEVER;
 	peer->doubted = false;
-	note(peer, now, reason);
+	paths_peer_note(peer, now, reason);
 }
 
 /*
@@ -296,7 +304,7 @@ static void ping_drop(struct paths_peer *peer, uint32_t i)
 }
 
 /* What cannot be sent is forgotten at once, so that it is no timeout later. */
-static void ping(struct paths_peer *peer, struct paths_ping ask)
+void paths_peer_ping(struct paths_peer *peer, struct paths_ping ask)
 {
 	struct paths_candidate *c;
 	struct paths_ping *list;
@@ -308,7 +316,7 @@ static void ping(struct paths_peer *peer, struct paths_ping ask)
 	if (!list)
 		return;
 	peer->pings = list;
-	c = ask.to.addr.family ? candidate(peer, &ask.to) : NULL;
+	c = ask.to.addr.family && !ask.vni ? candidate(peer, &ask.to) : NULL;
 	if (c && (ask.purpose == PATHS_DISCOVERY || ask.purpose == PATHS_HEARTBEATING))
 		c->last_ping = ask.at;
 	if (peer->acts->ping(peer->arg, peer, &ask) < 0)
@@ -323,13 +331,13 @@ static void ping(struct paths_peer *peer, struct paths_ping ask)
 static void ping_small(struct paths_peer *peer, uint64_t now, const struct warren_addrport *to,
 		       enum paths_purpose purpose)
 {
-	ping(peer, (struct paths_ping){ .to = *to, .purpose = purpose, .at = now });
+	paths_peer_ping(peer, (struct paths_ping){ .to = *to, .purpose = purpose, .at = now });
 }
 
 static void ping_large(struct paths_peer *peer, uint64_t now, const struct warren_addrport *to,
 		       uint32_t size)
 {
-	ping(peer, (struct paths_ping){ .to = *to, .purpose = PATHS_CHECK, .at = now,
+	paths_peer_ping(peer, (struct paths_ping){ .to = *to, .purpose = PATHS_CHECK, .at = now,
 					.size = size });
 }
 
@@ -359,8 +367,8 @@ static bool full_ping(struct paths_peer *peer, uint64_t now)
 /* Pings go first: they open our side before the peer learns to ping us. */
 static void discover(struct paths_peer *peer, uint64_t now)
 {
-	if (full_ping(peer, now) && region(peer))
-		peer->acts->call_me_maybe(peer->arg, peer, region(peer));
+	if (full_ping(peer, now) && paths_peer_region(peer))
+		peer->acts->call_me_maybe(peer->arg, peer, paths_peer_region(peer));
 }
 
 static bool want_full_ping(const struct paths_peer *peer, uint64_t now)
@@ -458,7 +466,7 @@ static void check_over(struct paths_peer *peer, uint64_t now)
 		c->size = 0;
 		/* For the operator: what does arrive. */
 		ping_series(peer, now, peer->full);
-		note(peer, now, PATHS_NARROW);
+		paths_peer_note(peer, now, PATHS_NARROW);
 	} else if (answers(peer, now) && paths_peer_active(peer)) {
 		check_send(peer, now);
 		ping_small(peer, now, &peer->best, PATHS_HEARTBEATING);
@@ -479,7 +487,7 @@ static void arrived(struct paths_peer *peer, uint64_t now, struct paths_candidat
 		return;
 	peer->check_due = PATHS_NEVER;
 	if (was_narrow && answers(peer, now))
-		note(peer, now, PATHS_WIDE_AGAIN);
+		paths_peer_note(peer, now, PATHS_WIDE_AGAIN);
 }
 
 /*
@@ -492,17 +500,22 @@ static void sent_something(struct paths_peer *peer, uint64_t now)
 	if (paths_peer_active(peer))
 		return;
 	peer->heartbeat_at = now + PATHS_HEARTBEAT;
-	note(peer, now, PATHS_BUSY);
+	paths_peer_note(peer, now, PATHS_BUSY);
 }
 
 void paths_peer_send(struct paths_peer *peer, uint64_t now)
 {
 	if (peer->expired)
 		return;
-	if (!paths_peer_trusted(peer, now))
+	if (!paths_peer_trusted(peer, now)) {
 		discover(peer, now);
+		/* One that fell into doubt while nothing was sent. */
+		if (!paths_via_answers(peer, now))
+			paths_via_ping(peer, now, PATHS_HEARTBEATING, NULL);
+	}
+	paths_via_search(peer, now);
 	sent_something(peer, now);
-	settle(peer, now);
+	paths_peer_settle(peer, now);
 }
 
 static void heartbeat(struct paths_peer *peer, uint64_t now)
@@ -514,15 +527,17 @@ static void heartbeat(struct paths_peer *peer, uint64_t now)
 		peer->last_send = tunnel.last_sent;
 	if (peer->expired || (now > peer->last_send && now - peer->last_send > PATHS_SESSION)) {
 		peer->heartbeat_at = PATHS_NEVER;
-		note(peer, now, PATHS_IDLE);
+		paths_peer_note(peer, now, PATHS_IDLE);
 		return;
 	}
 	if (peer->best.addr.family) {
 		ping_small(peer, now, &peer->best, PATHS_HEARTBEATING);
 		check_again(peer, now, &tunnel);
 	}
+	paths_via_ping(peer, now, PATHS_HEARTBEATING, NULL);
 	if (want_full_ping(peer, now))
 		discover(peer, now);
+	paths_via_search(peer, now);
 	peer->heartbeat_at = now + PATHS_HEARTBEAT;
 }
 
@@ -536,23 +551,27 @@ void paths_peer_command(struct paths_peer *peer, uint64_t now, void *command, ui
 		return;
 	if (c && paths_peer_trusted(peer, now) && size <= c->size) {
 		ask.to = peer->best;
-		ping(peer, ask);
+		paths_peer_ping(peer, ask);
 	} else {
 		for (uint32_t i = 0; i < peer->n_candidates; i++) {
 			c = &peer->candidates[i];
 			/* Where data does not go its small answer would be misleading. */
-			if (c->narrow && !size && region(peer))
+			if (c->narrow && !size && paths_peer_region(peer))
 				continue;
 			ask.to = c->address;
-			ping(peer, ask);
+			paths_peer_ping(peer, ask);
 		}
 		memset(&ask.to, 0, sizeof(ask.to));
-		ask.region = region(peer);
-		if (ask.region)
-			ping(peer, ask);
+		ask.region = paths_peer_region(peer);
+		/* How large a packet a peer relay lets through is not known. */
+		if (!size)
+			paths_via_ping(peer, now, PATHS_COMMAND, command);
+		if (ask.region && (size || !paths_peer_relayed(peer, now)))
+			paths_peer_ping(peer, ask);
+		paths_via_search(peer, now);
 	}
 	sent_something(peer, now);
-	settle(peer, now);
+	paths_peer_settle(peer, now);
 }
 
 void paths_peer_forget_command(struct paths_peer *peer, const void *command)
@@ -576,7 +595,7 @@ bool paths_peer_got_ping(struct paths_peer *peer, uint64_t now, const struct war
 		return true;
 	c = candidate_add(peer, now, from, false);
 	if (!c) {
-		settle(peer, now);
+		paths_peer_settle(peer, now);
 		return true;
 	}
 	twice = c->got_ping && memcmp(c->got_txid, txid, WARREN_DISCO_TXID) == 0;
@@ -588,7 +607,7 @@ bool paths_peer_got_ping(struct paths_peer *peer, uint64_t now, const struct war
 		c->returned = now;
 		ping_small(peer, now, from, PATHS_DISCOVERY);
 	}
-	settle(peer, now);
+	paths_peer_settle(peer, now);
 	return !twice;
 }
 
@@ -607,7 +626,8 @@ static bool is_preferred(const struct paths_peer *peer, uint64_t now,
 static void answered(struct paths_peer *peer, uint64_t now, const struct paths_candidate *c,
 		     uint64_t latency)
 {
-	bool none = !peer->best.addr.family, trusted = paths_peer_trusted(peer, now);
+	bool none = !peer->best.addr.family && !peer->via.vni;
+	bool trusted = paths_peer_trusted(peer, now) || paths_peer_relayed(peer, now);
 	bool same = addrport_equal(&c->address, &peer->best);
 	enum paths_reason reason = 0;
 
@@ -623,9 +643,12 @@ static void answered(struct paths_peer *peer, uint64_t now, const struct paths_c
 	peer->best_latency = latency;
 	peer->trust_until = now + PATHS_TRUST;
 	peer->doubted = false;
+	/* Below a direct one there is no use for it, and so no news. */
+	if (paths_peer_trusted(peer, now))
+		paths_via_clear(peer, now, reason);
 	if (!reason)
 		return;
-	note(peer, now, reason);
+	paths_peer_note(peer, now, reason);
 	check_anew(peer, now);
 }
 
@@ -644,7 +667,7 @@ bool paths_peer_got_pong(struct paths_peer *peer, uint64_t now,
 	sent = peer->pings[i];
 	ping_drop(peer, i);
 	latency = now > sent.at ? now - sent.at : 0;
-	c = sent.to.addr.family ? candidate(peer, &sent.to) : NULL;
+	c = sent.to.addr.family && !sent.vni ? candidate(peer, &sent.to) : NULL;
 	if (c && sent.size) {
 		c->large_pongs++;
 		arrived(peer, now, c, sent.size);
@@ -657,16 +680,19 @@ bool paths_peer_got_pong(struct paths_peer *peer, uint64_t now,
 	}
 	if (c)
 		c->last_pong = now;
-	if (sent.to.addr.family && !c)
+	if (sent.to.addr.family && !sent.vni && !c)
 		return true;
 	if (sent.command)
 		peer->acts->pong(peer->arg, peer, sent.command,
 				 &(struct paths_pong){ .latency = latency, .address = sent.to,
+						       .vni = sent.vni,
 						       .region = sent.region });
 	/* The address that was pinged counts, wherever the pong came from. */
 	if (c)
 		answered(peer, now, c, latency);
-	settle(peer, now);
+	else if (sent.vni)
+		paths_via_answered(peer, now, &sent, latency);
+	paths_peer_settle(peer, now);
 	return true;
 }
 
@@ -700,7 +726,8 @@ void paths_peer_got_call(struct paths_peer *peer, uint64_t now,
 	}
 	/* No call in return, or it would never end. */
 	full_ping(peer, now);
-	settle(peer, now);
+	paths_via_search(peer, now);
+	paths_peer_settle(peer, now);
 }
 
 /*
@@ -736,21 +763,22 @@ int paths_peer_map(struct paths_peer *peer, uint64_t now, const struct warren_ad
 	if (expired)
 		peer->heartbeat_at = PATHS_NEVER;
 	if (moved && paths_peer_active(peer))
-		note(peer, now, PATHS_RELAY_MOVED);
-	settle(peer, now);
+		paths_peer_note(peer, now, PATHS_RELAY_MOVED);
+	paths_peer_settle(peer, now);
 	return result;
 }
 
 void paths_peer_relay(struct paths_peer *peer, uint64_t now, uint32_t region_id)
 {
 	peer->learned = region_id;
-	settle(peer, now);
+	paths_peer_settle(peer, now);
 }
 
 void paths_peer_reset(struct paths_peer *peer, uint64_t now)
 {
 	peer->n_pings = 0;
-	peer->last_full_ping = 0;
+	peer->last_full_ping = peer->last_search = 0;
+	paths_via_stop(peer);
 	for (uint32_t i = 0; i < peer->n_candidates; i++) {
 		struct paths_candidate *c = &peer->candidates[i];
 
@@ -759,12 +787,16 @@ void paths_peer_reset(struct paths_peer *peer, uint64_t now)
 		c->narrow = false;
 	}
 	clear_best(peer, now, PATHS_LINK_CHANGE);
-	settle(peer, now);
+	paths_via_clear(peer, now, PATHS_LINK_CHANGE);
+	paths_peer_settle(peer, now);
 }
 
 void paths_peer_rekey(struct paths_peer *peer)
 {
 	peer->n_pings = 0;
+	/* Offers are for a pair of keys. */
+	paths_via_stop(peer);
+	peer->last_search = 0;
 }
 
 /*
@@ -773,8 +805,10 @@ void paths_peer_rekey(struct paths_peer *peer)
 
 uint64_t paths_peer_deadline(const struct paths_peer *peer)
 {
-	uint64_t next = peer->heartbeat_at;
+	uint64_t next = paths_via_deadline(peer);
 
+	if (peer->heartbeat_at < next)
+		next = peer->heartbeat_at;
 	if (peer->n_pings > 0 && peer->pings[0].at + PATHS_PING_TIMEOUT < next)
 		next = peer->pings[0].at + PATHS_PING_TIMEOUT;
 	if (peer->check_due < next)
@@ -789,20 +823,25 @@ void paths_peer_turn(struct paths_peer *peer, uint64_t now)
 	if (peer->best.addr.family && !peer->doubted && now > peer->trust_until) {
 		peer->doubted = true;
 		/* A path that nobody uses falls into doubt without news. */
-		if (paths_peer_active(peer))
-			note(peer, now, PATHS_IN_DOUBT);
+		if (paths_peer_active(peer)) {
+			paths_peer_note(peer, now, PATHS_IN_DOUBT);
+			paths_via_search(peer, now);
+		}
 	}
 	while (peer->n_pings > 0 && now >= peer->pings[0].at + PATHS_PING_TIMEOUT) {
 		struct paths_ping late = peer->pings[0];
 
 		ping_drop(peer, 0);
-		if (late.purpose != PATHS_CHECK && late.to.addr.family &&
-		    addrport_equal(&late.to, &peer->best) && !answers(peer, now))
+		if (late.vni)
+			paths_via_missed(peer, now, &late);
+		else if (late.purpose != PATHS_CHECK && late.to.addr.family &&
+			 addrport_equal(&late.to, &peer->best) && !answers(peer, now))
 			clear_best(peer, now, PATHS_NO_ANSWER);
 	}
 	if (now >= peer->check_due)
 		check_over(peer, now);
+	paths_via_turn(peer, now);
 	if (now >= peer->heartbeat_at)
 		heartbeat(peer, now);
-	settle(peer, now);
+	paths_peer_settle(peer, now);
 }

@@ -27,6 +27,11 @@
 #define PATHS_UPGRADE (60 * PATHS_SECOND)
 #define PATHS_GOOD_ENOUGH (5 * PATHS_MSEC)
 #define PATHS_CHECK_WAIT (400 * PATHS_MSEC)	/* for the answer to a large ping; and two rounds */
+#define PATHS_SEARCH_SPACING (30 * PATHS_SECOND)	/* 8: of searches for a peer relay */
+#define PATHS_SEARCH_UPGRADE (60 * PATHS_SECOND)	/* the same, while one is in use */
+#define PATHS_ASK_AGAIN (3 * PATHS_SECOND)
+#define PATHS_ASK_TIMEOUT (10 * PATHS_SECOND)
+#define PATHS_BIND_TIMEOUT (30 * PATHS_SECOND)
 
 enum {
 	PATHS_CANDIDATES = 64,		/* of the map and learned */
@@ -37,11 +42,16 @@ enum {
 	PATHS_CHECKS_PROVEN = 8,	/* the same, of one that has answered them before */
 	PATHS_CHECK_BYTES = 8192,	/* of the tunnel's, after which the address is checked */
 	PATHS_LARGEST = 8972,		/* UDP payload of a ping: an MTU of 9000 */
+	PATHS_PEER_RELAYS = 16,		/* asked, and handshakes with them, of one peer */
+	PATHS_BIND_PINGS = 10,		/* of one handshake */
+	PATHS_BINDS = 32,		/* handshakes begun within PATHS_BIND_TIMEOUT */
+	PATHS_RELAY_CAPABLE = 121,	/* the capability version that knows of peer relays */
 };
 
 enum paths_purpose {
 	PATHS_DISCOVERY, PATHS_HEARTBEATING, PATHS_COMMAND,
 	PATHS_CHECK,			/* whether large packets arrive */
+	PATHS_BINDING,			/* the end of a handshake with a peer relay */
 };
 
 /* Why a path changed; the words are in paths_reason_word(). */
@@ -59,12 +69,14 @@ enum paths_reason {
 	PATHS_RELAY_MOVED,		/* the peer's home relay is another */
 	PATHS_NARROW,			/* it answers, but not to packets as large as ours */
 	PATHS_WIDE_AGAIN,		/* to those as well */
+	PATHS_PEER_RELAY,		/* the peer answered through a peer relay */
 };
 
 struct paths_event {			/* how the peer was reached after it */
 	uint64_t at;			/* warren_now() clock */
 	enum paths_reason reason;
 	struct warren_addrport address;	/* family 0: none */
+	uint32_t vni;			/* not 0: the address is a peer relay's */
 	bool trusted;
 	uint32_t region;		/* in use as well or alone; 0: none */
 	uint64_t latency;
@@ -90,6 +102,7 @@ struct paths_candidate {
 struct paths_ping {
 	uint8_t txid[WARREN_DISCO_TXID];
 	struct warren_addrport to;	/* family 0: by relay */
+	uint32_t vni;			/* not 0: `to` is a peer relay's */
 	uint32_t region;
 	enum paths_purpose purpose;
 	uint64_t at;
@@ -102,6 +115,7 @@ struct paths_peer;
 struct paths_pong {			/* an answer to a command's ping */
 	uint64_t latency;
 	struct warren_addrport address;	/* family 0: by relay @region */
+	uint32_t vni;			/* not 0: the address is a peer relay's */
 	uint32_t region;
 };
 
@@ -110,6 +124,24 @@ struct paths_tunnel {			/* what WireGuard does with the peer */
 	uint64_t bytes;			/* sent */
 	uint32_t largest;		/* UDP payload of the largest packet it sends; 0: unknown */
 	bool series;			/* the server wants all sizes of 2.8 probed */
+};
+
+/* A peer that the policy lets us use as a relay to others. */
+struct paths_server {
+	uint8_t key[32], disco[32];
+	uint32_t region;		/* its home relay */
+};
+
+struct paths_servers {
+	struct paths_server list[PATHS_PEER_RELAYS];
+	uint32_t n;
+};
+
+/* What such a server has made for us and one peer: where both are to bind. */
+struct paths_offer {
+	struct warren_disco_relay relay;
+	struct warren_addrport addrs[WARREN_DISCO_ADDRESSES];
+	uint32_t n_addrs;
 };
 
 struct paths_acts {
@@ -123,12 +155,36 @@ struct paths_acts {
 	void (*pong)(void *arg, struct paths_peer *peer, void *command,
 		     const struct paths_pong *pong);
 	void (*tunnel)(void *arg, struct paths_peer *peer, struct paths_tunnel *out);
+	/* @server is asked for an offer. 0 or -errno. */
+	int (*allocate)(void *arg, struct paths_peer *peer, const struct paths_server *server,
+			uint32_t generation);
+	/* The peer is to learn of that offer, through @region. */
+	void (*call_via)(void *arg, struct paths_peer *peer, uint32_t region,
+			 const struct paths_offer *offer);
+	/*
+	 * A handshake with the holder of disco key @server begins or ends: its messages are awaited
+	 * or not. 0 or -errno.
+	 */
+	int (*expect)(void *arg, struct paths_peer *peer, const uint8_t server[32], bool on);
+	/* Sends BIND or BIND_ANSWER, with the peer's disco key as the other one. */
+	void (*bind)(void *arg, struct paths_peer *peer, const uint8_t server[32],
+		     const struct warren_addrport *to, uint32_t type,
+		     const struct warren_disco_binding *binding);
 };
 
 struct paths_path {
 	struct warren_addrport address;	/* family 0: none */
+	uint32_t vni;			/* not 0: the address is a peer relay's */
 	uint32_t region;		/* alone, or as a copy while the address is in doubt */
 	bool tell;			/* the next packet is news */
+};
+
+struct paths_via {			/* the way through a peer relay; below a direct one */
+	struct warren_addrport address;	/* of the relay */
+	uint32_t vni;			/* 0: there is none */
+	uint8_t server[32];		/* the relay's disco key */
+	uint64_t latency, trust_until;
+	bool doubted;			/* IN_DOUBT was told */
 };
 
 struct paths_peer {
@@ -152,6 +208,15 @@ struct paths_peer {
 
 	bool doubted;			/* IN_DOUBT was told */
 	struct paths_path told;		/* the last one that acts->path heard of */
+
+	const struct paths_servers *servers;	/* the owner's; NULL: there are none */
+	bool relay_capable;		/* the peer's software knows of peer relays */
+	struct paths_via via;
+	struct paths_search *search;	/* NULL: nothing is under way */
+	uint64_t last_search;		/* 0: never */
+	uint64_t binds_since;		/* of `binds` */
+	uint32_t binds, generation;	/* of asks and handshakes */
+
 	struct paths_event *history;	/* a ring, of the last PATHS_HISTORY at most */
 	uint32_t n_history, history_room, history_next;
 };
@@ -175,6 +240,19 @@ bool paths_peer_got_ping(struct paths_peer *peer, uint64_t now, const struct war
 /* An authentic pong. False: none of its pings. */
 bool paths_peer_got_pong(struct paths_peer *peer, uint64_t now,
 			 const uint8_t txid[WARREN_DISCO_TXID]);
+/* The same through a peer relay; it is answered in any case. */
+void paths_peer_got_ping_via(struct paths_peer *peer, uint64_t now,
+			     const struct warren_addrport *from, uint32_t vni);
+/* The offer that @server, a peer's node key, was asked for; its addresses tested. */
+void paths_peer_got_allocated(struct paths_peer *peer, uint64_t now, const uint8_t server[32],
+			      uint32_t generation, const struct paths_offer *offer);
+/* A CallMeMaybeVia: one that the peer was given. */
+void paths_peer_got_call_via(struct paths_peer *peer, uint64_t now,
+			     const struct paths_offer *offer);
+/* An authentic challenge of the relay with disco key @server, received with @vni. */
+void paths_peer_got_challenge(struct paths_peer *peer, uint64_t now, const uint8_t server[32],
+			      const struct warren_addrport *from, uint32_t vni,
+			      const struct warren_disco_binding *binding);
 /* A CallMeMaybe, its addresses tested. */
 void paths_peer_got_call(struct paths_peer *peer, uint64_t now,
 			 const struct warren_addrport *addrs, uint32_t n);
@@ -195,6 +273,8 @@ struct paths_path paths_peer_path(const struct paths_peer *peer, uint64_t now);
 const struct warren_addrport *paths_peer_named(const struct paths_peer *peer, uint32_t i);
 /* Its address answers, and as far as is known the tunnel's packets arrive there. */
 bool paths_peer_trusted(const struct paths_peer *peer, uint64_t now);
+/* It answers through a peer relay, and at no address of its own. */
+bool paths_peer_relayed(const struct paths_peer *peer, uint64_t now);
 /* Its address answers small packets alone: a relay is used, if there is one. */
 bool paths_peer_narrow(const struct paths_peer *peer);
 bool paths_peer_active(const struct paths_peer *peer);

@@ -175,20 +175,26 @@ void paths_ping_answer(void *command, const struct paths_pong *pong)
 	struct ping_run *run = command;
 	struct warren_reply *reply = run->reply;
 	const char *code = paths_region_code(run->paths, pong->region);
-	bool direct = pong->address.addr.family != 0;
-	char via[ADDRPORT_TEXT + 16];
+	bool udp = pong->address.addr.family != 0, direct = udp && !pong->vni;
+	char via[ADDRPORT_TEXT + 32], address[ADDRPORT_TEXT] = "";
 
 	if (!run->waiting)
 		return;
 	run->any = true;
+	if (udp)
+		addrport_format(&pong->address, address);
 	if (direct)
-		addrport_format(&pong->address, via);
+		snprintf(via, sizeof(via), "%s", address);
+	else if (udp)
+		snprintf(via, sizeof(via), "peer-relay(%s:vni:%u)", address, pong->vni);
 	else
 		snprintf(via, sizeof(via), "DERP(%.40s)", code);
 	open_pong(run, pong->latency);
-	warren_reply_str(reply, "Endpoint", "%s", direct ? via : "");
+	warren_reply_str(reply, "Endpoint", "%s", direct ? address : "");
+	if (pong->vni)
+		warren_reply_str(reply, "PeerRelay", "%s:vni:%u", address, pong->vni);
 	warren_reply_int(reply, "DERPRegionID", pong->region);
-	warren_reply_str(reply, "DERPRegionCode", "%s", direct ? "" : code);
+	warren_reply_str(reply, "DERPRegionCode", "%s", udp ? "" : code);
 	close_pong(run, "", via, pong->latency);
 	next(run, direct);
 }

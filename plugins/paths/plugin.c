@@ -111,6 +111,8 @@ static const struct warren_metric metrics[] = {
 	  .brief = "Changes of the way to a peer." },
 	{ .name = "direct", .kind = WARREN_GAUGE, .unit = "1",
 	  .brief = "Peers with a direct path, when the status was last asked for." },
+	{ .name = "peer_relayed", .kind = WARREN_GAUGE, .unit = "1",
+	  .brief = "Peers that a peer relay leads to, when the status was last asked for." },
 };
 
 static const struct warren_port needs[] = {
@@ -165,6 +167,7 @@ static void on_map(struct warren_ctx *ctx, const char *topic, const void *obj, v
 
 	(void)ctx;
 	(void)topic;
+	paths_servers_see(p, map);
 	paths_map(p, map);
 	see_attributes(p, map->self);
 	if (first || (map->changed & WARREN_NETMAP_RELAYS))
@@ -235,7 +238,9 @@ static int open_stats(struct paths *p)
 	p->stun_received = warren_stat_open(p->ctx, "stun_received", NULL);
 	p->changes = warren_stat_open(p->ctx, "changes", NULL);
 	p->direct = warren_stat_open(p->ctx, "direct", NULL);
-	return good && p->stun_sent && p->stun_received && p->changes && p->direct ? 0 : -ENOMEM;
+	p->peer_relayed = warren_stat_open(p->ctx, "peer_relayed", NULL);
+	return good && p->stun_sent && p->stun_received && p->changes && p->direct &&
+	       p->peer_relayed ? 0 : -ENOMEM;
 }
 
 static int init(struct paths *p, struct warren_ctx *ctx)
@@ -245,6 +250,7 @@ static int init(struct paths *p, struct warren_ctx *ctx)
 	list_init(&p->pings);
 	hash_init(&p->by_key);
 	hash_init(&p->by_disco);
+	hash_init(&p->expected);
 	if (!warren_on_end(ctx, paths_end, p))
 		return -ENOMEM;
 	p->timer = warren_timer_new(ctx, paths_turn, p);
@@ -302,6 +308,9 @@ static int attach(struct paths *p)
 	if (!result)
 		result = d->foreign(p->dataplane_self, p->ctx, WARREN_FOREIGN_DISCO,
 				    paths_on_disco, p);
+	if (!result)
+		result = d->foreign(p->dataplane_self, p->ctx, WARREN_FOREIGN_GENEVE_DISCO,
+				    paths_on_geneve, p);
 	if (!result)
 		result = d->foreign(p->dataplane_self, p->ctx, WARREN_FOREIGN_PONG,
 				    paths_on_pong, p);

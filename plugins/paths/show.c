@@ -82,12 +82,18 @@ const char *paths_region_code(const struct paths *p, uint32_t id)
  * ---- Events ----
  */
 
-/* "direct 192.0.2.7:41641", "direct ... and relay lab", "relay lab", "no path". */
+/*
+ * "direct 192.0.2.7:41641", "direct ... and relay lab", "peer-relay 192.0.2.9:40000:vni:7", "relay
+ * lab", "no path".
+ */
 static void way_text(const struct paths *p, const struct paths_event *event, struct str *out)
 {
 	char text[ADDRPORT_TEXT];
 
-	if (event->address.addr.family)
+	if (event->vni)
+		str_addf(out, "peer-relay %s:vni:%u", addrport_format(&event->address, text),
+			 event->vni);
+	else if (event->address.addr.family)
 		str_addf(out, "direct %s", addrport_format(&event->address, text));
 	if (event->region && p->relays.ops)
 		str_addf(out, "%srelay %s", out->len ? " and " : "",
@@ -139,7 +145,9 @@ static void write_event(struct warren_reply *reply, const struct paths *p,
 	warren_reply_open(reply, NULL, '{');
 	warren_reply_str(reply, "time", "%s", at);
 	warren_reply_str(reply, "reason", "%s", paths_reason_word(event->reason));
-	warren_reply_str(reply, "address", "%s", address);
+	warren_reply_str(reply, "address", "%s", event->vni ? "" : address);
+	if (event->vni)
+		warren_reply_str(reply, "peer-relay", "%s:vni:%u", address, event->vni);
 	warren_reply_bool(reply, "trusted", event->trusted);
 	warren_reply_str(reply, "relay", "%s", paths_region_code(p, event->region));
 	warren_reply_int(reply, "latency-us", (int64_t)event->latency);
@@ -199,6 +207,12 @@ static void write_peer(struct warren_reply *reply, const struct paths *p,
 		warren_reply_str(reply, "address", "%s", addrport_format(&peer->best, text));
 		warren_reply_int(reply, "latency-us", (int64_t)peer->best_latency);
 	}
+	if (peer->via.vni) {
+		warren_reply_str(reply, "peer-relay", "%s:vni:%u",
+				 addrport_format(&peer->via.address, text), peer->via.vni);
+		warren_reply_bool(reply, "peer-relayed", paths_peer_relayed(peer, warren_now()));
+		warren_reply_int(reply, "peer-relay-latency-us", (int64_t)peer->via.latency);
+	}
 	warren_reply_str(reply, "relay", "%s", paths_region_code(p, peer->home));
 	warren_reply_int(reply, "disco-received", (int64_t)node->rx);
 	warren_reply_int(reply, "disco-sent", (int64_t)node->tx);
@@ -240,17 +254,22 @@ void paths_status(struct warren_ctx *ctx, struct warren_reply *reply)
 {
 	const struct paths *p = warren_self(ctx);
 	const struct paths_report *report = &p->netcheck.last;
-	uint32_t direct = 0, active = 0;
+	uint32_t direct = 0, active = 0, relayed = 0;
 	const struct paths_node *node;
-	char text[ADDRPORT_TEXT];
+	char text[ADDRPORT_TEXT], by_peers[40] = "";
 
 	list_for_each(node, &p->all, all) {
 		direct += paths_peer_trusted(&node->peer, warren_now());
+		relayed += paths_peer_relayed(&node->peer, warren_now());
 		active += paths_peer_active(&node->peer);
 	}
 	warren_stat_set(p->direct, direct);
-	warren_reply_text(reply, "  paths: %u of %u active peers direct; %u endpoints; STUN %s%s%s",
-			  direct, active > direct ? active : direct, p->published.n,
+	warren_stat_set(p->peer_relayed, relayed);
+	if (relayed)
+		snprintf(by_peers, sizeof(by_peers), ", %u by peer relays", relayed);
+	warren_reply_text(reply, "  paths: %u of %u active peers direct%s; %u endpoints; STUN "
+			  "%s%s%s", direct, active > direct ? active : direct, by_peers,
+			  p->published.n,
 			  report->at == 0 ? "not tried" : report->udp ? "answers" :
 			  report->n_regions == 0 && p->map && p->map->n_regions == 0 ?
 			  "has no server" : "gets no answer",
@@ -265,6 +284,7 @@ void paths_status(struct warren_ctx *ctx, struct warren_reply *reply)
 	warren_reply_close(reply);
 	warren_reply_bool(reply, "udp", report->udp);
 	warren_reply_bool(reply, "mtu-probing", p->mtu_series);
+	warren_reply_int(reply, "peer-relay-candidates", p->servers.n);
 	warren_reply_str(reply, "home", "%s", paths_region_code(p, report->preferred));
 	warren_reply_open(reply, "peers", '[');
 	write_peers(ctx, reply, 0);

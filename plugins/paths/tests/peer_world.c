@@ -79,8 +79,57 @@ static void on_tunnel(void *arg, struct paths_peer *peer, struct paths_tunnel *o
 	*out = ((struct world *)arg)->tunnel;
 }
 
+/*
+ * ---- Peer relays ----
+ */
+
+static int on_allocate(void *arg, struct paths_peer *peer, const struct paths_server *server,
+		       uint32_t generation)
+{
+	struct world *w = arg;
+
+	(void)peer;
+	assert_true(w->n_asked < SENT && generation);
+	w->asked[w->n_asked++] = (struct asked){ *server, generation };
+	return 0;
+}
+
+static void on_call_via(void *arg, struct paths_peer *peer, uint32_t region,
+			const struct paths_offer *offer)
+{
+	struct world *w = arg;
+
+	(void)peer;
+	assert_int_equal(region, REGION);
+	w->told = *offer;
+	w->n_told++;
+}
+
+static int on_expect(void *arg, struct paths_peer *peer, const uint8_t server[32], bool on)
+{
+	struct world *w = arg;
+
+	(void)peer;
+	assert_true(server[0] != 0);
+	w->expected += on ? 1 : -1;
+	assert_true(w->expected >= 0);
+	return w->refuse;
+}
+
+static void on_bind(void *arg, struct paths_peer *peer, const uint8_t server[32],
+		    const struct warren_addrport *to, uint32_t type,
+		    const struct warren_disco_binding *binding)
+{
+	struct world *w = arg;
+
+	(void)peer;
+	assert_true(w->n_bound < SENT && binding->generation);
+	w->bound[w->n_bound++] = (struct bound){ server[0], *to, type, *binding };
+}
+
 static const struct paths_acts acts = {
-	on_ping, on_call, on_path, on_event, on_pong, on_tunnel,
+	on_ping, on_call, on_path, on_event, on_pong, on_tunnel, on_allocate, on_call_via,
+	on_expect, on_bind,
 };
 
 int set_up(void **state)
@@ -92,13 +141,18 @@ int set_up(void **state)
 	w.width = UINT32_MAX;
 	w.tunnel.largest = FULL;
 	paths_peer_init(&w.peer, &acts, &w);
+	w.peer.servers = &w.servers;
 	*state = &w;
 	return 0;
 }
 
 int tear_down(void **state)
 {
-	paths_peer_fini(&((struct world *)*state)->peer);
+	struct world *w = *state;
+
+	paths_peer_fini(&w->peer);
+	/* Whatever was awaited is not any more. */
+	assert_int_equal(w->expected, 0);
 	return 0;
 }
 
@@ -150,7 +204,7 @@ uint32_t sent_to(const struct world *w, const char *text, uint32_t from)
 	uint32_t n = 0;
 
 	for (uint32_t i = from; i < w->n_sent; i++)
-		n += addrport_equal(&w->sent[i].to, &ap);
+		n += addrport_equal(&w->sent[i].to, &ap) && !w->sent[i].vni;
 	return n;
 }
 
@@ -162,7 +216,7 @@ bool answer(struct world *w, const char *text, uint64_t usec)
 	for (uint32_t i = w->n_sent; i-- > 0;) {
 		bool mine;
 
-		if (!addrport_equal(&w->sent[i].to, &ap))
+		if (!addrport_equal(&w->sent[i].to, &ap) || w->sent[i].vni)
 			continue;
 		if (w->now < w->sent[i].at + usec)
 			w->now = w->sent[i].at + usec;
@@ -200,6 +254,7 @@ void assert_path(struct world *w, const char *address, uint32_t region)
 		assert_string_equal(addrport_format(&path.address, text), address);
 	else
 		assert_int_equal(path.address.addr.family, 0);
+	assert_int_equal(path.vni, 0);
 	assert_int_equal(path.region, region);
 	/* Whoever acts on it has been told of just this. */
 	assert_true(addrport_equal(&path.address, &w->peer.told.address));

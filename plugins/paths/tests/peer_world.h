@@ -14,6 +14,18 @@
 
 enum { SENT = 512, REGION = 900, FULL = 1312 };
 
+struct asked {				/* for an offer */
+	struct paths_server server;
+	uint32_t generation;
+};
+
+struct bound {				/* what went to a peer relay */
+	uint8_t server;			/* the first byte of its disco key */
+	struct warren_addrport to;
+	uint32_t type;
+	struct warren_disco_binding binding;
+};
+
 struct world {
 	struct paths_peer peer;
 	uint64_t now;
@@ -27,6 +39,12 @@ struct world {
 	struct paths_pong pong;
 	uint8_t next_txid;
 	int refuse;			/* what a send returns */
+	struct paths_servers servers;
+	struct asked asked[SENT];
+	struct bound bound[SENT];
+	struct paths_offer told;
+	uint32_t n_asked, n_bound, n_told;
+	int expected;			/* handshakes whose messages are awaited */
 };
 
 #define LAN "10.0.0.2:41641"
