@@ -31,6 +31,7 @@ enum {
 	PRIO_MANGLE = -150,
 	DEPTH_MAX = 16,			/* the kernel's own limit of nested jumps */
 	VISITS_MAX = 100000,		/* rules looked at from one base chain */
+	TRIES = 16,			/* to remove rules while others change theirs */
 	KEY_MAX = 2 * NFT_NAME + 8,
 };
 
@@ -55,27 +56,51 @@ struct dump {
  * ---- Dumping ----
  */
 
+struct answer {				/* to the request @seq */
+	uint32_t seq;
+	mnl_cb_t fn;
+	void *arg;
+	bool done, interrupted;
+	int result;
+};
+
+static void take(struct answer *answer, const struct nlmsghdr *nlh)
+{
+	const struct nlmsgerr *error = mnl_nlmsg_get_payload(nlh);
+
+	answer->interrupted = answer->interrupted || nlh->nlmsg_flags & NLM_F_DUMP_INTR;
+	if (nlh->nlmsg_type == NLMSG_ERROR)
+		answer->result = mnl_nlmsg_get_payload_len(nlh) < sizeof(error->error) ? -EBADMSG :
+				 error->error;
+	answer->done = nlh->nlmsg_type == NLMSG_ERROR || nlh->nlmsg_type == NLMSG_DONE ||
+		       (nlh->nlmsg_type >= NLMSG_MIN_TYPE &&
+			answer->fn(nlh, answer->arg) != MNL_CB_OK);
+}
+
+/*
+ * A dump is read to its end although others have changed the rules meanwhile, and what is left of
+ * an earlier one is passed over: else every answer after it would be taken for that of another
+ * request.
+ */
 static int talk(struct nft *nft, struct nlmsghdr *nlh, mnl_cb_t fn, void *arg)
 {
-	uint32_t port = mnl_socket_get_portid(nft->reader);
-	char buf[16384];
+	struct answer answer = { .seq = nlh->nlmsg_seq, .fn = fn, .arg = arg };
+	char buf[16384] __attribute__((aligned(8)));
 
 	if (mnl_socket_sendto(nft->reader, nlh, nlh->nlmsg_len) == -1)
 		return -errno;
-	for (;;) {
+	while (!answer.done) {
 		ssize_t n = mnl_socket_recvfrom(nft->reader, buf, sizeof(buf));
-		int more;
+		const struct nlmsghdr *got = (const struct nlmsghdr *)buf;
+		int len = (int)n;
 
-		if (n == -1 && errno == EINTR)
-			continue;
-		if (n == -1)
+		if (n == -1 && errno != EINTR)
 			return -errno;
-		more = mnl_cb_run(buf, (size_t)n, nlh->nlmsg_seq, port, fn, arg);
-		if (more == -1)
-			return errno == EINTR ? -ERESTART : -errno;
-		if (more == MNL_CB_STOP)
-			return 0;
+		for (; !answer.done && mnl_nlmsg_ok(got, len); got = mnl_nlmsg_next(got, &len))
+			if (got->nlmsg_seq == answer.seq)
+				take(&answer, got);
 	}
+	return answer.result ? answer.result : answer.interrupted ? -ERESTART : 0;
 }
 
 static bool grow(void ***list, size_t n)
@@ -567,7 +592,7 @@ int nft_foreign_insert(struct nft *nft, const struct nft_foreign *foreign,
 	return nft_batch_commit(&batch);
 }
 
-int nft_foreign_remove(struct nft *nft, const struct nft_place *place,
+static int remove_once(struct nft *nft, const struct nft_place *place,
 		       const struct nft_marks *marks)
 {
 	struct dump dump = { .n_rules = 0 };
@@ -601,5 +626,16 @@ int nft_foreign_remove(struct nft *nft, const struct nft_place *place,
 		free(batch.buf);
 	}
 	dump_free(&dump);
+	return result;
+}
+
+int nft_foreign_remove(struct nft *nft, const struct nft_place *place,
+		       const struct nft_marks *marks)
+{
+	int result = -ERESTART;
+
+	/* While others change theirs, what was seen may be gone before it is removed. */
+	for (int i = 0; i < TRIES && (result == -ERESTART || result == -ENOENT); i++)
+		result = remove_once(nft, place, marks);
 	return result == -ENOENT ? 0 : result;
 }
