@@ -209,7 +209,7 @@ suite_dist() {
 
 suite_lab() {
 	cd "$work/gcc"
-	make install
+	make install unpacked
 	$as_root env PATH="$PATH" make check-lab SIDE_BY_SIDE=3 JUNIT="$work/lab.xml"
 }
 

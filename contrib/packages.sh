@@ -16,7 +16,10 @@ python3 python3-pytest python3-pytest-xdist python3-yaml python3-nacl python3-cr
 wireguard-go wireguard-tools iperf3 nftables iptables conntrack
 iproute2 iputils-ping tcpdump procps faketime bash-completion zsh fish libcap2-bin
 binutils xz-utils git openssl curl nghttp2-server pebble tinyproxy-bin chromium chromium-driver
-miniupnpd miniupnpd-nftables coturn"
+miniupnpd miniupnpd-nftables coturn dbus-daemon python3-firewall python3-nftables"
+
+# Programs for tests that would change this host if they were installed: they are unpacked only.
+UNPACKED_PACKAGES="firewalld ufw"
 
 # install_packages NAME...: installs those that are missing; as root, or through sudo.
 install_packages() {
@@ -33,4 +36,18 @@ install_packages() {
 	$as_root apt-get update -qq >/dev/null &&
 		$as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
 			--no-install-recommends $missing >/dev/null
+}
+
+# unpack_packages DIR NAME...: the files of each, which is not installed, in DIR/NAME. Nothing runs.
+unpack_packages() {
+	unpacked=$1
+	shift
+	for package in "$@"; do
+		[ ! -d "$unpacked/$package" ] || continue
+		mkdir -p "$unpacked/part" &&
+			(cd "$unpacked/part" && apt-get download -qq "$package") &&
+			dpkg-deb -x "$unpacked/part/$package"_*.deb "$unpacked/part/$package" &&
+			mv "$unpacked/part/$package" "$unpacked/$package" &&
+			rm -r "$unpacked/part" || return
+	done
 }
