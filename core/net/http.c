@@ -297,6 +297,20 @@ void warren_http_close(struct warren_http *http)
 	http_leave(http);
 }
 
+void warren_http_abort(struct warren_http *http, int result, const char *why)
+{
+	struct warren_exchange *x;
+
+	if (!http || http->closed)
+		return;
+	http_enter(http);
+	http->over = true;
+	while (!http->closed && (x = list_first(&http->exchanges, struct warren_exchange, link)))
+		http_exchange_fail(x, result, why);
+	warren_http_close(http);
+	http_leave(http);
+}
+
 void warren_exchange_set(struct warren_exchange *x, const struct warren_exchange_events *events,
 			 void *arg)
 {

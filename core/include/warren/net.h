@@ -507,6 +507,8 @@ struct warren_exchange *warren_http_request(struct warren_http *http,
 int warren_http_ping(struct warren_http *http, uint64_t usec);
 /* Its exchanges go without a word: no event of theirs is called any more. NULL is allowed. */
 void warren_http_close(struct warren_http *http);
+/* The same, but they are told: `failed`, with @result, -errno, and @why. */
+void warren_http_abort(struct warren_http *http, int result, const char *why);
 
 /*
  * One request to a URL with all that it takes (dial, TLS, version by ALPN, one redirect chain of
