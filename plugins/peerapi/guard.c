@@ -1,0 +1,155 @@
+/*
+ * Ports, what a connection speaks, and which requests are none of a peer's daemon.
+ */
+#include "guard.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/addr.h"
+
+enum { PORT_BYTES = 3 };
+
+/* CRC-32 of IEEE 802.3, bit by bit: three bytes now and then. */
+static uint32_t crc32(const uint8_t *data, size_t len)
+{
+	uint32_t crc = UINT32_MAX;
+
+	for (size_t i = 0; i < len; i++) {
+		crc ^= data[i];
+		for (int bit = 0; bit < 8; bit++)
+			crc = crc >> 1 ^ (crc & 1 ? 0xedb88320 : 0);
+	}
+	return ~crc;
+}
+
+uint16_t papi_port(const struct warren_addr *addr, uint32_t attempt)
+{
+	uint8_t last[PORT_BYTES];
+
+	memcpy(last, addr->bytes + addr_size(addr) - PORT_BYTES, sizeof(last));
+	last[0] = (uint8_t)(last[0] + attempt);
+	return (uint16_t)(crc32(last, sizeof(last)) | 0x8000);
+}
+
+uint32_t papi_version(const uint8_t *data, size_t len)
+{
+	static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";	/* RFC 9113 3.4 */
+	size_t whole = sizeof(preface) - 1, n = len < whole ? len : whole;
+
+	if (memcmp(data, preface, n) != 0)
+		return WARREN_HTTP_1;
+	return n == whole ? WARREN_HTTP_2 : 0;
+}
+
+static bool is_ours(const struct warren_addr *addr, const struct warren_node *self,
+		    const struct warren_node *node)
+{
+	return papi_has_address(self, addr) ||
+	       (addr->family == 4 && addr_equal(addr, &node->masquerade_v4)) ||
+	       (addr->family == 6 && addr_equal(addr, &node->masquerade_v6));
+}
+
+const char *papi_refusal(const struct warren_http_head *head, const struct warren_node *self,
+			 const struct warren_node *node, const struct warren_addrport *at)
+{
+	struct warren_addrport host;
+
+	if (warren_http_field(head, "referer"))
+		return "it has a Referer";
+	if (warren_http_field(head, "origin"))
+		return "it has an Origin";
+	if (!head->authority)
+		return "it names no host";
+	if (strcmp(head->authority, "peer") == 0)
+		return NULL;
+	if (addrport_parse(head->authority, &host) || host.port != at->port ||
+	    !is_ours(&host.addr, self, node))
+		return "it names another host";
+	return NULL;
+}
+
+bool papi_below(const char *path, const char *prefix)
+{
+	size_t len = strlen(prefix);
+
+	if (strncmp(path, prefix, len) != 0)
+		return false;
+	return path[len] == '\0' || path[len] == '/' || path[len] == '?';
+}
+
+void papi_add_html(struct str *out, const char *text)
+{
+	size_t len = strlen(text);
+
+	while (len > 0) {
+		size_t good = str_utf8_check(text, 1) == 1 ? 1 : 0;
+
+		for (size_t n = 2; !good && n <= 4 && n <= len; n++)
+			good = str_utf8_check(text, n) == n ? n : 0;
+		if (!good || (unsigned char)*text < ' ' || *text == 0x7f)
+			str_add(out, "\xef\xbf\xbd");
+		else if (strchr("<>&\"'", *text))
+			str_addf(out, "&#%d;", *text);
+		else
+			str_addn(out, text, good);
+		text += good ? good : 1;
+		len -= good ? good : 1;
+	}
+}
+
+uint16_t papi_told_port(const struct warren_node *node, uint8_t family)
+{
+	const char *proto = family == 6 ? "peerapi6" : "peerapi4";
+
+	for (uint32_t i = 0; i < node->n_services; i++) {
+		if (strcmp(node->services[i].proto, proto) == 0)
+			return node->services[i].port;
+	}
+	return 0;
+}
+
+const struct warren_addr *papi_address(const struct warren_node *node, uint8_t family)
+{
+	for (uint32_t i = 0; i < node->n_addresses; i++) {
+		if (node->addresses[i].addr.family == family)
+			return &node->addresses[i].addr;
+	}
+	return NULL;
+}
+
+const struct warren_node *papi_by_id(const struct warren_netmap *map, int64_t id)
+{
+	uint32_t from = 0, to = map ? map->n_peers : 0;
+
+	while (from < to) {
+		uint32_t middle = from + (to - from) / 2;
+
+		if (map->peers[middle]->id == id)
+			return map->peers[middle];
+		if (map->peers[middle]->id < id)
+			from = middle + 1;
+		else
+			to = middle;
+	}
+	return NULL;
+}
+
+bool papi_has_address(const struct warren_node *node, const struct warren_addr *addr)
+{
+	for (uint32_t i = 0; i < node->n_addresses; i++) {
+		if (addr_equal(&node->addresses[i].addr, addr))
+			return true;
+	}
+	return false;
+}
+
+const struct warren_node *papi_by_address(const struct warren_netmap *map,
+					  const struct warren_addr *addr)
+{
+	for (uint32_t i = 0; map && i < map->n_peers; i++) {
+		if (papi_has_address(map->peers[i], addr))
+			return map->peers[i];
+	}
+	return NULL;
+}
