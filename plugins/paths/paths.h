@@ -74,6 +74,8 @@ struct paths {
 	void *identity_self;
 	const struct warren_netmap_ops *netmap;
 	void *netmap_self;
+	const struct warren_peerapi_ops *peerapi;	/* or NULL */
+	void *peerapi_self;
 	struct paths_relays relays;
 
 	const struct warren_netmap *map;	/* with a reference, or NULL */
@@ -157,6 +159,7 @@ void paths_log_event(struct paths_node *node, const struct paths_event *event);
 void paths_ping_answer(void *command, const struct paths_pong *pong);
 warren_foreign_fn paths_on_pong;
 void paths_pings_end(struct paths *p);
+void paths_peerapi_found(struct paths *p, const void *ops, void *self);	/* NULL: it goes */
 int paths_command_ping(struct warren_ctx *ctx, const struct warren_conf *args,
 		       struct warren_reply *reply, struct warren_err *err);
 int paths_command_history(struct warren_ctx *ctx, const struct warren_conf *args,

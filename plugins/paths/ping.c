@@ -1,13 +1,17 @@
 /*
- * `warren ping`: pings of disco until one came back by a direct way, or one inside the tunnel until
- * it is answered, in the words of the stock client (path-protocols.md 4.10).
+ * `warren ping`: pings of disco until one came back by a direct way, or one inside the tunnel or of
+ * the peer API until it is answered, in the words of the stock client (path-protocols.md 4.10).
  */
 #include <errno.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
+#include <warren/service/peerapi.h>
+
 #include "base/addr.h"
+#include "base/err.h"
+#include "base/util.h"
 #include "inner.h"
 #include "paths.h"
 
@@ -29,12 +33,18 @@ struct ping_run {
 	struct warren_addr to;
 	uint8_t nonce[INNER_NONCE];
 	uint64_t began;
+	bool api;			/* of the peer API: */
+	struct warren_peerapi_call *call;
+	char at[ADDRPORT_TEXT];
 };
 
 static void run_free(struct ping_run *run)
 {
 	struct paths_node *node = paths_node(run->paths, run->key);
+	const struct paths *p = run->paths;
 
+	if (p->peerapi)
+		p->peerapi->cancel(p->peerapi_self, run->call);
 	if (node)
 		paths_peer_forget_command(&node->peer, run);
 	list_del(&run->runs);
@@ -88,12 +98,42 @@ static void send_inner(struct ping_run *run)
 	(void)p->dataplane->packet_reply(p->dataplane_self, packet, len);
 }
 
+static warren_peerapi_ping_fn told_api;
+
+/* To the address that the peer tells of, whichever was asked for. */
+static void send_api(struct ping_run *run, const struct warren_node *node)
+{
+	AUTO(err_free) struct warren_err err = ERR_INIT;
+	const struct paths *p = run->paths;
+	struct warren_addrport at;
+
+	if (!p->peerapi || !node) {
+		run_end(run, 1, p->peerapi ? "no matching peer" :
+			"the plugin peerapi does not run: add `peerapi: {}`");
+		return;
+	}
+	run->sent++;
+	if (p->peerapi->base(p->peerapi_self, node, &at)) {
+		run->to = at.addr;
+		addr_format(&run->to, run->ip);
+		addrport_format(&at, run->at);
+	}
+	run->call = p->peerapi->ping(p->peerapi_self, p->ctx, node, run->timeout, told_api, run,
+				     &err);
+	if (!run->call)
+		run_end(run, 1, err_first(&err));
+}
+
 static void send_one(struct ping_run *run)
 {
 	struct paths_node *node = paths_node(run->paths, run->key);
 
 	if (!node) {
 		run_end(run, 1, "no matching peer");
+		return;
+	}
+	if (run->api) {
+		send_api(run, paths_in_map(run->paths, node));
 		return;
 	}
 	if (run->inner) {
@@ -111,7 +151,7 @@ static void send_one(struct ping_run *run)
 static void next(struct ping_run *run, bool direct)
 {
 	run->waiting = false;
-	if (run->inner && run->any)
+	if ((run->inner || run->api) && run->any)
 		run_end(run, 0, NULL);
 	else if (direct && run->until_direct)
 		run_end(run, 0, NULL);
@@ -121,6 +161,16 @@ static void next(struct ping_run *run, bool direct)
 			: run->until_direct ? "direct connection not established" : NULL);
 	else
 		warren_timer_set(run->timer, PAUSE);
+}
+
+static void lost(struct ping_run *run)
+{
+	warren_reply_open(run->reply, NULL, '{');
+	warren_reply_str(run->reply, "IP", "%s", run->ip);
+	warren_reply_str(run->reply, "Err", "timed out");
+	warren_reply_close(run->reply);
+	warren_reply_text(run->reply, "ping \"%s\" timed out", run->ip);
+	next(run, false);
 }
 
 static void time_is_up(struct warren_ctx *ctx, void *arg)
@@ -135,12 +185,7 @@ static void time_is_up(struct warren_ctx *ctx, void *arg)
 	}
 	if (node)
 		paths_peer_forget_command(&node->peer, run);
-	warren_reply_open(run->reply, NULL, '{');
-	warren_reply_str(run->reply, "IP", "%s", run->ip);
-	warren_reply_str(run->reply, "Err", "timed out");
-	warren_reply_close(run->reply);
-	warren_reply_text(run->reply, "ping \"%s\" timed out", run->ip);
-	next(run, false);
+	lost(run);
 }
 
 /* What every kind of pong says first; close_pong() follows. */
@@ -156,14 +201,20 @@ static void open_pong(const struct ping_run *run, uint64_t usec)
 	warren_reply_int(reply, "LatencyMicroseconds", (int64_t)usec);
 }
 
+static const char *time_text(uint64_t usec, char out[24])
+{
+	uint64_t msec = (usec + 500) / 1000;
+
+	snprintf(out, 24, msec > 0 ? "%llums" : "0s", (unsigned long long)msec);
+	return out;
+}
+
 /* @port: of the peer API, with the comma before it, or empty. */
 static void close_pong(struct ping_run *run, const char *port, const char *via, uint64_t usec)
 {
-	uint64_t msec = (usec + 500) / 1000;
-	char time[24] = "0s";
+	char time[24];
 
-	if (msec > 0)
-		snprintf(time, sizeof(time), "%llums", (unsigned long long)msec);
+	time_text(usec, time);
 	warren_reply_close(run->reply);
 	warren_reply_text(run->reply, "pong from %s (%s%s) via %s in %s", run->name, run->ip, port,
 			  via, time);
@@ -215,6 +266,33 @@ static void told_inner(struct ping_run *run, const struct inner_pong *pong)
 	next(run, false);
 }
 
+static void told_api(struct warren_ctx *ctx, int result, const char *why, uint64_t usec, void *arg)
+{
+	struct ping_run *run = arg;
+	struct paths_node *found = paths_node(run->paths, run->key);
+	const struct warren_node *node = found ? paths_in_map(run->paths, found) : NULL;
+	char time[24];
+
+	(void)ctx;
+	run->call = NULL;
+	if (result == -ETIMEDOUT) {
+		lost(run);
+		return;
+	}
+	if (result) {
+		run_end(run, 1, why);
+		return;
+	}
+	run->any = true;
+	open_pong(run, usec);
+	warren_reply_str(run->reply, "PeerAPIURL", "http://%s", run->at);
+	warren_reply_close(run->reply);
+	warren_reply_text(run->reply, "hit peerapi of %s (%s) at http://%s in %s", run->ip,
+			  node && node->name ? node->name : run->name, run->at,
+			  time_text(usec, time));
+	next(run, false);
+}
+
 void paths_on_pong(void *arg, const struct warren_addrport *from, uint32_t vni,
 		   const uint8_t *data, size_t len)
 {
@@ -263,6 +341,7 @@ static struct ping_run *run_new(struct paths *p, const struct warren_node *node,
 	}
 	addr_format(&run->to, run->ip);
 	run->inner = warren_conf_bool(args, "tsmp") || warren_conf_bool(args, "icmp");
+	run->api = warren_conf_bool(args, "peerapi");
 	run->kind = warren_conf_bool(args, "icmp") ? INNER_ICMP : INNER_TSMP;
 	run->count = warren_conf_int(args, "c");
 	run->timeout = (uint64_t)warren_conf_int(args, "timeout");
@@ -282,9 +361,10 @@ int paths_command_ping(struct warren_ctx *ctx, const struct warren_conf *args,
 	struct warren_addr addr;
 	bool self;
 
-	if (warren_conf_bool(args, "tsmp") && warren_conf_bool(args, "icmp"))
-		return warren_fail(err, NULL, "--tsmp and --icmp are two kinds of ping: choose "
-				   "one"), -EINVAL;
+	if (warren_conf_bool(args, "tsmp") + warren_conf_bool(args, "icmp") +
+	    warren_conf_bool(args, "peerapi") > 1)
+		return warren_fail(err, NULL, "--tsmp, --icmp and --peerapi are kinds of ping: "
+				   "choose one"), -EINVAL;
 	if (!p->map || !p->map->self)
 		return warren_fail(err, NULL, "this node is in no network"), -ENOTCONN;
 	node = paths_find(p, host, &self);
@@ -313,4 +393,16 @@ void paths_pings_end(struct paths *p)
 
 	list_for_each_safe(run, other, &p->pings, runs)
 		run_end(run, 1, "paths is stopping");
+}
+
+void paths_peerapi_found(struct paths *p, const void *ops, void *self)
+{
+	struct ping_run *run, *other;
+
+	list_for_each_safe(run, other, &p->pings, runs) {
+		if (run->api && !ops)
+			run_end(run, 1, "the plugin peerapi is stopping");
+	}
+	p->peerapi = ops;
+	p->peerapi_self = self;
 }

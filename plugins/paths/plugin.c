@@ -64,6 +64,8 @@ static const struct warren_option ping_args[] = {
 	  .brief = "Ping inside the tunnel; the peer's daemon answers." },
 	{ .key = "icmp", .type = WARREN_BOOL, .def = "false",
 	  .brief = "Ping inside the tunnel; the peer's host answers, if the policy allows it." },
+	{ .key = "peerapi", .type = WARREN_BOOL, .def = "false",
+	  .brief = "Ask the peer's daemon over HTTP, as services for peers are asked." },
 	{ .key = "size", .type = WARREN_INT, .def = "0", .min = 0, .max = 9000,
 	  .brief = "Bytes of the UDP payload; 0: as few as possible." },
 };
@@ -77,9 +79,9 @@ static const struct warren_command commands[] = {
 	{ .path = "ping", .flags = WARREN_CMD_ANY | WARREN_CMD_STOCK,
 	  .args = WARREN_TABLE(ping_args),
 	  .brief = "Find out by which way a peer answers.",
-	  .help = "Looks for a direct way meanwhile. With --tsmp or --icmp the first answer is the "
-		  "last. Exit status 1: no answer, or none by a direct way where one was asked "
-		  "for.",
+	  .help = "Looks for a direct way meanwhile. With --tsmp, --icmp or --peerapi the first "
+		  "answer is the last. Exit status 1: no answer, or none by a direct way where one "
+		  "was asked for.",
 	  .example = "warren ping --c 3 nas", .run = paths_command_ping },
 	{ .path = "netcheck", .flags = WARREN_CMD_ANY | WARREN_CMD_STOCK,
 	  .brief = "Examine this host's network: UDP, NAT, nearest relay.",
@@ -121,6 +123,8 @@ static const struct warren_port needs[] = {
 	{ .name = "netmap", .major = 0, .minor = 3, .brief = "Peers, their endpoints, relays." },
 	{ .name = "relay-client", .major = 0, .minor = 3, .flags = WARREN_SOFT,
 	  .brief = "A way to peers that cannot be reached directly." },
+	{ .name = "peerapi", .major = 0, .minor = 1, .flags = WARREN_SOFT,
+	  .brief = "For `warren ping --peerapi`." },
 };
 
 static const struct warren_port offers[] = {
@@ -376,12 +380,16 @@ static void paths_found(struct warren_ctx *ctx, const char *name, const void *op
 	if (strcmp(name, "relay-client") == 0 &&
 	    paths_relay_found(warren_self(ctx), ops, self) < 0)
 		warren_log(ctx, LOG_ERR, "the relay client serves somebody else");
+	else if (strcmp(name, "peerapi") == 0)
+		paths_peerapi_found(warren_self(ctx), ops, self);
 }
 
 static void paths_lost(struct warren_ctx *ctx, const char *name)
 {
 	if (strcmp(name, "relay-client") == 0)
 		paths_relay_found(warren_self(ctx), NULL, NULL);
+	else if (strcmp(name, "peerapi") == 0)
+		paths_peerapi_found(warren_self(ctx), NULL, NULL);
 }
 
 static bool check_udp(struct warren_ctx *ctx, struct warren_check_result *result)
