@@ -30,6 +30,8 @@ static const struct warren_port needs[] = {
 	  .provider = "paths", .brief = "Finds direct ways to peers." },
 	{ .name = "relay-client", .major = 0, .minor = 2, .flags = WARREN_SOFT | WARREN_ENABLE,
 	  .provider = "derp", .brief = "Packets by relay where there is no direct way." },
+	{ .name = "peerapi", .major = 0, .minor = 1, .flags = WARREN_SOFT | WARREN_ENABLE,
+	  .provider = "peerapi", .brief = "What nodes serve to each other." },
 };
 
 static const struct warren_port offers[] = {
