@@ -127,9 +127,9 @@ struct nft_foreign {
 	size_t n;
 	struct nft_foreign_chain *chains;
 };
-/* Base chains that may drop what we approve. @mode as in the request. The caller frees. */
-int nft_foreign_look(struct nft *nft, const char *own, uint32_t mode,
-		     const struct nft_marks *marks, struct nft_foreign *out);
+/* Base chains that may drop what we approve; of @want, ports do not count. The caller frees. */
+int nft_foreign_look(struct nft *nft, const char *own, const struct nft_want *want,
+		     struct nft_foreign *out);
 void nft_foreign_free(struct nft_foreign *foreign);
 /* Adds our rule to it; -EPERM: its table has an owner, -ERESTART: look again. */
 int nft_foreign_insert(struct nft *nft, const struct nft_foreign *foreign,

@@ -3,8 +3,9 @@
  *
  * A drop in any base chain is final, so each one that might drop what our table has approved gets
  * one rule that accepts our mark. All chains and rules are dumped, and from each base chain on
- * `input` and `forward` the jumps are followed in search of a drop. Rules of ours are known by
- * their shape: a comment does not survive iptables-save and iptables-restore.
+ * `input` and `forward` the jumps are followed in search of a drop; on `prerouting` only drops of
+ * what goes to a network behind us count. Rules of ours are known by their shape: a comment does
+ * not survive iptables-save and iptables-restore.
  * Source: firewall-cooperation.md 3, 4.
  */
 #include <arpa/inet.h>
@@ -21,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/addr.h"
 #include "base/hash.h"
 #include "base/str.h"
 #include "base/util.h"
@@ -29,6 +31,8 @@
 
 enum {
 	PRIO_MANGLE = -150,
+	PRIO_RAW = -300,
+	DST4_AT = 16, DST6_AT = 24,	/* in the headers */
 	DEPTH_MAX = 16,			/* the kernel's own limit of nested jumps */
 	VISITS_MAX = 100000,		/* rules looked at from one base chain */
 	TRIES = 16,			/* to remove rules while others change theirs */
@@ -271,6 +275,9 @@ struct effect {
 	/* The shape of ours: nothing but these three, each once. */
 	int masks, marks_seen;
 	bool other;
+	/* Where it looks at: family 0, anywhere. */
+	struct warren_prefix to;
+	bool to_loaded;			/* the next comparison is about it */
 };
 
 static bool same_u32(const struct nftnl_expr *expr, uint16_t attr, uint32_t value)
@@ -307,6 +314,53 @@ static void see_verdict(struct effect *effect, const struct nftnl_expr *expr)
 	default:
 		break;
 	}
+}
+
+/* A destination address, or the first bytes of one, comes into a register. */
+static void see_payload(struct effect *effect, const struct nftnl_expr *expr)
+{
+	uint32_t offset = nftnl_expr_get_u32(expr, NFTNL_EXPR_PAYLOAD_OFFSET);
+	uint32_t len = nftnl_expr_get_u32(expr, NFTNL_EXPR_PAYLOAD_LEN);
+	uint32_t family = offset == DST4_AT && len <= 4 ? 4 : offset == DST6_AT ? 6 : 0;
+
+	effect->other = effect->conditional = true;
+	effect->to_loaded = family && len <= 16 &&
+		nftnl_expr_get_u32(expr, NFTNL_EXPR_PAYLOAD_BASE) == NFT_PAYLOAD_NETWORK_HEADER;
+	if (effect->to_loaded)
+		effect->to = (struct warren_prefix){ .addr = { .family = (uint8_t)family },
+						     .bits = (uint8_t)(len * 8) };
+}
+
+static void see_mask(struct effect *effect, const struct nftnl_expr *expr)
+{
+	uint32_t len = 0, bits = 0;
+	const uint8_t *mask = nftnl_expr_get(expr, NFTNL_EXPR_BITWISE_MASK, &len);
+
+	effect->masks++;
+	if (!same_u32(expr, NFTNL_EXPR_BITWISE_MASK, effect->marks->mask))
+		effect->other = true;
+	if (!effect->to_loaded)
+		return;
+	while (mask && bits < len * 8 && mask[bits / 8] & 0x80 >> bits % 8)
+		bits++;
+	effect->to.bits = (uint8_t)bits;
+}
+
+static void see_comparison(struct effect *effect, const struct nftnl_expr *expr)
+{
+	uint32_t len = 0;
+	const void *data = nftnl_expr_get(expr, NFTNL_EXPR_CMP_DATA, &len);
+	bool equal = nftnl_expr_get_u32(expr, NFTNL_EXPR_CMP_OP) == NFT_CMP_EQ;
+
+	effect->marks_seen++;
+	effect->conditional = true;
+	if (!same_u32(expr, NFTNL_EXPR_CMP_DATA, effect->marks->mark) || !equal)
+		effect->other = true;
+	if (effect->to_loaded && equal && data && len <= sizeof(effect->to.addr.bytes))
+		memcpy(effect->to.addr.bytes, data, len);
+	else if (effect->to_loaded)
+		effect->to.bits = 0;
+	effect->to_loaded = false;
 }
 
 static bool is_one_of(const char *name, const char *const *list)
@@ -354,15 +408,12 @@ static int see(struct nftnl_expr *expr, void *arg)
 		if (nftnl_expr_get_u32(expr, NFTNL_EXPR_META_KEY) != NFT_META_MARK)
 			effect->other = true;
 	} else if (str_equal(name, "bitwise")) {
-		effect->masks++;
-		if (!same_u32(expr, NFTNL_EXPR_BITWISE_MASK, effect->marks->mask))
-			effect->other = true;
+		see_mask(effect, expr);
 	} else if (str_equal(name, "cmp")) {
-		effect->marks_seen++;
-		effect->conditional = true;
-		if (!same_u32(expr, NFTNL_EXPR_CMP_DATA, effect->marks->mark) ||
-		    nftnl_expr_get_u32(expr, NFTNL_EXPR_CMP_OP) != NFT_CMP_EQ)
-			effect->other = true;
+		see_comparison(effect, expr);
+	} else if (str_equal(name, "payload") &&
+		   nftnl_expr_is_set(expr, NFTNL_EXPR_PAYLOAD_DREG)) {
+		see_payload(effect, expr);
 	} else {
 		effect->other = true;
 		effect->conditional = effect->conditional ||
@@ -393,10 +444,28 @@ struct walk {
 	const struct nft_marks *marks;
 	uint32_t family, visits;
 	const char *table;
+	const struct nft_want *towards;	/* only drops of what goes there count; NULL: all */
 	bool ours;			/* our rule stands in the base chain */
 	bool ended;			/* everything that gets here is accepted or dropped */
 	struct nftnl_rule *sure, *maybe;	/* the first that drops all, that drops some */
 };
+
+/* Whether the rule is about a part of a network that peers reach through this host. */
+static bool is_towards(const struct effect *effect, const struct nft_want *want)
+{
+	for (size_t i = 0; i < want->n_items; i++) {
+		const struct warren_prefix *behind = &want->items[i].prefix;
+		struct warren_prefix part = *behind;
+
+		if (want->items[i].kind != WARREN_NFT_BEHIND ||
+		    effect->to.addr.family != behind->addr.family)
+			continue;
+		part.bits = part.bits < effect->to.bits ? part.bits : effect->to.bits;
+		if (part.bits > 0 && prefix_contains(&part, &effect->to.addr))
+			return true;
+	}
+	return false;
+}
 
 static bool of_chain(struct nftnl_rule *rule, uint32_t family, const char *table,
 		     const char *chain)
@@ -424,6 +493,8 @@ static void walk_chain(struct walk *walk, const char *chain, bool conditional, i
 		    ++walk->visits > VISITS_MAX)
 			return;
 		effect = effect_of(rule, walk->marks);
+		effect.drops = effect.drops &&
+			       (!walk->towards || is_towards(&effect, walk->towards));
 		some = conditional || effect.conditional;
 		if (depth == 0 && is_mark_rule(&effect)) {
 			walk->ours = true;
@@ -466,7 +537,10 @@ static bool is_candidate(const struct dump *dump, const struct nftnl_chain *chai
 	    !str_equal(nftnl_chain_get_str(chain, NFTNL_CHAIN_TYPE), "filter"))
 		return false;
 	hook = nftnl_chain_get_u32(chain, NFTNL_CHAIN_HOOKNUM);
-	if (hook != NF_INET_LOCAL_IN && hook != NF_INET_FORWARD)
+	/* Docker drops there what others send to its containers. Before it there is no mark. */
+	if (hook != NF_INET_LOCAL_IN && hook != NF_INET_FORWARD && hook != NF_INET_PRE_ROUTING)
+		return false;
+	if (hook == NF_INET_PRE_ROUTING && nftnl_chain_get_s32(chain, NFTNL_CHAIN_PRIO) < PRIO_RAW)
 		return false;
 	if (family != NFPROTO_INET && family != NFPROTO_IPV4 && family != NFPROTO_IPV6)
 		return false;
@@ -503,15 +577,19 @@ static void describe(struct nft_foreign_chain *out, struct nftnl_rule *rule)
 	}
 }
 
-static void judge(const struct dump *dump, const struct nftnl_chain *chain, uint32_t mode,
-		  const struct nft_marks *marks, struct nft_foreign *out)
+static void judge(const struct dump *dump, const struct nftnl_chain *chain,
+		  const struct nft_want *want, struct nft_foreign *out)
 {
 	struct nft_foreign_chain *to = &out->chains[out->n];
+	bool early = nftnl_chain_get_u32(chain, NFTNL_CHAIN_HOOKNUM) == NF_INET_PRE_ROUTING;
+	uint32_t mode = want->items[0].mode;
 	uint32_t family = nftnl_chain_get_u32(chain, NFTNL_CHAIN_FAMILY);
-	struct walk walk = { .dump = dump, .marks = marks, .family = family,
-			     .table = nftnl_chain_get_str(chain, NFTNL_CHAIN_TABLE) };
+	struct walk walk = { .dump = dump, .marks = &want->marks, .family = family,
+			     .table = nftnl_chain_get_str(chain, NFTNL_CHAIN_TABLE),
+			     .towards = early ? want : NULL };
 	const char *name = nftnl_chain_get_str(chain, NFTNL_CHAIN_NAME);
-	bool policy = nftnl_chain_get_u32(chain, NFTNL_CHAIN_POLICY) == NF_DROP, surely, owned;
+	bool policy = !early && nftnl_chain_get_u32(chain, NFTNL_CHAIN_POLICY) == NF_DROP;
+	bool surely, owned;
 	const struct nftnl_table *table = table_of(dump, family, walk.table);
 
 	walk_chain(&walk, name, false, 0);
@@ -541,8 +619,8 @@ static void judge(const struct dump *dump, const struct nftnl_chain *chain, uint
 	out->n++;
 }
 
-int nft_foreign_look(struct nft *nft, const char *own, uint32_t mode,
-		     const struct nft_marks *marks, struct nft_foreign *out)
+int nft_foreign_look(struct nft *nft, const char *own, const struct nft_want *want,
+		     struct nft_foreign *out)
 {
 	struct dump dump = { .n_rules = 0 };
 	int result;
@@ -555,7 +633,7 @@ int nft_foreign_look(struct nft *nft, const char *own, uint32_t mode,
 	}
 	for (size_t i = 0; !result && i < dump.n_chains; i++) {
 		if (is_candidate(&dump, dump.chains[i], own))
-			judge(&dump, dump.chains[i], mode, marks, out);
+			judge(&dump, dump.chains[i], want, out);
 	}
 	dump_free(&dump);
 	return result;

@@ -221,12 +221,14 @@ struct tally {
 static int look(struct mon *mon, struct nft_foreign *foreign, struct tally *tally)
 {
 	const struct warren_priv_nft *table = &mon->nft.items[0];
-	struct nft_marks marks = marks_of(mon);
+	const struct nft_want want = {
+		.items = mon->nft.items, .n_items = mon->nft.n_items, .marks = marks_of(mon),
+	};
 	char own[NFT_TABLE_NAME];
 	int result;
 
 	nft_table_name(table->ifname, own);
-	result = nft_foreign_look(&mon->nft.kernel, own, table->mode, &marks, foreign);
+	result = nft_foreign_look(&mon->nft.kernel, own, &want, foreign);
 	for (size_t i = 0; !result && i < foreign->n; i++) {
 		struct nft_foreign_chain *chain = &foreign->chains[i];
 		bool again;

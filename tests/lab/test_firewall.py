@@ -91,9 +91,32 @@ def test_a_removed_rule_is_counted_and_told(lab):
 
 
 @IPTABLES
+def test_containers_are_reached_where_they_are_offered(lab):
+    """Docker drops what others send to a container before the packet is routed."""
+    g = Gateway(lab, box="router: {advertise: [172.17.0.0/16]}\n",
+                peer_ips="10.90.0.1, 172.17.0.0/16", start=False)
+    container = lab.host("container")
+    name, _ = lab.wire(g.box, container, "172.17.0.1/16", "172.17.0.2/16")
+    for change in (("down",), ("name", "docker0"), ("up",)):
+        g.box.ip("link", "set", "docker0" if change == ("up",) else name, *change)
+    container.ip("route", "add", "default", "via", "172.17.0.1")
+    g.net.ip("route", "add", "172.17.0.0/16", "via", "198.51.100.1")
+    g.serve(container, 7000)
+    g.load("docker28.iptables-save")
+    g.before = g.state()
+    g.start()
+    g.reach(g.peer, "172.17.0.2", "172.17.0.1")
+    g.refused(g.net, "172.17.0.2")
+    assert "0x40000/0xff0000" in g.box.run("iptables-nft", "-t", "raw", "-S").stdout
+    assert g.db.stop() == 0
+    assert g.state() == g.before
+
+
+@IPTABLES
 def test_iptables_reads_saves_and_restores(lab):
     g = Gateway(lab, ruleset=("docker28.iptables-save",))
     g.reach(g.peer, LAN)
+    assert "0x40000" not in g.box.run("iptables-nft", "-t", "raw", "-S").stdout
     listed = g.box.run("iptables-nft", "-S", "FORWARD").stdout
     assert "--mark 0x40000/0xff0000" in listed and "ACCEPT" in listed
     saved = g.box.run("iptables-nft-save").stdout

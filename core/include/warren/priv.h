@@ -196,7 +196,7 @@ struct warren_nft_chain {		/* a base chain of somebody else that may drop */
 	uint32_t state;
 	int32_t priority;
 	uint32_t family;		/* 4, 6; 0: both (inet) */
-	uint32_t hook;			/* NF_INET_: 1 input, 2 forward */
+	uint32_t hook;			/* NF_INET_: 0 prerouting, 1 input, 2 forward */
 	char table[64], chain[64];
 	/* That would drop, in words close to nft's. LEGACY: a match of what we approve. */
 	char rule[192];
