@@ -9,6 +9,7 @@ Only the peer knows where the other one is, so the box must let a stranger's han
 import pathlib
 import re
 import sys
+import time
 
 from lab import Daemon, genkey, pubkey, wait_for
 
@@ -125,3 +126,18 @@ class Gateway:
     def refused(self, host, address, port=PORT):
         assert self.ask(host, address, timeout=1, port=port) is None, \
             f"{host.name} reaches {address}"
+
+
+class Capture:
+    """Counts packets with an inner source address on the Internet's side."""
+
+    def __init__(self, g):
+        self.log = g.lab.dir / "leaks.log"
+        self.proc = g.net.start("tcpdump", "-n", "-l", "-i", "any", "-p", "--immediate-mode",
+                                "src net 10.90.0.0/24 or src net fd90::/64", private=False,
+                                log=self.log)
+        wait_for("tcpdump listens", lambda: "listening on" in self.proc.output())
+
+    def leaks(self):
+        time.sleep(0.5)     # what is on its way
+        return [line for line in self.proc.output().splitlines() if " IP" in line]

@@ -4,31 +4,15 @@ import json
 import os
 import re
 import signal
-import time
 
 import pytest
 
-from gateway import BOX, LAN, NET, NET6, PEER, Gateway
+from gateway import BOX, LAN, NET, NET6, PEER, Capture, Gateway
 from lab import wait_for
 
 EXIT = "router: {}\nexitnode: {advertise: true}\n"
 ALL = "'0.0.0.0/0', '::/0'"
 FORWARDING = ("sysctl", "-n", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding")
-
-
-class Capture:
-    """Counts packets with an inner source address on the Internet's side."""
-
-    def __init__(self, g):
-        self.log = g.lab.dir / "leaks.log"
-        self.proc = g.net.start("tcpdump", "-n", "-l", "-i", "any", "-p", "--immediate-mode",
-                                "src net 10.90.0.0/24 or src net fd90::/64", private=False,
-                                log=self.log)
-        wait_for("tcpdump listens", lambda: "listening on" in self.proc.output())
-
-    def leaks(self):
-        time.sleep(0.5)     # what is on its way
-        return [line for line in self.proc.output().splitlines() if " IP" in line]
 
 
 def node(g):

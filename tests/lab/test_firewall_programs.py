@@ -6,7 +6,7 @@ import re
 import pytest
 
 from foreign import Firewalld, Ufw
-from gateway import BOX, BOX6, LAN, LAN6, NET, NET6, PEER, PEER6, Gateway
+from gateway import BOX, BOX6, LAN, LAN6, NET, NET6, PEER, PEER6, Capture, Gateway
 from lab import need, wait_for
 
 pytestmark = pytest.mark.skipif(bool(need("dbus-daemon", "iptables-nft")), reason="no programs")
@@ -20,9 +20,24 @@ def gateway(lab):
     return Gateway(lab, box=BOX_YAML, peer_ips=ALL, start=False)
 
 
+class Flow:
+    """A peer that never rests, and what of it gets out unmasked."""
+
+    def __init__(self, g):
+        self.g, self.capture = g, Capture(g)
+        self.pings = [g.peer.start("ping", "-n", "-q", "-i", "0.005", address, private=False,
+                                   log=g.lab.dir / f"flow-{n}.log")
+                      for n, address in enumerate((NET, NET6))]
+
+    def leaks(self):
+        assert all(ping.alive() for ping in self.pings)
+        return self.capture.leaks()
+
+
 def begin(g):
     g.before = g.state()
     g.start()
+    g.flow = Flow(g)
 
 
 def passes(g):
@@ -41,6 +56,7 @@ def passes(g):
 def ends(g):
     """All is as before, but for the order: programs that load their rules again change it."""
     assert g.db.stop() == 0
+    assert not g.flow.leaks()
     (rules, switches), (rules_before, switches_before) = g.state(), g.before
     now, before = (collections.Counter(text.splitlines()) for text in (rules, rules_before))
     assert (now - before, before - now) == ({}, {})
