@@ -93,8 +93,6 @@ static void parse_record(struct ctl_parse *p, const json_t *o, struct warren_dns
 		return;
 	if (!record->name || !record->value)
 		ctl_parse_fail(p, "without name or value");
-	else if (record->type && strcmp(record->type, "A") && strcmp(record->type, "AAAA"))
-		ctl_parse_fail(p, "of a type that is neither A nor AAAA");
 }
 
 static void parse_records(struct ctl_parse *p, const json_t *o, struct warren_dns *dns)

@@ -127,7 +127,7 @@ static void test_dns(void **state)
 		"\"Routes\":{\"ts.example.\":null,\"b.example\":[],\"c.example\":[{\"Addr\":5}],"
 		"\"d.example\":[{\"Addr\":\"10.0.0.1\"}]},\"Domains\":[\"ts.example\"],"
 		"\"ExtraRecords\":[{\"Name\":\"x\",\"Value\":\"1.2.3.4\"},{\"Name\":\"y\","
-		"\"Type\":\"MX\",\"Value\":\"z\"}],\"Proxied\":true}}"), 0);
+		"\"Type\":\"MX\",\"Value\":\"10 z\"},{\"Name\":\"w\"}],\"Proxied\":true}}"), 0);
 	dns = feed->now->dns;
 	assert_int_equal(feed->now->changed, WARREN_NETMAP_DNS);
 	assert_int_equal(dns->n_resolvers, 1);
@@ -135,12 +135,13 @@ static void test_dns(void **state)
 	assert_int_equal(dns->n_routes, 3);
 	for (uint32_t i = 0; i < dns->n_routes; i++)
 		assert_string_not_equal(dns->routes[i].suffix, "c.example");
-	assert_int_equal(dns->n_records, 1);
+	assert_int_equal(dns->n_records, 2);
+	assert_string_equal(dns->records[1].type, "MX");
 	assert_true(dns->proxied);
 	assert_string_equal(str_text(&feed->bad),
 			    "Resolvers 1: a resolver without Addr\n"
 			    "Routes: resolver 0: Addr: not a string\n"
-			    "ExtraRecords: record 1: of a type that is neither A nor AAAA\n");
+			    "ExtraRecords: record 2: without name or value\n");
 	feed_forget(feed);
 	assert_int_equal(feed_json(feed, "{\"DNSConfig\":{\"Domains\":5}}"), 0);
 	assert_int_equal(feed->published, 2);
