@@ -16,7 +16,8 @@ python3 python3-pytest python3-pytest-xdist python3-yaml python3-nacl python3-cr
 wireguard-go wireguard-tools iperf3 nftables iptables conntrack
 iproute2 iputils-ping tcpdump procps faketime bash-completion zsh fish libcap2-bin
 binutils xz-utils git openssl curl nghttp2-server pebble tinyproxy-bin chromium chromium-driver
-miniupnpd miniupnpd-nftables coturn dbus-daemon python3-firewall python3-nftables"
+miniupnpd miniupnpd-nftables coturn dbus-daemon python3-firewall python3-nftables
+bind9-dnsutils knot-dnsutils dnsperf unbound dnsmasq-base"
 
 # Programs for tests that would change this host if they were installed: they are unpacked only.
 UNPACKED_PACKAGES="firewalld ufw"
