@@ -80,6 +80,8 @@ struct mon_nft {
 	bool foreign;			/* somebody else is changing rules */
 	char who[16];			/* the last who did */
 	uint64_t due, last, window;	/* of looks at others' chains */
+	bool legacy4, legacy6;		/* rules of iptables-legacy are there */
+	uint64_t legacy_due;
 	uint32_t in_window;		/* repairs since `window` */
 	uint64_t repairs, told_repairs;
 };

@@ -40,6 +40,7 @@ enum {
 	TRIES = 5,			/* while rules change during the look */
 	EVENT_BUFFER = 8 << 20,
 	LEGACY_MAX = 2,
+	LEGACY_PERIOD = 10000000,	/* between looks */
 };
 
 static struct nft_marks marks_of(const struct mon *mon)
@@ -254,11 +255,19 @@ static int look(struct mon *mon, struct nft_foreign *foreign, struct tally *tall
 	return result;
 }
 
+static void signal_news(const struct mon_nft *nft)
+{
+	const uint64_t one = 1;
+
+	/* It cannot be full: it was made for a counter of 64 bits. */
+	if (nft->signal != -1 && write(nft->signal, &one, sizeof(one)) == -1)
+		mon_log(LOG_WARNING, "cannot tell the engine about rules: %s", strerror(errno));
+}
+
 static void tell(struct mon *mon, const struct nft_foreign *foreign)
 {
 	struct mon_nft *nft = &mon->nft;
 	struct warren_nft_chain *told = calloc(foreign->n + 1, sizeof(*told));
-	const uint64_t one = 1;
 	bool same = told && foreign->n == nft->n_told && nft->repairs == nft->told_repairs;
 
 	if (!told)
@@ -271,9 +280,8 @@ static void tell(struct mon *mon, const struct nft_foreign *foreign)
 	nft->told = told;
 	nft->n_told = foreign->n;
 	nft->told_repairs = nft->repairs;
-	/* It cannot be full: it was made for a counter of 64 bits. */
-	if (!same && nft->signal != -1 && write(nft->signal, &one, sizeof(one)) == -1)
-		mon_log(LOG_WARNING, "cannot tell the engine about rules: %s", strerror(errno));
+	if (!same)
+		signal_news(nft);
 }
 
 static void count_repairs(struct mon *mon, uint64_t now, uint32_t n)
@@ -418,6 +426,26 @@ void mon_nft_read(struct mon *mon)
 	}
 }
 
+static bool has_legacy(const char *path)
+{
+	AUTO(auto_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char names[256] = "";
+
+	return fd != -1 && read(fd, names, sizeof(names) - 1) > 0 && strstr(names, "filter\n");
+}
+
+/* Rules of iptables-legacy are outside of nftables: that there are some is all that is seen. */
+static void look_for_legacy(struct mon_nft *nft, uint64_t now)
+{
+	bool before4 = nft->legacy4, before6 = nft->legacy6;
+
+	nft->legacy4 = has_legacy("/proc/net/ip_tables_names");
+	nft->legacy6 = has_legacy("/proc/net/ip6_tables_names");
+	nft->legacy_due = now + LEGACY_PERIOD;	/* nothing tells of them */
+	if (before4 != nft->legacy4 || before6 != nft->legacy6)
+		signal_news(nft);
+}
+
 uint64_t mon_nft_tick(struct mon *mon, uint64_t now)
 {
 	struct mon_nft *nft = &mon->nft;
@@ -426,15 +454,17 @@ uint64_t mon_nft_tick(struct mon *mon, uint64_t now)
 
 	if (nft->stale)
 		follow_ports(mon);
-	if (!nft->items || nft->due == 0)
+	if (!nft->items)
 		return 0;
-	if (nft->due < nft->last + pause)
+	if (now >= nft->legacy_due)
+		look_for_legacy(nft, now);
+	if (nft->due != 0 && nft->due < nft->last + pause)
 		nft->due = nft->last + pause;
-	if (now < nft->due)
-		return nft->due;
-	nft->due = 0;
-	check(mon, now);
-	return nft->due;
+	if (nft->due != 0 && now >= nft->due) {
+		nft->due = 0;
+		check(mon, now);
+	}
+	return mon_sooner(nft->due, nft->legacy_due);
 }
 
 /*
@@ -626,16 +656,11 @@ int mon_op_nft(struct mon *mon, const struct mon_request *req, struct mon_reply 
 	return 0;
 }
 
-/* Rules of iptables-legacy are outside of nftables: that there are some is all that is seen. */
 static void add_legacy(const struct mon *mon, struct warren_nft_chain *out, size_t *n,
-		       const char *path, uint32_t family)
+		       uint32_t family)
 {
 	const struct nft_marks marks = marks_of(mon);
-	AUTO(auto_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
-	char names[256] = "";
 
-	if (fd == -1 || read(fd, names, sizeof(names) - 1) <= 0 || !strstr(names, "filter\n"))
-		return;
 	out[*n] = (struct warren_nft_chain){ .state = WARREN_NFT_LEGACY, .family = family,
 					     .hook = 2, .table = "filter", .chain = "FORWARD" };
 	snprintf(out[*n].rule, sizeof(out[*n].rule), "--mark 0x%x/0x%x", marks.mark, marks.mask);
@@ -654,8 +679,11 @@ int mon_op_nft_read(struct mon *mon, const struct mon_request *req, struct mon_r
 		return wpriv_refuse(err, -ENOMEM, "no memory for the answer");
 	if (n > 0)
 		memcpy(out, nft->told, n * sizeof(*out));
-	add_legacy(mon, out, &n, "/proc/net/ip_tables_names", 4);
-	add_legacy(mon, out, &n, "/proc/net/ip6_tables_names", 6);
+	look_for_legacy(nft, mon_now());
+	if (nft->legacy4)
+		add_legacy(mon, out, &n, 4);
+	if (nft->legacy6)
+		add_legacy(mon, out, &n, 6);
 	reply->value = (int64_t)nft->repairs;
 	reply->data = out;
 	reply->len = n * sizeof(*out);

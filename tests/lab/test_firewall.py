@@ -141,6 +141,15 @@ def test_the_command_for_what_cannot_be_changed_from_here(lab):
     g.reach(g.peer, LAN)
 
 
+@pytest.mark.skipif(bool(need("iptables-legacy")), reason="no iptables-legacy")
+def test_legacy_rules_that_come_later_are_told(lab):
+    g = Gateway(lab)
+    g.reach(g.peer, LAN)
+    assert not firewall(g)["drops"]
+    g.box.run("iptables-legacy", "-P", "FORWARD", "DROP")
+    wait_for("it is told", lambda: "iptables-legacy" in str(firewall(g)["drops"]), 30)
+
+
 def test_killed_daemon_leaves_nothing_that_opens(lab):
     g = Gateway(lab, ruleset=("drop-all",))
     g.reach(g.peer, LAN)
