@@ -170,6 +170,13 @@ const char *prefix_format(const struct warren_prefix *prefix, char out[PREFIX_TE
 	return out;
 }
 
+bool addr_is_any(const struct warren_addr *addr)
+{
+	static const uint8_t zero[16];
+
+	return memcmp(addr->bytes, zero, addr_size(addr)) == 0;
+}
+
 bool addr_equal(const struct warren_addr *a, const struct warren_addr *b)
 {
 	return addr_compare(a, b) == 0;

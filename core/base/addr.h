@@ -38,6 +38,8 @@ const char *prefix_format(const struct warren_prefix *prefix, char out[PREFIX_TE
 
 /* 4 or 16; 0 for family 0. */
 size_t addr_size(const struct warren_addr *addr);
+/* 0.0.0.0, [::], and no address at all. */
+bool addr_is_any(const struct warren_addr *addr);
 bool addr_equal(const struct warren_addr *a, const struct warren_addr *b);
 bool addrport_equal(const struct warren_addrport *a, const struct warren_addrport *b);
 bool prefix_equal(const struct warren_prefix *a, const struct warren_prefix *b);

@@ -6,6 +6,7 @@
 #include "http.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -379,6 +380,26 @@ int warren_exchange_reply(struct warren_exchange *x, int status, const char *typ
 		result = warren_exchange_end(x);
 	http_leave(http);
 	return result;
+}
+
+int warren_exchange_to_https(struct warren_exchange *x, const struct warren_http_head *head,
+			     uint16_t port)
+{
+	size_t len = strcspn(head->authority, ":");
+	char where[2560];
+	struct warren_http_field field = { "Location", where };
+	struct warren_http_head answer = { .size = sizeof(answer), .status = 308,
+					   .fields = &field, .n_fields = 1 };
+
+	if (head->authority[0] == '[')
+		len = strcspn(head->authority, "]") + 1;
+	if (port == 443)
+		snprintf(where, sizeof(where), "https://%.*s%s", (int)len, head->authority,
+			 head->path);
+	else
+		snprintf(where, sizeof(where), "https://%.*s:%u%s", (int)len, head->authority, port,
+			 head->path);
+	return warren_exchange_head(x, &answer);
 }
 
 size_t warren_exchange_pending(const struct warren_exchange *x)

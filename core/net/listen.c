@@ -191,13 +191,6 @@ static int ask(struct warren_ctx *ctx, const struct warren_listen_options *o, ui
 	return result == -EPIPE ? listen_here(&item.bind, answer, err) : result;
 }
 
-static bool is_any(const struct warren_addr *addr)
-{
-	static const uint8_t zero[16];
-
-	return memcmp(addr->bytes, zero, addr->family == 4 ? 4 : 16) == 0;
-}
-
 /* One socket of family 6 takes both, but for hosts that have no IPv6. */
 static int open_socket(struct warren_ctx *ctx, const struct warren_listen_options *o,
 		       struct warren_priv_answer *answer, struct warren_err *err)
@@ -206,7 +199,7 @@ static int open_socket(struct warren_ctx *ctx, const struct warren_listen_option
 
 	if (o->at.addr.family == 4)
 		return ask(ctx, o, 4, answer, err);
-	if (o->at.addr.family == 6 && !is_any(&o->at.addr))
+	if (o->at.addr.family == 6 && !addr_is_any(&o->at.addr))
 		return ask(ctx, o, 6, answer, err);
 	result = ask(ctx, o, 6, answer, NULL);
 	if (result == -EAFNOSUPPORT || result == -EADDRNOTAVAIL)

@@ -225,9 +225,10 @@ static void schedule(struct front_acme *acme)
 /* A third of the lifetime before the end, some earlier, so that not all ask at the same time. */
 static int64_t renew_at(const struct front_cert *cert)
 {
-	int64_t life = cert->not_after - cert->not_before;
+	int64_t life = cert->facts.not_after - cert->facts.not_before;
 
-	return cert->not_after - life / 3 - (int64_t)randombytes_uniform((uint32_t)(life / 60 + 1));
+	return cert->facts.not_after - life / 3 -
+	       (int64_t)randombytes_uniform((uint32_t)(life / 60 + 1));
 }
 
 static int64_t next_try(uint32_t failures, uint64_t retry_after)
@@ -420,7 +421,7 @@ static void succeeded(struct front_acme *acme, struct wanted *wanted,
 	if (first)
 		front_reach_again(acme->front->reach);
 	warren_log(acme->front->ctx, LOG_INFO, "the certificate of %s is there; it holds until %s",
-		   wanted->name, date(mine->not_after, until));
+		   wanted->name, date(mine->facts.not_after, until));
 }
 
 static void done(struct warren_acme *order, const struct warren_acme_cert *cert, const char *why,

@@ -3,29 +3,15 @@
  * one that we sign ourselves. Those of an authority come from acme.c.
  */
 #include <errno.h>
-#include <openssl/bio.h>
-#include <openssl/err.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
-#include <openssl/rand.h>
-#include <openssl/x509v3.h>
-#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 #include <syslog.h>
-#include <unistd.h>
 
-#include <warren/priv.h>
-
+#include "base/addr.h"
 #include "base/str.h"
 #include "front.h"
 
-enum {
-	FILE_MAX = 1 << 20,
-	SELF_DAYS = 3650,		/* checked by its fingerprint alone, so never renewed */
-	FORMAT = 1,
-};
-
+enum { SETTLED_USEC = 10000000 };	/* in which other plugins bring their names along */
 static const char *const alpn[] = { "h2", "http/1.1", NULL };
 
 /* ---- the set ---- */
@@ -55,34 +41,6 @@ void front_certs_free(struct front *front)
 		cert_free(cert);
 }
 
-static int64_t seconds(const ASN1_TIME *time)
-{
-	ASN1_TIME *epoch = ASN1_TIME_set(NULL, 0);
-	int days = 0, rest = 0;
-
-	if (epoch)
-		ASN1_TIME_diff(&days, &rest, epoch, time);
-	ASN1_TIME_free(epoch);
-	return (int64_t)days * 86400 + rest;
-}
-
-static bool read_facts(const char *pem, struct front_cert *cert)
-{
-	BIO *bio = BIO_new_mem_buf(pem, -1);
-	X509 *x509 = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
-	unsigned int len = 0;
-	bool ok = x509 && X509_digest(x509, EVP_sha256(), cert->sha256, &len) && len == 32;
-
-	if (ok) {
-		cert->not_before = seconds(X509_get0_notBefore(x509));
-		cert->not_after = seconds(X509_get0_notAfter(x509));
-	}
-	X509_free(x509);
-	BIO_free(bio);
-	ERR_clear_error();
-	return ok;
-}
-
 void front_cert_drop(struct front *front, const char *name)
 {
 	struct front_cert *cert, *next;
@@ -103,8 +61,9 @@ int front_cert_set(struct front *front, const char *name, const char *cert_pem,
 		warren_fail(err, NULL, "no memory for a certificate");
 		return -ENOMEM;
 	}
+	cert->facts.size = sizeof(cert->facts);
 	cert->tls = warren_tls_server_new(cert_pem, key_pem, key_len, alpn, err);
-	if (!cert->tls || !read_facts(cert_pem, cert) ||
+	if (!cert->tls || !warren_cert_facts(cert_pem, &cert->facts) ||
 	    warren_derp_meta_set(cert->tls, front->marker, err)) {
 		warren_tls_server_free(cert->tls);
 		free(cert);
@@ -175,60 +134,23 @@ int front_marker(void *self, struct warren_ctx *ctx, const char *pem, struct war
 
 bool front_pin(void *self, uint8_t sha256[32])
 {
-	const struct front *front = self;
+	struct front *front = self;
 	const struct front_cert *cert = front_cert_find(front, "");
 
 	if (front_tls(front->conf) != FRONT_SELF_SIGNED || !cert)
 		return false;
-	memcpy(sha256, cert->sha256, 32);
+	front->own_is_new = false;
+	memcpy(sha256, cert->facts.sha256, 32);
 	return true;
 }
 
 /* ---- the operator's files ---- */
 
-/* The whole of @fd, which is closed, with a NUL behind it; the caller wipes and frees it. */
-static uint8_t *read_all_take(int fd, size_t *len)
+/* What answers where no name has its own. */
+static int take_pair(void *arg, const char *cert_pem, const uint8_t *key_pem, size_t key_len,
+		     struct warren_err *err)
 {
-	uint8_t *data = malloc(FILE_MAX + 1);
-	ssize_t n = 1;
-
-	*len = 0;
-	while (data && n > 0 && *len < FILE_MAX) {
-		n = read(fd, data + *len, FILE_MAX - *len);
-		if (n > 0)
-			*len += (size_t)n;
-	}
-	close(fd);
-	if (!data || n < 0) {
-		free(data);
-		return NULL;
-	}
-	data[*len] = '\0';
-	return data;
-}
-
-static void wipe_free(uint8_t *data, size_t len)
-{
-	if (data)
-		sodium_memzero(data, len);
-	free(data);
-}
-
-/* Takes both descriptors. */
-static int load_take(struct front *front, int cert_fd, int key_fd, struct warren_err *err)
-{
-	size_t cert_len, key_len;
-	uint8_t *cert = read_all_take(cert_fd, &cert_len);
-	uint8_t *key = read_all_take(key_fd, &key_len);
-	int result = -EIO;
-
-	if (!cert || !key || memchr(cert, 0, cert_len))
-		warren_fail(err, NULL, "tls.cert or tls.key cannot be read as text");
-	else
-		result = front_cert_set(front, "", (const char *)cert, key, key_len, err);
-	free(cert);
-	wipe_free(key, key_len);
-	return result;
+	return front_cert_set(arg, "", cert_pem, key_pem, key_len, err);
 }
 
 int front_text_file(struct front *front, const struct warren_conf *at, const char *key, char **out,
@@ -240,7 +162,7 @@ int front_text_file(struct front *front, const struct warren_conf *at, const cha
 	*out = NULL;
 	if (fd < 0)
 		return fd;
-	*out = (char *)read_all_take(fd, &len);
+	*out = (char *)warren_file_text_take(fd, &len);
 	if (*out && strlen(*out) == len)
 		return 0;
 	free(*out);
@@ -250,168 +172,85 @@ int front_text_file(struct front *front, const struct warren_conf *at, const cha
 
 int front_cert_files(struct front *front, struct warren_err *err)
 {
-	const struct warren_conf *tls = warren_conf_map(front->conf, "tls");
-	int cert = warren_conf_open_wait(front->ctx, tls, "cert", err);
-	int key = cert < 0 ? cert : warren_conf_open_wait(front->ctx, tls, "key", err);
-
-	if (key < 0) {
-		if (cert >= 0)
-			close(cert);
-		return key;
-	}
-	return load_take(front, cert, key, err);
+	return warren_pair_files_wait(front->ctx, warren_conf_map(front->conf, "tls"), take_pair,
+				      front, err);
 }
 
-/* The second half of a new pair may come a moment after the first: both are read each time. */
-struct reading {
-	struct front *front;
-	int cert;
-};
-
-static void key_opened(struct warren_ctx *ctx, const struct warren_priv_answer *answer, void *arg)
+static int take_changed(void *arg, const char *cert_pem, const uint8_t *key_pem, size_t key_len,
+			struct warren_err *err)
 {
-	struct reading *reading = arg;
-	struct front *front = reading->front;
+	const struct front *front = arg;
 
-	if (answer->result < 0 || answer->count != 1) {
-		close(reading->cert);
-		warren_log(ctx, LOG_WARNING, "front.tls.key cannot be opened: %s; the certificate "
-			   "before it still answers", answer->error ? answer->error : "no file");
-	} else if (load_take(front, reading->cert, answer->fds[0], NULL)) {
-		warren_log(ctx, LOG_WARNING, "front.tls: certificate and key have changed but do "
-			   "not work together yet; the pair before them still answers");
-	} else {
-		warren_log(ctx, LOG_INFO, "front.tls: the new certificate answers");
-	}
-	warren_release(reading);
-}
-
-static int open_path(struct front *front, const char *key, warren_priv_fn *done, void *arg)
-{
-	struct warren_priv_open item = { .access = WARREN_READ };
-
-	return !str_copy(item.key, sizeof(item.key), key) ? -EINVAL :
-	       warren_priv(front->ctx, WARREN_OP_OPEN, &item, sizeof(item), done, arg);
-}
-
-static void cert_opened(struct warren_ctx *ctx, const struct warren_priv_answer *answer, void *arg)
-{
-	struct reading *reading = arg;
-
-	if (answer->result < 0 || answer->count != 1) {
-		warren_log(ctx, LOG_WARNING, "front.tls.cert cannot be opened: %s; the certificate "
-			   "before it still answers", answer->error ? answer->error : "no file");
-		warren_release(reading);
-		return;
-	}
-	reading->cert = answer->fds[0];
-	if (open_path(reading->front, "front.tls.key", key_opened, reading)) {
-		close(reading->cert);
-		warren_release(reading);
-	}
-}
-
-static void files_changed(struct warren_ctx *ctx, void *arg)
-{
-	struct front *front = arg;
-	struct reading *reading = warren_zalloc(ctx, sizeof(*reading));
-
-	if (!reading)
-		return;
-	reading->front = front;
-	if (open_path(front, "front.tls.cert", cert_opened, reading))
-		warren_release(reading);
+	return front_tls(front->conf) != FRONT_FILES ? 0 :
+	       take_pair(arg, cert_pem, key_pem, key_len, err);
 }
 
 int front_cert_watch(struct front *front, struct warren_err *err)
 {
-	const struct warren_conf *tls = warren_conf_map(front->conf, "tls");
-	int result = warren_watch(front->ctx, tls, "cert", files_changed, front);
-
-	if (!result)
-		result = warren_watch(front->ctx, tls, "key", files_changed, front);
-	if (result)
-		warren_fail(err, tls, "the certificate's files cannot be watched");
-	return result;
+	return warren_pair_watch(front->ctx, warren_conf_map(front->conf, "tls"), "front.tls",
+				 take_changed, front, err);
 }
 
 /* ---- our own ---- */
 
-static bool sign(X509 *x509, EVP_PKEY *key)
-{
-	X509_NAME *name = X509_get_subject_name(x509);
-	uint8_t serial[8];
-	BIGNUM *bn;
-	bool ok;
+struct names {
+	const char *text[FRONT_OWN_NAMES];
+	uint32_t n;
+};
 
-	if (RAND_bytes(serial, sizeof(serial)) != 1)
-		return false;
-	serial[0] &= 0x7f;
-	bn = BN_bin2bn(serial, sizeof(serial), NULL);
-	ok = bn && BN_to_ASN1_INTEGER(bn, X509_get_serialNumber(x509)) &&
-	     X509_set_version(x509, 2) &&
-	     X509_gmtime_adj(X509_getm_notBefore(x509), -86400) &&
-	     X509_gmtime_adj(X509_getm_notAfter(x509), 86400L * SELF_DAYS) &&
-	     X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
-					(const unsigned char *)"warren", -1, -1, 0) &&
-	     X509_set_issuer_name(x509, name) && X509_set_pubkey(x509, key) &&
-	     X509_sign(x509, key, EVP_sha256()) > 0;
-	BN_free(bn);
-	return ok;
+static void add_name(const char *name, void *arg)
+{
+	struct names *names = arg;
+
+	if (names->n < FRONT_OWN_NAMES)
+		names->text[names->n++] = name;
 }
 
-/* Certificate and key as one PEM text, as it is stored. NULL: OpenSSL could not. */
-static char *make_pair(size_t *len)
+static void gather_names(const struct front *front, char addr[ADDR_TEXT], struct names *out)
 {
-	EVP_PKEY *key = EVP_EC_gen("P-256");
-	X509 *x509 = X509_new();
-	BIO *bio = BIO_new(BIO_s_mem());
-	char *text = NULL, *data;
-	long n;
+	struct warren_addr at = { 0 };
 
-	if (key && x509 && bio && sign(x509, key) && PEM_write_bio_X509(bio, x509) &&
-	    PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL)) {
-		n = BIO_get_mem_data(bio, &data);
-		text = n > 0 ? malloc((size_t)n + 1) : NULL;
-		if (text) {
-			memcpy(text, data, (size_t)n);
-			text[n] = '\0';
-			*len = (size_t)n;
-		}
-		OPENSSL_cleanse(data, n > 0 ? (size_t)n : 0);
-	}
-	BIO_free(bio);
-	X509_free(x509);
-	EVP_PKEY_free(key);
-	return text;
+	if (front->conf)
+		at = warren_conf_addr(front->conf, "address");
+	out->n = 0;
+	if (at.family)
+		add_name(addr_format(&at, addr), out);
+	front_each_name(front, add_name, out);
+}
+
+/* Somebody may have seen it in the status by now. */
+static void own_is_known(struct warren_ctx *ctx, void *arg)
+{
+	struct front *front = arg;
+
+	(void)ctx;
+	front->own_is_new = false;
+}
+
+void front_cert_own_names(struct front *front)
+{
+	struct names names;
+	char addr[ADDR_TEXT];
+
+	if (!front->own_is_new)
+		return;
+	gather_names(front, addr, &names);
+	if (warren_pair_make(front->ctx, names.text, names.n, take_pair, front, NULL))
+		warren_log(front->ctx, LOG_WARNING, "the certificate of this box does not say all "
+			   "of its names: no memory");
 }
 
 int front_cert_self_signed(struct front *front, struct warren_err *err)
 {
-	void *stored = NULL;
-	char *text;
-	size_t len = 0;
-	int result = warren_state_read(front->ctx, "self-signed.pem", WARREN_STATE_KEY, FORMAT,
-				       &stored, &len, err);
+	struct names names;
+	char addr[ADDR_TEXT];
 
-	if (result == -ENOENT) {
-		text = make_pair(&len);
-		if (!text)
-			return warren_fail(err, NULL, "no certificate can be made");
-		result = warren_state_write_wait(front->ctx, "self-signed.pem", WARREN_STATE_KEY,
-						 FORMAT, text, len, err);
-		if (!result)
-			result = front_cert_set(front, "", text, (uint8_t *)text, len, err);
-		wipe_free((uint8_t *)text, len);
-		return result;
-	}
-	if (result)
-		return result;
-	text = strndup(stored, len);
-	warren_release(stored);
-	if (!text)
+	if (!front->settled)
+		front->settled = warren_timer_new(front->ctx, own_is_known, front);
+	if (!front->settled)
 		return -ENOMEM;
-	result = front_cert_set(front, "", text, (uint8_t *)text, len, err);
-	wipe_free((uint8_t *)text, len);
-	return result;
+	warren_timer_set(front->settled, SETTLED_USEC);
+	gather_names(front, addr, &names);
+	return warren_pair_own_wait(front->ctx, names.text, names.n, take_pair, front,
+				    &front->own_is_new, err);
 }

@@ -59,28 +59,6 @@ bool front_secure(void *self, const struct warren_exchange *x)
 
 /* ---- HTTP ---- */
 
-/* To the same place over TLS; a name is wanted for that. */
-static void redirect(struct front *front, struct warren_exchange *x,
-		     const struct warren_http_head *head)
-{
-	uint16_t port = warren_listener_port(front->https);
-	size_t len = strcspn(head->authority, ":");
-	char where[2560];
-	struct warren_http_field field = { "Location", where };
-	struct warren_http_head answer = { .size = sizeof(answer), .status = 308,
-					   .fields = &field, .n_fields = 1 };
-
-	if (head->authority[0] == '[')
-		len = strcspn(head->authority, "]") + 1;
-	if (port == 443)
-		snprintf(where, sizeof(where), "https://%.*s%s", (int)len, head->authority,
-			 head->path);
-	else
-		snprintf(where, sizeof(where), "https://%.*s:%u%s", (int)len, head->authority, port,
-			 head->path);
-	warren_exchange_head(x, &answer);
-}
-
 static void not_here(struct warren_exchange *x)
 {
 	static const char text[] = "Nothing is served here.\n";
@@ -103,7 +81,7 @@ static void on_head(struct warren_exchange *x, const struct warren_http_head *he
 		warren_stat_add(front->stats.refused_path, 1);
 		not_here(x);
 	} else if (!conn->secure && front->https && !(route->flags & WARREN_FRONT_PLAIN)) {
-		redirect(front, x, head);
+		warren_exchange_to_https(x, head, warren_listener_port(front->https));
 	} else {
 		warren_exchange_set(x, route->events, route->arg);
 		route->events->head(x, head, route->arg);
@@ -228,6 +206,7 @@ static void begin_tls(struct conn *conn, const struct hello *hello)
 		refuse_tls(conn, "there is no certificate yet");
 		return;
 	}
+	front->own_is_new = false;
 	conn->stream = NULL;
 	warren_stream_timeouts(below, 0, 0);
 	conn->stream = warren_tls_accept_take(below, tls, on_tls, conn, NULL);

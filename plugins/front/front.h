@@ -31,6 +31,8 @@ struct front {
 	struct list certs;
 	char *marker;			/* of a relay (PEM), at the end of every chain; or NULL */
 	struct warren_ctx *marker_of;
+	bool own_is_new;		/* the self-signed one; nobody has been told it yet, */
+	struct warren_timer *settled;	/* until this fires at the latest */
 	struct front_acme *acme;	/* NULL: certificates come from elsewhere */
 	struct front_reach *reach;
 	struct front_stats stats;
@@ -77,8 +79,7 @@ struct front_cert {
 	struct list link;
 	char name[256];			/* empty: for all that have none of their own */
 	struct warren_tls_server *tls;
-	int64_t not_before, not_after;	/* seconds since 1970 */
-	uint8_t sha256[32];		/* of the certificate (DER) */
+	struct warren_cert_facts facts;
 };
 
 /*
@@ -103,6 +104,8 @@ int front_text_file(struct front *front, const struct warren_conf *at, const cha
 int front_marker(void *front, struct warren_ctx *ctx, const char *pem, struct warren_err *err);
 bool front_pin(void *front, uint8_t sha256[32]);
 /* Ours, from the state folder; made at the first start. `start` and `reload` only. */
+enum { FRONT_OWN_NAMES = 32 };
 int front_cert_self_signed(struct front *front, struct warren_err *err);
+void front_cert_own_names(struct front *front);	/* there is another name */
 
 #endif

@@ -24,13 +24,7 @@ static const struct warren_option tls_options[] = {
 		  "authority's, one for each public name, renewed by itself; using it is "
 		  "agreeing to the authority's terms of service.",
 	  .example = "files" },
-	{ .key = "cert", .type = WARREN_PATH, .flags = WARREN_READ,
-	  .brief = "The certificate with its chain, in PEM form.",
-	  .help = "Read again when it changes, so that renewing needs no reload.",
-	  .example = "/etc/ssl/hq.example.com.crt" },
-	{ .key = "key", .type = WARREN_PATH, .flags = WARREN_READ,
-	  .brief = "Its key, in PEM form, without a password.",
-	  .example = "/etc/ssl/private/hq.example.com.key" },
+	WARREN_PAIR_OPTIONS,
 };
 
 static int check_directory(const struct warren_conf *at, struct warren_err *err)
@@ -177,14 +171,9 @@ static int front_check(const struct warren_conf *conf, struct warren_err *err)
 				   "of them out");
 	if (front_tls(conf) == FRONT_ACME && check_names(conf, err))
 		return -EINVAL;
-	if (cert != key)
-		return warren_fail(err, tls, "\"tls\" needs both \"cert\" and \"key\"");
-	if (front_tls(conf) == FRONT_FILES && !cert)
-		return warren_fail(err, tls, "\"tls\" is \"files\" but names none: add \"cert\" "
-				   "and \"key\"");
-	if (front_tls(conf) == FRONT_SELF_SIGNED && cert)
-		return warren_fail(err, tls, "\"tls\" has files and is \"self-signed\" as well: "
-				   "take one of them out");
+	if (front_tls(conf) != FRONT_ACME &&
+	    warren_pair_check(tls, front_tls(conf) == FRONT_FILES, err))
+		return -EINVAL;
 	if (warren_conf_int(conf, "https-port") == warren_conf_int(conf, "http-port"))
 		return warren_fail_key(err, -EINVAL, conf, "http-port", "the port with TLS and the "
 				       "one without must differ");

@@ -111,6 +111,7 @@ int front_name(void *self, struct warren_ctx *ctx, const char *name, struct warr
 	if (!result) {
 		front_acme_names(front->acme);
 		front_reach_again(front->reach);
+		front_cert_own_names(front);
 	}
 	return result;
 }

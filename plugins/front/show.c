@@ -8,32 +8,17 @@
 #include "front.h"
 #include "reach.h"
 
-enum { EXPIRES_SOON = 7 * 86400, SKEW_MAX = 60 };
+enum { SKEW_MAX = 60 };
 
 bool front_check_certificate(struct warren_ctx *ctx, struct warren_check_result *result)
 {
 	const struct front *front = warren_self(ctx);
-	int64_t now = warren_realtime() / 1000000;
 	const struct front_cert *cert;
 	bool ok = true;
 
 	list_for_each(cert, &front->certs, link) {
-		const char *name = cert->name[0] ? cert->name : "front.tls";
-
-		if (now < cert->not_before)
-			warren_finding(result, "the certificate of %s is valid only in %" PRId64
-				       " h: is the clock right?", name,
-				       (cert->not_before - now) / 3600 + 1);
-		else if (now >= cert->not_after)
-			warren_finding(result, "the certificate of %s has expired %" PRId64
-				       " days ago: renew it", name,
-				       (now - cert->not_after) / 86400);
-		else if (cert->not_after - now < EXPIRES_SOON)
-			warren_finding(result, "the certificate of %s expires in %" PRId64
-				       " days: renew it", name, (cert->not_after - now) / 86400);
-		else
-			continue;
-		ok = false;
+		ok = warren_cert_check(&cert->facts, cert->name[0] ? cert->name : "front.tls",
+				       result) && ok;
 	}
 	return ok;
 }
@@ -125,18 +110,18 @@ static void status_certificate(const struct front_cert *cert, enum front_tls mod
 {
 	char hex[2 * 32 + 1];
 
-	hex_encode(hex, cert->sha256, 32);
+	hex_encode(hex, cert->facts.sha256, 32);
 	warren_reply_open(reply, NULL, '{');
 	warren_reply_str(reply, "name", "%s", cert->name);
 	warren_reply_str(reply, "sha256", "%s", hex);
-	warren_reply_int(reply, "not_after", cert->not_after);
+	warren_reply_int(reply, "not_after", cert->facts.not_after);
 	warren_reply_close(reply);
 	if (mode == FRONT_SELF_SIGNED)
 		warren_reply_text(reply, "certificate: self-signed, sha256-raw:%s", hex);
 	else
 		warren_reply_text(reply, "certificate%s%s: valid for %" PRId64 " days",
 				  cert->name[0] ? " of " : "", cert->name,
-				  (cert->not_after - warren_realtime() / 1000000) / 86400);
+				  (cert->facts.not_after - warren_realtime() / 1000000) / 86400);
 }
 
 void front_status(struct warren_ctx *ctx, struct warren_reply *reply)

@@ -146,6 +146,56 @@ struct warren_stream *warren_tls_accept_take(struct warren_stream *below,
 bool warren_tls_info(struct warren_stream *stream, struct warren_tls_info *info);
 
 /*
+ * ---- The certificate of a server of this box ----
+ *
+ * Files of the operator, or a pair that is signed by itself and kept in the plugin's state folder.
+ * Who uses it makes of the texts what he needs: 0, or -errno with a sentence. They are wiped then.
+ */
+typedef int warren_pair_fn(void *arg, const char *cert_pem, const uint8_t *key_pem, size_t key_len,
+			   struct warren_err *err);
+/* Rows of a map `tls` whose first row is `mode`. */
+#define WARREN_PAIR_OPTIONS                                                                        \
+	{ .key = "cert", .type = WARREN_PATH, .flags = WARREN_READ,                                \
+	  .brief = "The certificate with its chain, in PEM form.",                                 \
+	  .help = "Read again when it changes, so that renewing needs no reload.",                 \
+	  .example = "/etc/ssl/hq.example.com.crt" },                                              \
+	{ .key = "key", .type = WARREN_PATH, .flags = WARREN_READ,                                 \
+	  .brief = "Its key, in PEM form, without a password.",                                    \
+	  .example = "/etc/ssl/private/hq.example.com.key" }
+/* Both files or none, and as the mode says. 0, or -EINVAL with a sentence; @tls may be NULL. */
+int warren_pair_check(const struct warren_conf *tls, bool files, struct warren_err *err);
+/* Of those two files. `start` and `reload` only. */
+int warren_pair_files_wait(struct warren_ctx *ctx, const struct warren_conf *tls,
+			   warren_pair_fn *fn, void *arg, struct warren_err *err);
+/*
+ * Calls @fn again with what they hold whenever one of them changes, and says in the log what came
+ * of it. @where is the path of @tls in YAML ("front.tls"). `start` and `reload` only.
+ */
+int warren_pair_watch(struct warren_ctx *ctx, const struct warren_conf *tls, const char *where,
+		      warren_pair_fn *fn, void *arg, struct warren_err *err);
+/*
+ * The pair of the state folder (document "self-signed.pem"). Where there is none it is made, for
+ * these names and addresses, and @made is true. `start` and `reload` only.
+ */
+int warren_pair_own_wait(struct warren_ctx *ctx, const char *const *names, uint32_t n,
+			 warren_pair_fn *fn, void *arg, bool *made, struct warren_err *err);
+/* Makes it anew instead of the one before, which nobody may have seen yet. */
+int warren_pair_make(struct warren_ctx *ctx, const char *const *names, uint32_t n,
+		     warren_pair_fn *fn, void *arg, struct warren_err *err);
+struct warren_cert_facts {
+	uint32_t size;
+	int64_t not_before, not_after;	/* seconds since 1970 */
+	uint8_t sha256[32];		/* of the certificate (DER) */
+};
+/* Of the first certificate in @pem. False: there is none. */
+bool warren_cert_facts(const char *pem, struct warren_cert_facts *out);
+/* For a doctor's check: valid now, and for another week? @name is whose it is. */
+bool warren_cert_check(const struct warren_cert_facts *facts, const char *name,
+		       struct warren_check_result *result);
+/* The whole of @fd, which is closed, with a NUL behind it; for wiping and free(). NULL: neither. */
+uint8_t *warren_file_text_take(int fd, size_t *len);
+
+/*
  * ---- Keys as text (control protocol, section 1.1) ----
  *
  * X25519 keys are a prefix and 64 hexadecimal digits. The kind decides the prefix; another one is
@@ -459,6 +509,9 @@ int warren_exchange_end(struct warren_exchange *x);
 /* Head, body and end at once; for errors: text/plain. */
 int warren_exchange_reply(struct warren_exchange *x, int status, const char *type,
 			  const void *body, size_t len);
+/* To the same place over TLS at @port (308); an authority is wanted for that. */
+int warren_exchange_to_https(struct warren_exchange *x, const struct warren_http_head *head,
+			     uint16_t port);
 size_t warren_exchange_pending(const struct warren_exchange *x);
 void warren_exchange_resume(struct warren_exchange *x);
 void warren_exchange_cancel(struct warren_exchange *x);

@@ -142,24 +142,25 @@ static void by_tls(void **state)
 	wait_for("hq.example.com");
 	if (!cert_of("hq.example.com"))
 		fail_msg("%s", failure);
-	memcpy(sha256, cert_of("hq.example.com")->sha256, 32);
+	memcpy(sha256, cert_of("hq.example.com")->facts.sha256, 32);
 	parts_settle(engine);
 	down();
 
 	up(true, pebble.directory);	/* what is stored answers at once */
 	assert_non_null(cert_of("hq.example.com"));
-	assert_memory_equal(cert_of("hq.example.com")->sha256, sha256, 32);
+	assert_memory_equal(cert_of("hq.example.com")->facts.sha256, sha256, 32);
 	for (int i = 0; i < 50; i++)
 		parts_settle(engine);
-	assert_memory_equal(cert_of("hq.example.com")->sha256, sha256, 32);
+	assert_memory_equal(cert_of("hq.example.com")->facts.sha256, sha256, 32);
 	assert_int_equal(front_acme_again(front.acme, "other.example.com"), 0);
 	assert_int_equal(front_acme_again(front.acme, NULL), 0);
 	assert_int_equal(front_acme_again(front.acme, "hq.example.com"), 1);
-	for (int i = 0; i < 30000 && !memcmp(cert_of("hq.example.com")->sha256, sha256, 32); i++) {
+	for (int i = 0; i < 30000 &&
+	     !memcmp(cert_of("hq.example.com")->facts.sha256, sha256, 32); i++) {
 		parts_settle(engine);
 		usleep(1000);
 	}
-	assert_memory_not_equal(cert_of("hq.example.com")->sha256, sha256, 32);
+	assert_memory_not_equal(cert_of("hq.example.com")->facts.sha256, sha256, 32);
 	down();
 	forget();
 }
@@ -268,6 +269,7 @@ static void what_leads_to_us(void **state)
 		fail_msg("%s", text);
 
 	another.acme = NULL;
+	another.own_is_new = false;
 	assert_int_equal(front_name(&another, ctx, "localhost", NULL), 0);
 	text = unreached(&another);
 	if (!strstr(text, "localhost leads to another machine: what answers on its TCP port"))

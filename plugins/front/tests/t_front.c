@@ -234,7 +234,7 @@ static void a_certificate_is_replaced(void **state)
 	route(NULL, "/", 0, "root");
 	set_cert("", &other);
 	cert = front_cert_find(&front, "hq.example");
-	assert_memory_equal(cert->sha256, other.sha256, 32);
+	assert_memory_equal(cert->facts.sha256, other.sha256, 32);
 	ask(true, "other.example", "/", NULL, "root GET / tls\n");
 	assert_int_equal(front_cert_set(&front, "", "no PEM", (const uint8_t *)"", 0, NULL),
 			 -EINVAL);
