@@ -67,6 +67,16 @@ void relay_clients_close(struct relay *relay)
 		client_free(client);
 }
 
+void relay_clients_close_front(struct relay *relay)
+{
+	struct relay_client *client, *next;
+
+	list_for_each_safe(client, next, &relay->clients, all) {
+		if (client->of_front)
+			client_free(client);
+	}
+}
+
 void relay_client_doom(struct relay_client *client, const char *why)
 {
 	char text[ADDRPORT_TEXT], key[WARREN_KEYTEXT_SHORT];
@@ -421,7 +431,8 @@ static void begin(struct relay_client *client)
 	relay_write(client, &frame);
 }
 
-void relay_client_take(struct relay *relay, struct warren_stream *stream, bool not_ideal)
+void relay_client_take(struct relay *relay, struct warren_stream *stream, bool not_ideal,
+		       bool of_front)
 {
 	struct relay_client *client = calloc(1, sizeof(*client));
 
@@ -435,6 +446,7 @@ void relay_client_take(struct relay *relay, struct warren_stream *stream, bool n
 	client->relay = relay;
 	client->stream = stream;
 	client->not_ideal = not_ideal;
+	client->of_front = of_front;
 	client->since = warren_now();
 	client->reader = (struct warren_derp_reader){ .size = sizeof(client->reader),
 						      .side = WARREN_DERP_SERVER };

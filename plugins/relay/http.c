@@ -35,11 +35,6 @@ static void empty(struct warren_exchange *x, int status, const struct warren_htt
 	warren_exchange_head(x, &head);
 }
 
-static void text(struct warren_exchange *x, int status, const char *words)
-{
-	warren_exchange_reply(x, status, "text/plain; charset=utf-8", words, strlen(words));
-}
-
 /* ---- the upgrade ---- */
 
 /* A websocket's frames are not spoken here; without its subprotocol a derper takes it as plain. */
@@ -66,7 +61,7 @@ static void refuse(struct relay *relay, struct warren_exchange *x, int reason, c
 }
 
 static void derp(struct relay *relay, struct warren_exchange *x,
-		 const struct warren_http_head *head)
+		 const struct warren_http_head *head, bool of_front)
 {
 	static const struct warren_http_field wanted = { "Upgrade", "DERP" };
 	char key[65];
@@ -95,21 +90,40 @@ static void derp(struct relay *relay, struct warren_exchange *x,
 	stream = warren_exchange_upgrade(x, fast ? NULL : fields,
 					 fast ? 0 : (uint32_t)ARRAY_SIZE(fields));
 	if (stream)
-		relay_client_take(relay, stream, not_ideal);
+		relay_client_take(relay, stream, not_ideal, of_front);
 	else
 		empty(x, 426, &wanted, 1);	/* HTTP/2 has no such upgrade */
 }
 
-static void on_derp(struct warren_exchange *x, const struct warren_http_head *head, void *arg)
+static bool is_probe(const struct warren_http_head *head)
+{
+	return is_path(head, "/derp/probe") || is_path(head, "/derp/latency-check");
+}
+
+static void probe(struct warren_exchange *x, const struct warren_http_head *head)
 {
 	static const struct warren_http_field cors = { "Access-Control-Allow-Origin", "*" };
 
-	if (is_path(head, "/derp"))
-		derp(arg, x, head);
-	else if (!is_path(head, "/derp/probe") && !is_path(head, "/derp/latency-check"))
-		text(x, 404, "Nothing is served here.\n");
+	empty(x, is_get(head) ? 200 : 405, &cors, 1);
+}
+
+static void not_here(struct warren_exchange *x)
+{
+	static const char words[] = "Nothing is served here.\n";
+
+	warren_exchange_reply(x, 404, "text/plain; charset=utf-8", words, sizeof(words) - 1);
+}
+
+static void on_derp(struct warren_exchange *x, const struct warren_http_head *head, void *arg)
+{
+	struct relay *relay = arg;
+
+	if (is_path(head, "/derp") && relay->own.n == 0)
+		derp(relay, x, head, true);
+	else if (is_probe(head))
+		probe(x, head);
 	else
-		empty(x, is_get(head) ? 200 : 405, &cors, 1);
+		not_here(x);
 }
 
 /* ---- is there a captive portal? ---- */
@@ -153,6 +167,24 @@ static const struct warren_exchange_events derp_events = {
 static const struct warren_exchange_events portal_events = {
 	.size = sizeof(portal_events), .head = on_204, .failed = on_failed,
 };
+
+bool relay_http_is_plain(const struct warren_http_head *head)
+{
+	return is_path(head, "/generate_204") || is_probe(head);
+}
+
+void relay_http_serve(struct relay *relay, struct warren_exchange *x,
+		      const struct warren_http_head *head)
+{
+	if (is_path(head, "/derp"))
+		derp(relay, x, head, false);
+	else if (is_path(head, "/generate_204"))
+		on_204(x, head, relay);
+	else if (is_probe(head))
+		probe(x, head);
+	else
+		not_here(x);
+}
 
 int relay_route(struct relay *relay, struct warren_err *err)
 {

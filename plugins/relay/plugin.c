@@ -1,5 +1,5 @@
 /*
- * relay: the DERP relay and STUN server of this box, behind the listeners of `front`.
+ * relay: the DERP relay and STUN server of this box, behind `front` or on listeners of its own.
  *
  * This file is the plugin's face: section, tables, start and reload. client.c has a connection,
  * table.c who is here, queue.c what waits.
@@ -54,7 +54,38 @@ static int check_code(const struct warren_conf *at, struct warren_err *err)
 			   "digits and -", text);
 }
 
+static const char *const tls_modes[] = { "self-signed", "files", "off", NULL };
+
+static const struct warren_option tls_options[] = {
+	{ .key = "mode", .type = WARREN_ENUM, .values = tls_modes,
+	  .brief = "Where the certificate comes from.",
+	  .help = "self-signed: made at the first start; clients must know its fingerprint, which "
+		  "`warren relay status` shows and the coordinator beside it tells. files: cert "
+		  "and key below. off: a proxy in front has TLS; it must pass upgrades of "
+		  "connections on, those to WebSocket at least.",
+	  .example = "files" },
+	WARREN_PAIR_OPTIONS,
+};
+
 static const struct warren_option options[] = {
+	{ .key = "listen", .type = WARREN_STRING, .flags = WARREN_MANY, .max = 53,
+	  .check = relay_own_check_place,
+	  .brief = "Ports, or addresses with ports, to serve the relay at without `front`.",
+	  .help = "With TLS, unless `tls` is off. Eight at most; clients are told the first one's "
+		  "port, or `port`.",
+	  .example = "[\":443\"]" },
+	{ .key = "listen-http", .type = WARREN_STRING, .flags = WARREN_MANY, .max = 53,
+	  .check = relay_own_check_place,
+	  .brief = "The same without TLS, for /generate_204 and what clients measure.",
+	  .help = "Port 80 is where they look for a captive portal; other requests are sent to "
+		  "https from there.",
+	  .example = "[\":80\"]" },
+	{ .key = "tls", .type = WARREN_MAP, .flags = WARREN_OR_TEXT,
+	  .sub = WARREN_TABLE(tls_options),
+	  .brief = "The certificate of `listen`: self-signed, {cert: FILE, key: FILE}, or off." },
+	{ .key = "port", .type = WARREN_INT, .min = 1, .max = 65535,
+	  .brief = "TCP port that clients are told, where it is not that of `listen`.",
+	  .help = "Without it the first of `listen`; 443 with `tls: off`.", .example = "8443" },
 	{ .key = "region", .type = WARREN_INT, .def = "900", .min = 1, .max = 65535,
 	  .brief = "Number of the region that this relay serves.",
 	  .help = "900 to 999 are for regions of one's own. A number stays what it is: nodes "
@@ -84,7 +115,7 @@ static const struct warren_option options[] = {
 	  .max = 65535, .brief = "UDP port for STUN; 0 for none." },
 	{ .key = "clients", .type = WARREN_INT, .def = "10000", .min = 1, .max = 100000,
 	  .brief = "Connections at a time; more are turned away.",
-	  .help = "front.connections must let them through." },
+	  .help = "Behind front, front.connections must let them through." },
 	{ .key = "accept-rate", .type = WARREN_INT, .def = "0", .min = 0, .max = 1000000,
 	  .brief = "Logins in a second, at most; 0 for no limit." },
 	{ .key = "rate", .type = WARREN_SIZE, .def = "0", .min = 0, .max = INT64_C(1) << 34,
@@ -108,7 +139,8 @@ static const struct warren_option options[] = {
 };
 
 static const struct warren_port needs[] = {
-	{ .name = "front", .major = 0, .minor = 1, .brief = "The public listeners." },
+	{ .name = "front", .major = 0, .minor = 1, .flags = WARREN_SOFT,
+	  .brief = "The public listeners." },
 };
 static const struct warren_port offers[] = {
 	{ .name = "relay-server", .major = 0, .minor = 2, .brief = "The relay of this box." },
@@ -123,7 +155,7 @@ static const struct warren_metric metrics[] = {
 	  .brief = "Keys that are connected more than once." },
 	{ .name = "accepted", .kind = WARREN_COUNTER, .unit = "1", .brief = "Logins." },
 	{ .name = "refused", .kind = WARREN_COUNTER, .unit = "1", .label = "reason",
-	  .brief = "Connections turned away: full, rate, verify." },
+	  .brief = "Connections turned away: full, rate, verify; on `listen` tls, crowd." },
 	{ .name = "packets", .kind = WARREN_COUNTER, .unit = "packets", .label = "direction",
 	  .brief = "Packets from and to clients." },
 	{ .name = "bytes", .kind = WARREN_COUNTER, .unit = "bytes", .label = "direction",
@@ -179,6 +211,14 @@ static const struct warren_check checks[] = {
 	  .brief = "The other relays of the region are reached.",
 	  .help = "Nodes at home at different ones do not find each other otherwise.",
 	  .run = relay_check_mesh },
+	{ .id = "relay.served", .severity = WARREN_BAD,
+	  .brief = "Something listens for the relay's clients.",
+	  .help = "That is `front` with its public ports, or `listen`.",
+	  .run = relay_check_served },
+	{ .id = "relay.certificate", .severity = WARREN_BAD,
+	  .brief = "The certificate of `listen` is valid now, and for another week.",
+	  .help = "Clients refuse a certificate that has expired or is not valid yet.",
+	  .run = relay_check_certificate },
 	{ .id = "relay.verify", .severity = WARREN_BAD,
 	  .brief = "Somebody can say who may use the relay.",
 	  .help = "Without a verdict nobody is let in.", .run = relay_check_verify },
@@ -196,7 +236,7 @@ static const struct warren_check checks[] = {
 
 static void open_stats(struct relay *relay)
 {
-	static const char *const refused[] = { "full", "rate", "verify" };
+	static const char *const refused[] = { "full", "rate", "verify", "tls", "crowd" };
 	static const char *const drops[] = { "unknown", "oldest", "newest", "gone" };
 	static const char *const stun[] = { "answered", "other", "failed" };
 	static const char *const ways[] = { "received", "sent" };
@@ -211,10 +251,10 @@ static void open_stats(struct relay *relay)
 	stats->pongs = warren_stat_open(relay->ctx, "pongs", NULL);
 	stats->shed = warren_stat_open(relay->ctx, "shed", NULL);
 	stats->protocol = warren_stat_open(relay->ctx, "protocol_errors", NULL);
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < RELAY_REFUSALS; i++)
 		stats->refused[i] = warren_stat_open(relay->ctx, "refused", refused[i]);
+	for (int i = 0; i < 3; i++)
 		stats->stun[i] = warren_stat_open(relay->ctx, "stun", stun[i]);
-	}
 	for (int i = 0; i < 2; i++) {
 		stats->packets[i] = warren_stat_open(relay->ctx, "packets", ways[i]);
 		stats->bytes[i] = warren_stat_open(relay->ctx, "bytes", ways[i]);
@@ -252,10 +292,11 @@ static int load_key(struct relay *relay, struct warren_err *err)
 static int set_marker(struct relay *relay, struct warren_err *err)
 {
 	char *pem = warren_derp_meta_new(relay->public_key, warren_realtime() / 1000000, err);
-	int result = pem ? relay->front->marker(relay->front_self, relay->ctx, pem, err) :
-			   -ENOMEM;
+	int result = !pem ? -ENOMEM : !relay->front ? 0 :
+		     relay->front->marker(relay->front_self, relay->ctx, pem, err);
 
-	free(pem);
+	if (pem)
+		relay_own_marker_take(relay, pem);
 	warren_timer_set(relay->marker, marker_usec);
 	return result;
 }
@@ -285,26 +326,43 @@ static void take_settings(struct relay *relay, const struct warren_conf *conf)
 	relay->clients_max = (uint32_t)warren_conf_int(conf, "clients");
 }
 
+static bool has_own(const struct relay *relay)
+{
+	return warren_conf_count(relay->conf, "listen") > 0;
+}
+
 static void describe(void *self, struct warren_relay_server_info *out)
 {
-	const struct relay *relay = self;
+	struct relay *relay = self;
 	const struct warren_conf *conf = relay->conf;
 
 	out->region = (uint16_t)warren_conf_int(conf, "region");
 	out->code = warren_conf_str(conf, "code");
 	out->name = warren_conf_has(conf, "name") ? warren_conf_str(conf, "name") : out->code;
 	out->host = warren_conf_has(conf, "host") ? warren_conf_str(conf, "host") : NULL;
-	out->port = relay->front->port(relay->front_self, true);
-	out->port80 = relay->front->port(relay->front_self, false) == 80;
 	out->stun_port = relay->stun_port;
-	out->pinned = relay->front->pin(relay->front_self, out->sha256);
+	if (relay->own.n > 0) {
+		out->port = relay_own_port(relay);
+		out->port80 = relay_own_port80(relay);
+		out->pinned = relay_own_pin(relay, out->sha256);
+	} else if (relay->front) {
+		out->port = relay->front->port(relay->front_self, true);
+		out->port80 = relay->front->port(relay->front_self, false) == 80;
+		out->pinned = relay->front->pin(relay->front_self, out->sha256);
+	}
 }
 
 static void told_host(void *self, const char *host)
 {
-	const struct relay *relay = self;
+	struct relay *relay = self;
 
 	relay_reach_host(relay->reach, host);
+	if (warren_conf_has(relay->conf, "host"))
+		return;
+	if (has_own(relay))
+		relay_own_name(relay, host);
+	else if (relay->front)
+		(void)relay->front->name(relay->front_self, relay->ctx, host, NULL);
 }
 
 static const struct warren_relay_server service = {
@@ -331,20 +389,31 @@ static void let_go(struct relay *relay)
 	warren_release(relay->judge_tie);
 	relay->judge_tie = NULL;
 	relay_clients_close(relay);
+	relay_own_close(relay);
 	relay_mesh_close(relay);
 	hash_free(&relay->peers);
 	hash_free(&relay->links);
 	warren_private_wipe(&relay->key);
 }
 
+/* At front, whether its clients or ours use that now: a reload may change it. */
+static int use_front(struct relay *relay, struct warren_err *err)
+{
+	int result = relay_route(relay, err);
+
+	if (!result && !has_own(relay) && warren_conf_has(relay->conf, "host"))
+		result = relay->front->name(relay->front_self, relay->ctx,
+					    warren_conf_str(relay->conf, "host"), err);
+	return result;
+}
+
 static int begin(struct relay *relay, struct warren_err *err)
 {
 	const void *front;
-	int result = warren_need(relay->ctx, "front", &front, &relay->front_self);
+	int result;
 
-	if (result)
-		return result;
-	relay->front = front;
+	if (warren_need(relay->ctx, "front", &front, &relay->front_self) == 0)
+		relay->front = front;
 	relay->marker = warren_timer_new(relay->ctx, on_marker, relay);
 	relay->reach = relay_reach_new(relay);
 	if (!relay->marker || !relay->reach)
@@ -356,13 +425,12 @@ static int begin(struct relay *relay, struct warren_err *err)
 		result = set_marker(relay, err);
 	if (!result)
 		result = relay_stun_open(relay, err);
-	if (!result)
-		result = relay_route(relay, err);
+	if (!result && relay->front)
+		result = use_front(relay, err);
 	if (!result)
 		result = relay_mesh_open(relay, relay->conf, err);
-	if (!result && warren_conf_has(relay->conf, "host"))
-		result = relay->front->name(relay->front_self, relay->ctx,
-					    warren_conf_str(relay->conf, "host"), err);
+	if (!result)
+		result = relay_own_set(relay, NULL, relay->conf, err);
 	return result ? result : warren_offer(relay->ctx, "relay-server", &service, relay);
 }
 
@@ -404,6 +472,18 @@ static int reload_mesh(struct relay *relay, const struct warren_conf *old,
 	return result;
 }
 
+/* Clients that are connected stay, by whichever way they came. */
+static int reload_own(struct relay *relay, const struct warren_conf *old,
+		      const struct warren_conf *now, struct warren_err *err)
+{
+	int result = relay_own_set(relay, old, now, err);
+
+	if (result && relay_own_set(relay, now, old, NULL))
+		warren_log(relay->ctx, LOG_ERR, "the relay is not served everywhere any more: see "
+			   "the error of the reload");
+	return result;
+}
+
 static int relay_reload(struct warren_ctx *ctx, const struct warren_conf *old,
 			const struct warren_conf *now, struct warren_err *err)
 {
@@ -415,8 +495,11 @@ static int relay_reload(struct warren_ctx *ctx, const struct warren_conf *old,
 	if (result)
 		return result;
 	result = reload_mesh(relay, old, now, err);
+	if (!result)
+		result = reload_own(relay, old, now, err);
 	if (result) {
 		(void)take_ca(relay, old, NULL);
+		(void)reload_mesh(relay, now, old, NULL);
 		return result;
 	}
 	take_settings(relay, now);
@@ -427,6 +510,7 @@ static int relay_reload(struct warren_ctx *ctx, const struct warren_conf *old,
 		take_settings(relay, old);
 		(void)take_ca(relay, old, NULL);
 		(void)reload_mesh(relay, now, old, NULL);
+		(void)reload_own(relay, now, old, NULL);
 		relay_stun_close(relay);
 		if (relay_stun_open(relay, NULL))
 			warren_log(ctx, LOG_ERR, "STUN is not served any more: see the error of "
@@ -436,6 +520,35 @@ static int relay_reload(struct warren_ctx *ctx, const struct warren_conf *old,
 	if (relay->changed)
 		relay->changed(relay->judge_arg);
 	return result;
+}
+
+static void relay_found(struct warren_ctx *ctx, const char *name, const void *ops, void *self)
+{
+	struct relay *relay = warren_self(ctx);
+	struct warren_err err = ERR_INIT;
+
+	(void)name;
+	if (relay->front)
+		return;
+	relay->front = ops;
+	relay->front_self = self;
+	if (use_front(relay, &err) || set_marker(relay, &err))
+		warren_log(ctx, LOG_ERR, "clients do not reach the relay through front: %s",
+			   err_first(&err));
+	err_free(&err);
+	if (relay->changed)
+		relay->changed(relay->judge_arg);
+}
+
+static void relay_lost(struct warren_ctx *ctx, const char *name)
+{
+	struct relay *relay = warren_self(ctx);
+
+	(void)name;
+	relay_clients_close_front(relay);
+	relay->front = NULL;
+	if (relay->changed)
+		relay->changed(relay->judge_arg);
 }
 
 static int relay_stop(struct warren_ctx *ctx)
@@ -449,7 +562,8 @@ WARREN_PLUGIN(relay, "relay",
 	.license = "ISC",
 	.brief = "DERP relay and STUN server.",
 	.help = "Passes packets on between nodes that do not reach each other directly, which it "
-		"cannot read, and tells them by which address they are seen. Served by `front`; "
+		"cannot read, and tells them by which address they are seen. Served by `front`, or "
+		"at ports of its own (`listen`); "
 		"a coordinator in the same daemon tells its nodes of it.",
 	.options = WARREN_TABLE(options),
 	.commands = WARREN_TABLE(commands),
@@ -457,9 +571,13 @@ WARREN_PLUGIN(relay, "relay",
 	.needs = WARREN_TABLE(needs),
 	.offers = WARREN_TABLE(offers),
 	.checks = WARREN_TABLE(checks),
-	.privops = WARREN_PRIVOP(SOCKET) | WARREN_PRIVOP(CLOSE),
+	.privops = WARREN_PRIVOP(SOCKET) | WARREN_PRIVOP(CLOSE) | WARREN_PRIVOP(OPEN) |
+		   WARREN_PRIVOP(WATCH),
+	.check = relay_own_check,
 	.start = relay_start,
 	.reload = relay_reload,
+	.found = relay_found,
+	.lost = relay_lost,
 	.stop = relay_stop,
 	.status = relay_status,
 );

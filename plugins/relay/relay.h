@@ -12,6 +12,7 @@
 #include <warren/service/relay-server.h>
 #include <warren/stun.h>
 
+#include "base/addr.h"
 #include "base/hash.h"
 #include "base/list.h"
 
@@ -22,8 +23,11 @@ enum {
 	RELAY_LINKS_MAX = 1 << 18,	/* of all peers, */
 	RELAY_LINKS_PEER = 4096,	/* and of one */
 	RELAY_ROUTES_MAX = 100000,	/* keys at one other relay */
+	RELAY_PLACES = 8,		/* of `listen`, and of `listen-http` */
 };
 
+/* Where the certificate of a listener of our own comes from. */
+enum relay_tls { RELAY_TLS_SELF_SIGNED, RELAY_TLS_FILES, RELAY_TLS_OFF };
 enum relay_verify { RELAY_VERIFY_COORDINATOR, RELAY_VERIFY_URL, RELAY_VERIFY_ANYONE };
 
 /* Why a packet was dropped: label of the metric `dropped`. */
@@ -62,6 +66,7 @@ struct relay_client {
 	struct warren_derp_reader reader;
 	enum relay_state state;
 	bool home, prober, not_ideal;
+	bool of_front;			/* its stream is of front's context */
 	bool mesh;			/* another relay of the region */
 	bool blocked;			/* its output went above RELAY_HIGH and has not drained */
 	bool waiting;			/* for tokens: its input is left alone */
@@ -86,20 +91,45 @@ struct relay_peer {			/* it has clients, or routes */
 	uint32_t n_links, n_clients;
 };
 
+/* Why a connection was turned away: label of the metric `refused`. */
+enum relay_refused {
+	RELAY_REFUSED_FULL, RELAY_REFUSED_RATE, RELAY_REFUSED_VERIFY, RELAY_REFUSED_TLS,
+	RELAY_REFUSED_CROWD, RELAY_REFUSALS
+};
+
+enum { RELAY_STUN_ANSWERED, RELAY_STUN_OTHER, RELAY_STUN_FAILED };
+
 struct relay_stats {
 	struct warren_stat *clients, *peers, *homes, *duplicates, *accepted;
-	struct warren_stat *refused[3];	/* full, rate, verify */
+	struct warren_stat *refused[RELAY_REFUSALS];
 	struct warren_stat *packets[2], *bytes[2], *dropped[RELAY_DROPS];
 	struct warren_stat *forwarded[2], *pongs, *gone[2], *shed, *protocol, *stun[3];
 };
-enum { RELAY_REFUSED_FULL, RELAY_REFUSED_RATE, RELAY_REFUSED_VERIFY };
-enum { RELAY_STUN_ANSWERED, RELAY_STUN_OTHER, RELAY_STUN_FAILED };
+
+struct relay_place {
+	char text[ADDRPORT_TEXT];	/* as in YAML */
+	struct warren_listener *listener;
+	bool plain;			/* without TLS, for what needs none */
+};
+struct relay_own {			/* listeners of our own; n 0: none */
+	struct relay_place places[2 * RELAY_PLACES];
+	uint32_t n;
+	struct warren_tls_server *tls;	/* NULL: off */
+	struct warren_cert_facts facts;
+	char *marker;			/* the meta certificate, PEM */
+	bool is_new;			/* the self-signed one; nobody has been told it yet, */
+	struct warren_timer *settled;	/* until this fires at the latest */
+	struct list conns;
+	uint32_t crowd;			/* of them */
+	struct warren_limit limit;
+};
 
 struct relay {
 	struct warren_ctx *ctx;
 	const struct warren_conf *conf;
-	const struct warren_front *front;
+	const struct warren_front *front;	/* NULL: it does not run */
 	void *front_self;
+	struct relay_own own;
 	struct warren_private key;
 	uint8_t public_key[32];
 	struct warren_timer *marker;	/* when the meta certificate is made anew */
@@ -164,7 +194,8 @@ void relay_link(struct relay *relay, struct relay_peer *peer, struct relay_clien
 /* ---- client.c: a connection ---- */
 
 /* Takes @stream, on which frames begin. */
-void relay_client_take(struct relay *relay, struct warren_stream *stream, bool not_ideal);
+void relay_client_take(struct relay *relay, struct warren_stream *stream, bool not_ideal,
+		       bool of_front);
 void relay_client_verified(struct relay_client *client, const char *refused);
 /* After a verdict that came later: what has come meanwhile is looked at. */
 void relay_client_resume(struct relay_client *client);
@@ -172,6 +203,7 @@ void relay_client_resume(struct relay_client *client);
 void relay_client_doom(struct relay_client *client, const char *why);
 void relay_client_gone(struct relay_client *client, const uint8_t key[32], uint8_t reason);
 void relay_clients_close(struct relay *relay);
+void relay_clients_close_front(struct relay *relay);	/* those that came through it */
 /* Takes one of @cost tokens, of which @rate come each second and at most @burst wait. */
 bool relay_bucket_take(struct relay_bucket *bucket, uint64_t rate, uint64_t burst, uint64_t cost);
 
@@ -204,7 +236,34 @@ bool relay_check_mesh(struct warren_ctx *ctx, struct warren_check_result *result
 
 /* ---- http.c ---- */
 
-int relay_route(struct relay *relay, struct warren_err *err);
+int relay_route(struct relay *relay, struct warren_err *err);	/* through front */
+/* A request to a listener of our own. */
+void relay_http_serve(struct relay *relay, struct warren_exchange *x,
+		      const struct warren_http_head *head);
+bool relay_http_is_plain(const struct warren_http_head *head);	/* it needs no TLS */
+
+/* ---- own.c: a listener of our own ---- */
+
+int relay_own_check_place(const struct warren_conf *at, struct warren_err *err);
+int relay_own_check(const struct warren_conf *conf, struct warren_err *err);
+enum relay_tls relay_own_tls(const struct warren_conf *conf);
+/*
+ * Listens as @now says; @old NULL: at the start. -errno with a sentence: what was changed by then
+ * stays so, call it again with the settings before. `start` and `reload` only.
+ */
+int relay_own_set(struct relay *relay, const struct warren_conf *old,
+		  const struct warren_conf *now, struct warren_err *err);
+void relay_own_close(struct relay *relay);
+void relay_own_marker_take(struct relay *relay, char *pem);
+uint16_t relay_own_port(const struct relay *relay);	/* as clients are told */
+bool relay_own_port80(const struct relay *relay);
+/* True: clients must know it by its SHA-256, which they are told now. */
+bool relay_own_pin(struct relay *relay, uint8_t sha256[32]);
+bool relay_own_is_pinned(const struct relay *relay);
+/* Clients are told to reach us by @host: a certificate that nobody knows yet is to say so. */
+void relay_own_name(struct relay *relay, const char *host);
+void relay_own_accept(struct warren_ctx *ctx, struct warren_stream *stream, void *relay);
+void relay_own_accept_plain(struct warren_ctx *ctx, struct warren_stream *stream, void *relay);
 
 /* ---- verify.c ---- */
 
@@ -239,6 +298,8 @@ const char *relay_reach_why(const struct relay_reach *reach);
 void relay_status(struct warren_ctx *ctx, struct warren_reply *reply);
 int relay_run_status(struct warren_ctx *ctx, const struct warren_conf *args,
 		     struct warren_reply *reply, struct warren_err *err);
+bool relay_check_served(struct warren_ctx *ctx, struct warren_check_result *result);
+bool relay_check_certificate(struct warren_ctx *ctx, struct warren_check_result *result);
 bool relay_check_verify(struct warren_ctx *ctx, struct warren_check_result *result);
 bool relay_check_reach(struct warren_ctx *ctx, struct warren_check_result *result);
 bool relay_check_duplicates(struct warren_ctx *ctx, struct warren_check_result *result);

@@ -49,9 +49,32 @@ static void summary(const struct relay *relay, struct warren_reply *reply)
 			  relay->clients_max, relay->n_homes, verify_text(relay));
 }
 
+static void listeners(const struct relay *relay, struct warren_reply *reply)
+{
+	const struct relay_own *own = &relay->own;
+	char hex[65];
+
+	warren_reply_open(reply, "listen", '[');
+	for (uint32_t i = 0; i < own->n; i++) {
+		warren_reply_open(reply, NULL, '{');
+		warren_reply_str(reply, "at", "%s", own->places[i].text);
+		warren_reply_int(reply, "port", warren_listener_port(own->places[i].listener));
+		warren_reply_bool(reply, "tls", own->tls && !own->places[i].plain);
+		warren_reply_close(reply);
+	}
+	warren_reply_close(reply);
+	warren_reply_bool(reply, "front", relay->front && own->n == 0);
+	if (own->n == 0 || !relay_own_is_pinned(relay))
+		return;
+	hex_encode(hex, own->facts.sha256, 32);
+	warren_reply_str(reply, "sha256", "%s", hex);
+	warren_reply_text(reply, "certificate: self-signed, sha256-raw:%s", hex);
+}
+
 void relay_status(struct warren_ctx *ctx, struct warren_reply *reply)
 {
 	summary(warren_self(ctx), reply);
+	listeners(warren_self(ctx), reply);
 }
 
 static void client_row(const struct relay_client *client, struct warren_reply *reply)
@@ -93,6 +116,7 @@ int relay_run_status(struct warren_ctx *ctx, const struct warren_conf *args,
 	(void)args;
 	(void)err;
 	summary(relay, reply);
+	listeners(relay, reply);
 	relay_mesh_show(relay, reply);
 	warren_reply_open(reply, "connections", '[');
 	list_for_each(client, &relay->clients, all) {
@@ -108,6 +132,25 @@ int relay_run_status(struct warren_ctx *ctx, const struct warren_conf *args,
 	if (left > 0)
 		warren_reply_text(reply, "and %u more", left);
 	return 0;
+}
+
+bool relay_check_served(struct warren_ctx *ctx, struct warren_check_result *result)
+{
+	const struct relay *relay = warren_self(ctx);
+
+	if (relay->own.n > 0 || relay->front)
+		return true;
+	warren_finding(result, "no client reaches the relay: the section `relay` has no `listen`, "
+		       "and the plugin front does not run; add the section `front`, or `listen` "
+		       "for ports of its own");
+	return false;
+}
+
+bool relay_check_certificate(struct warren_ctx *ctx, struct warren_check_result *result)
+{
+	const struct relay *relay = warren_self(ctx);
+
+	return !relay->own.tls || warren_cert_check(&relay->own.facts, "relay.listen", result);
 }
 
 bool relay_check_verify(struct warren_ctx *ctx, struct warren_check_result *result)

@@ -24,6 +24,7 @@ struct link {
 void relay_init(struct relay *relay)
 {
 	list_init(&relay->clients);
+	list_init(&relay->own.conns);
 	list_init(&relay->mates);
 	list_init(&relay->watchers);
 	hash_init(&relay->peers);

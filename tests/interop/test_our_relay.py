@@ -105,3 +105,43 @@ def by_the_stock_library(net, relay):
     two.popen.wait(5)
     gone = one.ask("receive", Seconds=5)
     assert gone["kind"] == "gone" and gone["from"] == two.key and gone.get("reason", 0) == 0
+
+
+class OwnRelay(WithRelay):
+    """The same without front: the relay has a port and a certificate of its own."""
+
+    def text(self, relay="code: tst"):
+        return (f"coordinator:\n  url: {self.url}\n  listen: 0.0.0.0:8080\n"
+                f"  base-domain: {self.DOMAIN}\n  policy: {self.policy}\n"
+                f"relay: {{listen: ':443', listen-http: ':80', {relay}}}\n")
+
+
+class OwnRelayTailnet(OwnTailnet):
+    def begin(self):
+        self.control = OwnRelay(self)
+
+
+def test_by_a_listener_of_its_own(lab):
+    net = OwnRelayTailnet(lab)
+    relay = net.control
+    relay.user("alice")
+    auth_key = relay.auth_key("--user", "alice", "--reusable")
+    stock = Tailscaled(net, up=None)
+    host = net.host("warren")
+    for each in (stock.host, host):
+        without_udp(each)
+    stock.up(f"--auth-key={auth_key}")
+    ours = Warren(net, host=host, auth_key=auth_key, joined=False, extra="paths: {}\nderp: {}\n")
+    wait_for("both are at home", lambda: sum(c["home"] for c in relay.clients()) == 2, 40)
+    ours.ip4 = relay.node("warren")["addresses"][0]
+    stock.pings(ours.ip4)
+    text = stock.cli("ping", "--c=1", "--timeout=5s", ours.ip4, check=False).stdout
+    assert "via DERP(tst)" in text, text
+    report = stock.cli("netcheck").stdout
+    assert re.search(r"- tst: [0-9.]+(ms|µs)", report), report
+    assert "CaptivePortal: true" not in report, report
+    assert ours.json("derp", "status")["regions"][0]["fast_start"]
+    relay.write(relay.text("code: tst, verify: anyone"))
+    relay.cli("reload")
+    by_the_stock_library(net, relay)
+    assert sum(c["home"] for c in relay.clients()) >= 2     # whom the reload left alone

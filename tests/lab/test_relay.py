@@ -1,8 +1,10 @@
-"""relay: what it says at start of a STUN port that is not reached under its name."""
+"""relay: what it says at start of a STUN port that is not reached under its name; its own ports."""
 
+import json
+import pathlib
 import re
 
-from lab import Daemon, wait_for
+from lab import Daemon, run, wait_for
 
 FRONT = "front: {tls: self-signed}\n"
 COORDINATOR = ("coordinator: {url: 'http://hq.example.com:8080', listen: '0.0.0.0:8080', "
@@ -47,3 +49,123 @@ def test_stun_that_is_not_reached_is_told(pair):
     daemon.write(FRONT + COORDINATOR + "relay: {host: 192.0.2.1}\n")
     daemon.cli("reload")
     wait_for("all is well", lambda: not findings(daemon), 20)
+
+
+def certificate(host, place):
+    """The SHA-256 of what answers, and the names it is for."""
+    text = host.run("sh", "-c", f"echo | openssl s_client -connect {place} 2>/dev/null | openssl "
+                    "x509 -outform pem -ext subjectAltName -fingerprint -sha256 -noout").stdout
+    pin = re.search(r"Fingerprint=([0-9A-F:]+)", text)[1].replace(":", "").lower()
+    return pin, set(re.findall(r"(?:DNS|IP Address):([^,\s]+)", text))
+
+
+def curl(host, *argv):
+    return host.run("curl", "-sSki", "-m", 10, *argv).stdout
+
+
+def results(daemon, *argv):
+    checks = json.loads(daemon.cli("relay", "check", *argv, "--json", check=False).stdout)["checks"]
+    return {c["check"]: c["result"] for c in checks}
+
+
+def test_the_certificate_of_front_says_its_names(pair):
+    """Those of the files, and what other plugins bring along in the same start; then it is kept."""
+    ours, other = pair
+    yaml = ("front: {tls: self-signed, names: [www.example.com], address: 192.0.2.1}\n"
+            "coordinator: {url: 'https://hq.example.com', base-domain: tail.example.com}\n"
+            "relay: {host: %s}\n")
+    daemon = Daemon(ours, yaml % "relay.example.com")
+    pin, names = certificate(other, "192.0.2.1:443")
+    assert names == {"192.0.2.1", "www.example.com", "hq.example.com", "relay.example.com"}
+    assert daemon.stop() == 0
+    daemon.write(yaml % "another.example.com")
+    daemon.start()
+    assert certificate(other, "192.0.2.1:443") == (pin, names)
+
+
+OWN = ("relay: {{verify: anyone, host: relay.test, listen: {listen}, listen-http: ':80', "
+       "{rest}}}\n")
+
+
+def test_by_listeners_of_its_own(pair):
+    ours, other = pair
+    daemon = Daemon(ours, OWN.format(listen="[':443', '192.0.2.1:8443']", rest=""))
+    looker = Daemon(other, "")
+    served = next(line for line in daemon.cli("doctor", check=False).stdout.splitlines()
+                  if " relay.served" in line)
+    assert served.startswith("ok"), served
+    pin, names = certificate(other, "192.0.2.1:443")
+    assert names == {"relay.test", "192.0.2.1"}
+    assert (pin, names) == certificate(other, "192.0.2.1:8443")
+    assert daemon.json("relay", "status")["sha256"] == pin
+    at = ("relay.test", "--address", "192.0.2.1", "--anyone", "--pin", f"sha256-raw:{pin}")
+    assert set(results(looker, *at).values()) <= {"ok", "left-out"}, results(looker, *at)
+
+    for path in ("derp/probe", "derp/latency-check"):
+        for place in ("https://192.0.2.1", "http://192.0.2.1"):
+            assert curl(other, f"{place}/{path}").startswith("HTTP/1.1 200"), path
+    assert curl(other, "http://192.0.2.1/generate_204").startswith("HTTP/1.1 204")
+    text = curl(other, "http://192.0.2.1/derp")
+    assert text.startswith("HTTP/1.1 308") and "https://192.0.2.1/derp" in text
+    assert curl(other, "https://192.0.2.1/derp").startswith("HTTP/1.1 426")
+    assert curl(other, "https://192.0.2.1/").startswith("HTTP/1.1 404")
+
+    # The place that stays keeps its connections, and the certificate is kept over a restart.
+    daemon.write(OWN.format(listen="[':8443']", rest="port: 443"))
+    daemon.cli("reload")
+    assert certificate(other, "192.0.2.1:8443")[0] == pin
+    assert other.run("curl", "-sk", "-m", 3, "https://192.0.2.1:443/", check=False).returncode == 7
+    assert daemon.stop() == 0
+    daemon.start()
+    assert certificate(other, "192.0.2.1:8443")[0] == pin
+
+    # A port that is taken: what was before goes on.
+    ours.start("python3", "-c", "import socket, time; s = socket.create_server(('', 444)); "
+               "time.sleep(60)")
+    wait_for("it is taken", lambda: ":444 " in ours.run("ss", "-ltn").stdout)
+    daemon.write(OWN.format(listen="[':444']", rest=""))
+    assert daemon.cli("reload", check=False).returncode != 0
+    assert certificate(other, "192.0.2.1:8443")[0] == pin
+
+    # Behind a proxy that has the certificate.
+    daemon.write(OWN.format(listen="[':8443']", rest="tls: off"))
+    daemon.cli("reload")
+    assert curl(other, "http://192.0.2.1:8443/derp").startswith("HTTP/1.1 426")
+    assert curl(other, "http://192.0.2.1/derp").startswith("HTTP/1.1 426")
+
+
+def test_its_certificate_of_files_and_who_is_slow(pair, lab):
+    ours, other = pair
+    key, cert = lab.dir / "own.key", lab.dir / "own.crt"
+
+    def make(name):
+        for part in (key, cert):
+            part.unlink(missing_ok=True)
+        run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+            "-nodes", "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}", "-days",
+            "30", "-keyout", f"{key}.new", "-out", f"{cert}.new")
+        for part in (key, cert):
+            pathlib.Path(f"{part}.new").rename(part)
+
+    make("one.test")
+    daemon = Daemon(ours, OWN.format(listen="':443'", rest=f"tls: {{cert: {cert}, key: {key}}}"))
+    looker = Daemon(other, "")
+    first, names = certificate(other, "192.0.2.1:443")
+    assert names == {"one.test"}
+    assert "sha256" not in daemon.json("relay", "status")
+    at = ("one.test", "--address", "192.0.2.1", "--anyone", "--pin")
+    slow = other.start("python3", "-c", "import socket, time\n"
+                       "all = [socket.create_connection(('192.0.2.1', 443)) for _ in range(70)]\n"
+                       "time.sleep(60)")
+    wait_for("too many of one address have not logged in",
+             lambda: daemon.metric('warren_relay_refused{reason="crowd"}') >= 6)
+    assert curl(ours, "https://192.0.2.1/derp/probe").startswith("HTTP/1.1 200")
+    slow.kill()
+    wait_for("those are gone", lambda: results(looker, *at, f"sha256-raw:{first}")["login"] == "ok")
+    make("two.test")
+    wait_for("the new one answers",
+             lambda: certificate(other, "192.0.2.1:443")[1] == {"two.test"})
+    broken = cert.read_text().replace("A", "B")
+    cert.write_text(broken)
+    wait_for("the broken one is told", lambda: "do not work together" in daemon.log())
+    assert certificate(other, "192.0.2.1:443")[1] == {"two.test"}

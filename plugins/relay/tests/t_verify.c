@@ -225,7 +225,7 @@ static bool let_in(const char *url)
 	relay.verify_url = url;
 	str_free(&asked);
 
-	relay_client_take(&relay, warren_stream_new_take(ctx, fd), false);
+	relay_client_take(&relay, warren_stream_new_take(ctx, fd), false, false);
 	while (relay.n_clients > 0 && relay.n_peers == 0)
 		wcore_lane_turn(wcore_engine_main(engine), true);
 	in = relay.n_peers == 1;
