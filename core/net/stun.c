@@ -1,6 +1,5 @@
 /*
- * STUN as a stock node and a stock server speak it. An answer is accepted from any server that
- * follows the RFC.
+ * STUN as a stock node speaks it. Requests and answers of all who follow the RFC are accepted.
  */
 #include <warren/stun.h>
 
@@ -9,12 +8,20 @@
 
 #include "base/addr.h"
 #include "base/buf.h"
+#include "base/util.h"
 
 enum {
 	HEADER = 20,
 	BINDING_REQUEST = 0x0001,
 	BINDING_SUCCESS = 0x0101,
+	BINDING_ERROR = 0x0111,
 	MAPPED_ADDRESS = 0x0001,
+	USERNAME = 0x0006,
+	MESSAGE_INTEGRITY = 0x0008,
+	ERROR_CODE = 0x0009,
+	UNKNOWN_ATTRIBUTES = 0x000a,
+	REALM = 0x0014,
+	NONCE = 0x0015,
 	XOR_MAPPED_ADDRESS = 0x0020,
 	XOR_MAPPED_ADDRESS_OLD = 0x8020,	/* before RFC 5389 gave it its number */
 	SOFTWARE = 0x8022,
@@ -22,6 +29,8 @@ enum {
 	FINGERPRINT_SIZE = 8,
 	FAMILY_IPV4 = 1,
 	FAMILY_IPV6 = 2,
+	OPTIONAL = 0x8000,		/* and above: may be ignored */
+	REQUEST_MAX = 548,		/* what fits any path of IPv4 (RFC 8489 6.1) */
 };
 #define COOKIE UINT32_C(0x2112a442)
 #define FINGERPRINT_XOR UINT32_C(0x5354554e)
@@ -97,28 +106,75 @@ void warren_stun_request(const uint8_t txid[WARREN_STUN_TXID], uint8_t out[WARRE
 	buf_put_be32(&w, fingerprint(out, WARREN_STUN_REQUEST - FINGERPRINT_SIZE));
 }
 
-int warren_stun_request_parse(const uint8_t *data, size_t len, uint8_t txid[WARREN_STUN_TXID])
+/* Those that only matter to who checks passwords are understood: we check none. */
+static bool is_understood(uint16_t type)
+{
+	static const uint16_t known[] = {
+		MAPPED_ADDRESS, USERNAME, MESSAGE_INTEGRITY, ERROR_CODE, UNKNOWN_ATTRIBUTES, REALM,
+		NONCE, XOR_MAPPED_ADDRESS,
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
+		if (known[i] == type)
+			return true;
+	}
+	return type >= OPTIONAL;
+}
+
+static void take_attribute(uint16_t type, const struct buf_reader *value,
+			   struct warren_stun_asked *out)
+{
+	if (type == SOFTWARE && buf_left(value) == sizeof(software))
+		out->tailscale = out->tailscale ||
+				 memcmp(value->at, software, sizeof(software)) == 0;
+	if (!is_understood(type) && out->n_unknown < ARRAY_SIZE(out->unknown))
+		out->unknown[out->n_unknown++] = type;
+}
+
+int warren_stun_request_parse(const uint8_t *data, size_t len, struct warren_stun_asked *out)
 {
 	struct buf_reader attrs, value;
-	uint16_t type, last = 0;
-	bool named = false;
-	uint32_t sum = 0;
+	bool summed = false;
+	uint16_t type, last;
+	uint32_t sum;
 	size_t end;
 
-	if (!get_header(&attrs, data, len, &type, txid) || type != BINDING_REQUEST)
+	*out = (struct warren_stun_asked){ .size = sizeof(*out) };
+	if (!get_header(&attrs, data, len, &type, out->txid) || type != BINDING_REQUEST)
 		return -EBADMSG;
 	end = HEADER + buf_left(&attrs);
-	while (get_attribute(&attrs, &last, &value)) {
-		if (last == SOFTWARE && buf_left(&value) == sizeof(software))
-			named = named || memcmp(value.at, software, sizeof(software)) == 0;
-		if (last == FINGERPRINT && (buf_left(&value) != 4 || !buf_be32(&value, &sum)))
-			return -EPERM;
-	}
-	if (attrs.failed)
+	if (end > REQUEST_MAX || end % 4 != 0)
 		return -EBADMSG;
-	if (!named || last != FINGERPRINT || sum != fingerprint(data, end - FINGERPRINT_SIZE))
-		return -EPERM;
-	return 0;
+	while (get_attribute(&attrs, &last, &value)) {
+		if (summed)
+			return -EBADMSG;	/* it is the last one, or none */
+		summed = last == FINGERPRINT;
+		if (summed && (buf_left(&value) != 4 || !buf_be32(&value, &sum) ||
+			       sum != fingerprint(data, end - FINGERPRINT_SIZE)))
+			return -EBADMSG;
+		take_attribute(last, &value, out);
+	}
+	out->tailscale = out->tailscale && summed;
+	return attrs.failed ? -EBADMSG : 0;
+}
+
+size_t warren_stun_refusal(const struct warren_stun_asked *asked, uint8_t out[WARREN_STUN_ANSWER])
+{
+	uint16_t n = (uint16_t)(2 * asked->n_unknown), padded = (uint16_t)((n + 3) & ~3);
+	struct buf_writer w;
+
+	buf_writer_init(&w, out, WARREN_STUN_ANSWER);
+	put_header(&w, BINDING_ERROR, (uint16_t)(12 + padded), asked->txid);
+	buf_put_be16(&w, ERROR_CODE);
+	buf_put_be16(&w, 4);
+	buf_put_be32(&w, 4 << 8 | 20);	/* 420, without words */
+	buf_put_be16(&w, UNKNOWN_ATTRIBUTES);
+	buf_put_be16(&w, n);
+	for (uint32_t i = 0; i < asked->n_unknown; i++)
+		buf_put_be16(&w, asked->unknown[i]);
+	if (padded > n)
+		buf_put_be16(&w, 0);
+	return buf_written(&w);
 }
 
 size_t warren_stun_answer(const uint8_t txid[WARREN_STUN_TXID], const struct warren_addrport *seen,

@@ -172,7 +172,7 @@ static const struct warren_metric metrics[] = {
 	{ .name = "protocol_errors", .kind = WARREN_COUNTER, .unit = "1",
 	  .brief = "Clients disconnected for what they said." },
 	{ .name = "stun", .kind = WARREN_COUNTER, .unit = "packets", .label = "result",
-	  .brief = "STUN requests: answered, other (none of a Tailscale client), failed." },
+	  .brief = "STUN: answered, foreign (also answered), limited (not), other, failed." },
 };
 
 static const struct warren_option check_args[] = {
@@ -238,7 +238,9 @@ static void open_stats(struct relay *relay)
 {
 	static const char *const refused[] = { "full", "rate", "verify", "tls", "crowd" };
 	static const char *const drops[] = { "unknown", "oldest", "newest", "gone" };
-	static const char *const stun[] = { "answered", "other", "failed" };
+	static const char *const stun[] = {
+		"answered", "foreign", "limited", "other", "failed",
+	};
 	static const char *const ways[] = { "received", "sent" };
 	static const char *const gone[] = { "disconnected", "not-here" };
 	struct relay_stats *stats = &relay->stats;
@@ -253,7 +255,7 @@ static void open_stats(struct relay *relay)
 	stats->protocol = warren_stat_open(relay->ctx, "protocol_errors", NULL);
 	for (int i = 0; i < RELAY_REFUSALS; i++)
 		stats->refused[i] = warren_stat_open(relay->ctx, "refused", refused[i]);
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < RELAY_STUNS; i++)
 		stats->stun[i] = warren_stat_open(relay->ctx, "stun", stun[i]);
 	for (int i = 0; i < 2; i++) {
 		stats->packets[i] = warren_stat_open(relay->ctx, "packets", ways[i]);

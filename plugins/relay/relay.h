@@ -97,13 +97,17 @@ enum relay_refused {
 	RELAY_REFUSED_CROWD, RELAY_REFUSALS
 };
 
-enum { RELAY_STUN_ANSWERED, RELAY_STUN_OTHER, RELAY_STUN_FAILED };
+enum relay_stun {			/* the same of the metric `stun` */
+	RELAY_STUN_ANSWERED, RELAY_STUN_FOREIGN, RELAY_STUN_LIMITED, RELAY_STUN_OTHER,
+	RELAY_STUN_FAILED, RELAY_STUNS
+};
 
 struct relay_stats {
 	struct warren_stat *clients, *peers, *homes, *duplicates, *accepted;
 	struct warren_stat *refused[RELAY_REFUSALS];
 	struct warren_stat *packets[2], *bytes[2], *dropped[RELAY_DROPS];
-	struct warren_stat *forwarded[2], *pongs, *gone[2], *shed, *protocol, *stun[3];
+	struct warren_stat *forwarded[2], *pongs, *gone[2], *shed, *protocol;
+	struct warren_stat *stun[RELAY_STUNS];
 };
 
 struct relay_place {
@@ -162,6 +166,7 @@ struct relay {
 	struct warren_io *stun[2];
 	uint32_t stun_open[2];		/* IPv4, IPv6: handles of what the firewall lets in */
 	uint16_t stun_port;
+	struct relay_bucket stun_others;	/* answers to clients that are not Tailscale's */
 	struct relay_stats stats;
 	struct warren_limit refused_limit, ended_limit;
 	struct list dirty;		/* clients for whom something was gathered, */

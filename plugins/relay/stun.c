@@ -1,5 +1,7 @@
 /*
- * STUN: tells a client by which address its packets come (path-protocols.md 5.1).
+ * STUN: tells a client by which address its packets come (path-protocols.md 5.1). Clients of other
+ * software, to whom a stock server keeps silent, get an answer too; those are limited, since who
+ * asks in another's name may ask with fewer bytes than the answer has.
  */
 #include <errno.h>
 #include <string.h>
@@ -13,27 +15,38 @@
 #include "base/addr.h"
 #include "relay.h"
 
-enum { ONCE = 64, DATAGRAM = 1500 };	/* per turn of the loop: others want theirs too */
+enum {
+	ONCE = 64,			/* per turn of the loop: others want theirs too */
+	DATAGRAM = 1500,
+	OTHERS_RATE = 200, OTHERS_BURST = 400,	/* answers in a second, for all of them */
+};
 
 static void answer(struct relay *relay, int fd, const uint8_t *data, size_t len,
 		   const struct sockaddr_storage *from, socklen_t from_len)
 {
-	uint8_t txid[WARREN_STUN_TXID], out[WARREN_STUN_ANSWER];
+	uint8_t out[WARREN_STUN_ANSWER];
+	struct warren_stun_asked asked;
 	struct warren_addrport seen;
+	enum relay_stun result = RELAY_STUN_FAILED;
 	size_t n;
 
-	if (warren_stun_request_parse(data, len, txid) ||
+	if (warren_stun_request_parse(data, len, &asked) ||
 	    addrport_from_sockaddr((const struct sockaddr *)from, from_len, &seen)) {
 		warren_stat_add(relay->stats.stun[RELAY_STUN_OTHER], 1);
 		return;
 	}
-	relay_reach_saw(relay->reach, txid);
-	n = warren_stun_answer(txid, &seen, out);
+	if (!asked.tailscale &&
+	    !relay_bucket_take(&relay->stun_others, OTHERS_RATE, OTHERS_BURST, 1)) {
+		warren_stat_add(relay->stats.stun[RELAY_STUN_LIMITED], 1);
+		return;
+	}
+	relay_reach_saw(relay->reach, asked.txid);
+	n = asked.n_unknown ? warren_stun_refusal(&asked, out) :
+			      warren_stun_answer(asked.txid, &seen, out);
 	if (n > 0 && sendto(fd, out, n, MSG_DONTWAIT | MSG_NOSIGNAL,
 			    (const struct sockaddr *)from, from_len) == (ssize_t)n)
-		warren_stat_add(relay->stats.stun[RELAY_STUN_ANSWERED], 1);
-	else
-		warren_stat_add(relay->stats.stun[RELAY_STUN_FAILED], 1);
+		result = asked.tailscale ? RELAY_STUN_ANSWERED : RELAY_STUN_FOREIGN;
+	warren_stat_add(relay->stats.stun[result], 1);
 }
 
 static void on_readable(struct warren_ctx *ctx, int fd, uint32_t what, void *arg)

@@ -48,9 +48,21 @@ static void answer_refused(const char *hex)
 	assert_int_equal(seen.addr.family, 0);
 }
 
+static struct warren_stun_asked asked;
+
 static int request(const char *hex)
 {
-	return warren_stun_request_parse(bytes, unhex(hex), txid);
+	int result = warren_stun_request_parse(bytes, unhex(hex), &asked);
+
+	memcpy(txid, asked.txid, sizeof(txid));
+	return result;
+}
+
+static void of_another(const char *hex)
+{
+	assert_int_equal(request(hex), 0);
+	assert_false(asked.tailscale);
+	assert_int_equal(asked.n_unknown, 0);
 }
 
 static void test_request(void **state)
@@ -63,6 +75,7 @@ static void test_request(void **state)
 	assert_int_equal(unhex(REQUEST), sizeof(made));
 	assert_memory_equal(made, bytes, sizeof(made));
 	assert_int_equal(request(REQUEST), 0);
+	assert_true(asked.tailscale);
 	assert_memory_equal(txid, known, sizeof(txid));
 	assert_int_equal(request(REQUEST "00"), 0);	/* bytes behind the declared length */
 }
@@ -70,23 +83,44 @@ static void test_request(void **state)
 static void test_requests_of_others(void **state)
 {
 	(void)state;
-	/* Bare, as a generic client sends it. */
-	assert_int_equal(request("00010000" "2112a442" TXID), -EPERM);
-	/* Wrong sum; no sum; the sum is not the last. */
+	/* Bare, as a generic client sends it; of another software; with a password. */
+	of_another("00010000" "2112a442" TXID);
+	of_another("0001000c" "2112a442" TXID "80220008" "7461696c6e6f6465");
+	of_another("0001000c" "2112a442" TXID "80220008" "7461696c6e6f6466");
+	of_another("00010020" "2112a442" TXID "00060003" "61626300" "00080014"
+		   "0000000000000000000000000000000000000000");
+	/* Wrong sum; the sum is not the last; no length of RFC 8489. */
 	assert_int_equal(request("00010014" "2112a442" TXID "80220008" "7461696c6e6f6465"
-				 "80280004" "b32c370e"), -EPERM);
-	assert_int_equal(request("0001000c" "2112a442" TXID "80220008" "7461696c6e6f6465"),
-			 -EPERM);
+				 "80280004" "b32c370e"), -EBADMSG);
 	assert_int_equal(request("00010014" "2112a442" TXID "80280004" "b32c370f"
-				 "80220008" "7461696c6e6f6465"), -EPERM);
-	assert_int_equal(request("00010014" "2112a442" TXID "80220008" "7461696c6e6f6466"
-				 "80280004" "b32c370f"), -EPERM);
+				 "80220008" "7461696c6e6f6465"), -EBADMSG);
+	assert_int_equal(request("00010006" "2112a442" TXID "80220002" "7461"), -EBADMSG);
 	/* No request, no STUN, cut off. */
 	assert_int_equal(request("01010000" "2112a442" TXID), -EBADMSG);
 	assert_int_equal(request("00010000" "2112a443" TXID), -EBADMSG);
 	assert_int_equal(request("00010004" "2112a442" TXID), -EBADMSG);
 	assert_int_equal(request("00010004" "2112a442" TXID "80220008"), -EBADMSG);
 	assert_int_equal(request("0001"), -EBADMSG);
+}
+
+/* RFC 8489 6.3.1: told what was not understood, in no more bytes than an answer has. */
+static void test_what_is_not_understood(void **state)
+{
+	static const char refusal[] = "01110010" "2112a442" TXID "00090004" "00000414"
+				      "000a0004" "00030026";
+	static const char one[] = "01110010" "2112a442" TXID "00090004" "00000414"
+				  "000a0002" "00030000";
+	uint8_t out[WARREN_STUN_ANSWER];
+
+	(void)state;
+	assert_int_equal(request("00010014" "2112a442" TXID "00030004" "00000006" "00260000"
+				 "00270004" "00000000"), 0);
+	assert_int_equal(asked.n_unknown, 2);
+	assert_int_equal(warren_stun_refusal(&asked, out), unhex(refusal));
+	assert_memory_equal(out, bytes, strlen(refusal) / 2);
+	assert_int_equal(request("00010008" "2112a442" TXID "00030004" "00000006"), 0);
+	assert_int_equal(warren_stun_refusal(&asked, out), unhex(one));
+	assert_memory_equal(out, bytes, strlen(one) / 2);
 }
 
 static void test_answer(void **state)
@@ -202,6 +236,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_request),
 		cmocka_unit_test(test_requests_of_others),
+		cmocka_unit_test(test_what_is_not_understood),
 		cmocka_unit_test(test_answer),
 		cmocka_unit_test(test_rfc5769),
 		cmocka_unit_test(test_answers_of_others),
