@@ -1,4 +1,5 @@
-"""Prints what our relay forwards and what its clients cost, beside the stock relay in the same run.
+"""Prints what our relay forwards and what its clients cost, beside the stock relay in the same run;
+and how long a node's loop keeps others waiting while it sends 100 Mb/s through a relay.
 
 The clients are one process on the same cores (relay_load.c), over TLS, each with a key of its own.
 CPU and memory are the relay's alone. Needs root, and what tests/interop needs (Go). Judges nothing.
@@ -7,14 +8,17 @@ CPU and memory are the relay's alone. Needs root, and what tests/interop needs (
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "interop"))
+from derper import Derper  # noqa: E402
 from interop import BIN, Tailnet  # noqa: E402
-from lab import Daemon, Lab  # noqa: E402
-from test_relay import Derper  # noqa: E402
+from lab import Daemon, Lab, wait_for  # noqa: E402
+from nat import Internet  # noqa: E402
 
 LOAD = pathlib.Path(os.environ["WARREN_BUILDDIR"]) / "tests/bench/relay_load"
 SECONDS = float(os.environ.get("SECONDS_PER_RUN", "5"))
@@ -121,12 +125,58 @@ def run(directory):
         lab.close()
 
 
+def waits(node, seconds):
+    """How long each of many small requests waited for the loop of that daemon, in ms, sorted."""
+    told, end = [], time.monotonic() + seconds
+    while time.monotonic() < end:
+        began = time.monotonic()
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(node.socket))
+            sock.sendall(b'{"argv":["version"],"format":"json"}\n')
+            while b'"end"' not in sock.recv(65536):
+                pass
+        told.append((time.monotonic() - began) * 1e3)
+        time.sleep(0.002)
+    return sorted(told)
+
+
+def describe(told):
+    return (f"{told[len(told) // 2]:.2f}, {told[len(told) * 99 // 100]:.2f}, "
+            f"{told[-1]:.2f}")
+
+
+def loop(directory):
+    """Two nodes that only a relay connects."""
+    lab = Lab(directory)
+    try:
+        net = Internet(lab)
+        one, two = net.join(*(net.at("easy+noudp").host(name) for name in ("one", "two")))
+        two.host.start("iperf3", "-s", "-1", private=False)
+        one.host.pings(two.tail4, 30)
+        idle = waits(one, SECONDS)
+        flow = one.host.start("iperf3", "-c", two.tail4, "-u", "-b", "100M", "-l", "1200", "-t",
+                              SECONDS + 4, "--json", private=False, log=lab.dir / "flow.json")
+        time.sleep(2)
+        busy = {node.name: waits(node, SECONDS / 2) for node in (one, two)}
+        wait_for("the flow ends", lambda: not flow.alive(), 30)
+        done = json.loads(flow.output())["end"]["sum"]
+        rate = done["bits_per_second"] / 1e6 * (1 - done["lost_percent"] / 100)
+        row("a node's loop, ms: median, 99 %, longest", describe(busy["one"]),
+            f"sending {rate:.0f} Mb/s through a relay; aim: 20; receiving "
+            f"{describe(busy['two'])}; idle {describe(idle)}; over 5 ms in the log: " +
+            str(sum(node.log().count(" held up lane ") for node in (one, two))))
+    finally:
+        lab.close()
+
+
 def main():
     if os.geteuid() != 0 or not (BIN / "derper").exists() or not LOAD.exists():
         print("relay: skipped: it needs root, tests/interop's programs (Go) and relay_load")
         return
     with tempfile.TemporaryDirectory(prefix="warren-bench-") as directory:
         run(directory)
+    with tempfile.TemporaryDirectory(prefix="warren-bench-") as directory:
+        loop(directory)
 
 
 main()

@@ -4,7 +4,8 @@ import secrets
 
 from interop import BIN, Failed, Tailnet, wait_for
 from lab import Daemon
-from test_relay import Authority, Derper, Peer
+from derper import Authority, Derper
+from test_relay import Peer
 
 
 class Net(Tailnet):

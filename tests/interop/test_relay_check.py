@@ -5,7 +5,7 @@ import re
 
 from lab import BINDIR, Daemon
 from test_our_relay import RelayTailnet
-from test_relay import Authority, Derper
+from derper import Authority, Derper
 
 
 class Looker(Daemon):
