@@ -12,6 +12,7 @@
 
 #include <warren/net.h>
 #include <warren/service/dataplane.h>
+#include <warren/service/paths.h>
 
 #include "base/addr.h"
 #include "base/str.h"
@@ -468,6 +469,8 @@ static void write_endpoints(const struct ctl_view *view, const struct warren_nod
 {
 	bool self = is_self(view, node);
 	char text[ADDRPORT_TEXT] = "";
+	/* The server hears of ours, and need not tell us. */
+	uint32_t home = self && view->home ? view->home : node->home_region;
 
 	if (self && node->n_endpoints > 0) {
 		warren_reply_open(reply, "Addrs", '[');
@@ -482,7 +485,7 @@ static void write_endpoints(const struct ctl_view *view, const struct warren_nod
 	if (!self && is_direct(p))
 		addrport_format(&p->path.address, text);
 	warren_reply_str(reply, "CurAddr", "%s", text);
-	warren_reply_str(reply, "Relay", "%s", region_code(view, node->home_region));
+	warren_reply_str(reply, "Relay", "%s", region_code(view, home));
 	text[0] = '\0';
 	if (!self && is_peer_relayed(p))
 		addrport_format(&p->path.address, text);
@@ -732,6 +735,18 @@ void ctl_overview_free(void *view_)
 	free(view);
 }
 
+static uint32_t home_region(struct warren_ctx *ctx)
+{
+	const struct warren_paths_ops *paths;
+	const void *ops;
+	void *self;
+
+	if (warren_need(ctx, "paths", &ops, &self) < 0)
+		return 0;
+	paths = ops;
+	return paths->home(self);
+}
+
 void *ctl_overview(struct warren_ctx *ctx, const struct warren_conf *args)
 {
 	struct ctl_session *session = ctl_session_of(ctx);
@@ -750,7 +765,7 @@ void *ctl_overview(struct warren_ctx *ctx, const struct warren_conf *args)
 		.map = ctl_session_known(session), .now = warren_now(),
 		.realtime = warren_realtime(), .self = warren_conf_bool(args, "self"),
 		.active = warren_conf_bool(args, "active"),
-		.header = warren_conf_bool(args, "header"),
+		.header = warren_conf_bool(args, "header"), .home = home_region(ctx),
 	};
 	if (warren_need(ctx, "dataplane", &dataplane, &self) < 0)
 		dataplane = NULL;

@@ -20,6 +20,7 @@ struct ctl_view {
 	uint64_t now;			/* warren_now() */
 	int64_t realtime;		/* warren_realtime() */
 	bool self, active, header;
+	uint32_t home;			/* relay region of this node, by its own choice; 0: none */
 };
 
 /*

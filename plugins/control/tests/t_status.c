@@ -335,6 +335,49 @@ static void test_json_active(void **state)
 	json_decref(active);
 }
 
+/* Through a peer relay; and home is where we chose, whatever the map says of it. */
+static void test_ways(void **state)
+{
+	struct ctl_view view = view_of(stock_map_feed(*state, "map.json"), CTL_RUNNING);
+	struct warren_data_path *path = &counters[0x6c].path;
+	AUTO(str_free) struct str out = STR_INIT;
+	struct warren_node self = *view.map->self;
+	struct warren_netmap map = *view.map;
+	const char *address, *relay, *home;
+	json_t *status, *peer;
+	int exit, seen = 0;
+	const char *key;
+
+	set_traffic();
+	path->kind = WARREN_PATH_GENEVE;
+	path->vni = 7;
+	view.home = map.regions[0].id;
+	self.home_region = 0;
+	map.self = &self;
+	view.map = &map;
+	show(&view, false, &out, &exit);
+	assert_non_null(strstr(str_text(&out), "active; peer-relay 10.77.0.12:41641:vni:7, tx"));
+	show(&view, true, &out, &exit);
+	status = json_loads(str_text(&out), 0, NULL);
+	assert_int_equal(json_unpack(status, "{s:{s:s}}", "Self", "Relay", &home), 0);
+	assert_string_equal(home, map.regions[0].code);
+	json_object_foreach(json_object_get(status, "Peer"), key, peer) {
+		assert_int_equal(json_unpack(peer, "{s:s, s:s}", "CurAddr", &address, "PeerRelay",
+					     &relay), 0);
+		assert_string_equal(address, "");
+		if (*relay) {
+			assert_string_equal(relay, "10.77.0.12:41641:vni:7");
+			seen++;
+		}
+	}
+	assert_int_equal(seen, 1);
+	json_decref(status);
+	/* In doubt it is one by relay. */
+	path->copy_region = 900;
+	show(&view, false, &out, &exit);
+	assert_null(strstr(str_text(&out), "peer-relay"));
+}
+
 static void test_json_in_trouble(void **state)
 {
 	struct warren_netmap copy;
@@ -372,6 +415,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_not_running, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_json, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_json_active, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_ways, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_json_in_trouble, setup, teardown),
 		cmocka_unit_test(test_all_differences_are_there),
 	};
