@@ -171,7 +171,7 @@ static const struct warren_port needs[] = {
 };
 
 static const struct warren_port offers[] = {
-	{ .name = "dataplane", .major = 0, .minor = 4, .brief = "Packets to and from peers." },
+	{ .name = "dataplane", .major = 0, .minor = 5, .brief = "Packets to and from peers." },
 };
 
 static int check_interface(const struct warren_conf *at, struct warren_err *err)

@@ -235,6 +235,31 @@ static int service_raw_send(void *self, const struct warren_addrport *to, uint32
 	return r;
 }
 
+static int service_raw_send_by(void *self, uint32_t ifindex, const struct warren_addr *from,
+			       const struct warren_addrport *to, const uint8_t *data, size_t len)
+{
+	struct wg_device *dev = self;
+	const struct wg_sockets *sockets = atomic_load_explicit(&dev->sockets,
+								memory_order_relaxed);
+	struct warren_data_path data_path = { .kind = WARREN_PATH_UDP, .address = *to };
+	static const uint8_t nobody[32];
+	struct wg_path *path;
+	int r;
+
+	if (!to->port || !ifindex || from->family != to->addr.family ||
+	    (from->family != 4 && from->family != 6))
+		return -EINVAL;
+	if (sockets->fd[from->family == 6] == -1)
+		return -EAFNOSUPPORT;
+	path = wg_path_new(&data_path, nobody);
+	if (!path)
+		return -ENOMEM;
+	path->local = (struct wg_local){ .addr = *from, .ifindex = ifindex };
+	r = wg_udp_send_strict(sockets->fd[from->family == 6], path, data, len);
+	free(path);
+	return r;
+}
+
 static int service_inject(void *self, uint32_t region, const uint8_t peer_key[32],
 			  const uint8_t *data, size_t len)
 {
@@ -511,4 +536,5 @@ const struct warren_dataplane_ops wg_service_ops = {
 	.hand_over = service_hand_over,
 	.source_take = service_source_take,
 	.dont_fragment = service_dont_fragment,
+	.raw_send_by = service_raw_send_by,
 };

@@ -226,7 +226,8 @@ int wg_udp_flush(struct wg_udp_out *out, int fd, struct wg_counts *counts,
 	return 0;
 }
 
-int wg_udp_send(int fd, const struct wg_path *path, const uint8_t *data, size_t len)
+static int send_one(int fd, const struct wg_path *path, const uint8_t *data, size_t len,
+		    bool strict)
 {
 	_Alignas(struct cmsghdr) uint8_t control[WG_UDP_CONTROL];
 	struct iovec iov = { (void *)data, len };
@@ -244,7 +245,7 @@ int wg_udp_send(int fd, const struct wg_path *path, const uint8_t *data, size_t 
 			return 0;
 		if (errno == EINTR)
 			continue;
-		if (hdr.msg_control && is_source_error(errno)) {
+		if (hdr.msg_control && !strict && is_source_error(errno)) {
 			hdr.msg_control = NULL;
 			hdr.msg_controllen = 0;
 			continue;
@@ -254,4 +255,14 @@ int wg_udp_send(int fd, const struct wg_path *path, const uint8_t *data, size_t 
 			continue;
 		return -errno;
 	}
+}
+
+int wg_udp_send(int fd, const struct wg_path *path, const uint8_t *data, size_t len)
+{
+	return send_one(fd, path, data, len, false);
+}
+
+int wg_udp_send_strict(int fd, const struct wg_path *path, const uint8_t *data, size_t len)
+{
+	return send_one(fd, path, data, len, true);
 }

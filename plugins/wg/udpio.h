@@ -84,5 +84,7 @@ int wg_udp_flush(struct wg_udp_out *out, int fd, struct wg_counts *counts,
 
 /* One datagram, from any thread. 0 or -errno. */
 int wg_udp_send(int fd, const struct wg_path *path, const uint8_t *data, size_t len);
+/* The same, but from the path's local end or not at all. */
+int wg_udp_send_strict(int fd, const struct wg_path *path, const uint8_t *data, size_t len);
 
 #endif

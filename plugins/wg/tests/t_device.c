@@ -2,6 +2,7 @@
  * The data plane as a whole: two nodes in one process (net.h) with real sockets between them.
  * Waiting is for events, with generous limits; nothing here measures time.
  */
+#include <net/if.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -399,6 +400,34 @@ static void raw_send_run(struct net_node *node, void *arg)
 	REQUIRE(node->ops->raw_send(node->dev, &to, 5, disco, sizeof(disco)) == 0);
 }
 
+/* Out of the one interface that leads there; never by another one instead. */
+static void raw_send_by_run(struct net_node *node, void *arg)
+{
+	struct warren_addrport to = { { 4, { 127, 0, 0, 1 } }, *(uint16_t *)arg };
+	const struct warren_addr own = { 4, { 127, 0, 0, 9 } }, other = { 4, { 192, 0, 2, 9 } };
+	const struct warren_addr six = { .family = 6 };
+	uint8_t disco[50] = { 0x54, 0x53, 0xf0, 0x9f, 0x92, 0xac };
+	uint32_t lo = if_nametoindex("lo");
+
+	REQUIRE(node->ops->raw_send_by(node->dev, lo, &own, &to, disco, sizeof(disco)) == 0);
+	REQUIRE(node->ops->raw_send_by(node->dev, lo, &other, &to, disco, sizeof(disco)) < 0);
+	REQUIRE(node->ops->raw_send_by(node->dev, 1u << 30, &own, &to, disco, sizeof(disco)) < 0);
+	REQUIRE(node->ops->raw_send_by(node->dev, 0, &own, &to, disco, sizeof(disco)) == -EINVAL);
+	REQUIRE(node->ops->raw_send_by(node->dev, lo, &six, &to, disco, sizeof(disco)) == -EINVAL);
+}
+
+static void test_raw_send_by_an_interface(void **state)
+{
+	struct net_pair *p = *state;
+
+	net_take_foreign(p->b, WARREN_FOREIGN_DISCO, true);
+	net_call(p->a, raw_send_by_run, &p->b->port);
+	assert_true(net_wait_metric(p->b, "foreign", NULL, 1, LONG));
+	for (int i = 0; i < 500 && p->b->n_foreign < 1; i++)
+		net_metric(p->b, "foreign", NULL);
+	assert_int_equal(p->b->n_foreign, 1);
+}
+
 static void test_raw_send_reaches_the_others_taker(void **state)
 {
 	struct net_pair *p = *state;
@@ -508,6 +537,7 @@ int main(void)
 		NODES(test_roaming_follows_authentic_datagrams_only),
 		NODES(test_foreign_packets),
 		NODES(test_raw_send_reaches_the_others_taker),
+		NODES(test_raw_send_by_an_interface),
 		NODES(test_reload),
 		NODES(test_sockets_change_under_a_session),
 		NODES(test_our_key_changes),

@@ -1,5 +1,5 @@
 /*
- * warren/service/dataplane.h - service "dataplane" 0.4: the border of the WireGuard data plane
+ * warren/service/dataplane.h - service "dataplane" 0.5: the border of the WireGuard data plane
  *
  * `wg` offers it. Functions: provider's lane unless marked. Callbacks run on the lane of the ctx
  * that registered them, and end with that ctx. Every ring between workers and lane has a fixed size
@@ -198,6 +198,12 @@ struct warren_dataplane_ops {
 	 * port are the same. -errno of the socket option.
 	 */
 	int (*dont_fragment)(void *self, bool on);
+	/*
+	 * As raw_send, but out of that interface and from that address of it, or not at all (0.5):
+	 * -errno where the kernel knows no way.
+	 */
+	int (*raw_send_by)(void *self, uint32_t ifindex, const struct warren_addr *from,
+			   const struct warren_addrport *to, const uint8_t *data, size_t len);
 };
 
 #endif
