@@ -21,6 +21,7 @@ void paths_gather(struct paths *p, const char *reason)
 	bool full = str_starts(reason, "link-change") || str_starts(reason, "start");
 
 	netcheck_start(&p->netcheck, reason, full);
+	uplinks_look(&p->uplinks);
 }
 
 /*
@@ -58,12 +59,14 @@ static void build(struct paths *p, struct paths_endpoints *out)
 	/* The first type that an address is added with is the one it keeps. */
 	if (portmapper_endpoint(&p->portmapper))
 		paths_endpoints_add(out, portmapper_endpoint(&p->portmapper), PATHS_PORTMAPPED);
-	add_observed(p, warren_now());
+	if (!p->uplink_lost)
+		add_observed(p, warren_now());
 	paths_track_expire(&p->tracked, warren_now());
 	/* What was observed just now goes first. */
-	for (int six = 0; six < 2; six++)
+	for (int six = 0; six < 2 && !p->uplink_lost; six++)
 		if (report->global[six].addr.family)
 			paths_endpoints_add(out, &report->global[six], PATHS_STUN);
+	uplinks_endpoints(&p->uplinks, out);
 	for (uint32_t i = 0; i < p->tracked.n; i++)
 		paths_endpoints_add(out, &p->tracked.list[i].address, p->tracked.list[i].type);
 	for (uint32_t i = 0; i < p->n_fixed; i++)
@@ -146,20 +149,26 @@ static void log_endpoints(struct paths *p)
 		   p->published.n ? str_text(&text) : "no address: only a relay is left");
 }
 
-void paths_gathered(struct paths *p)
+void paths_publish(struct paths *p)
 {
 	struct paths_endpoints built;
 
+	build(p, &built);
+	if (p->published_once && paths_endpoints_equal(&built, &p->published))
+		return;
+	p->published = built;
+	p->published_once = true;
+	log_endpoints(p);
+	publish_endpoints(p);
+}
+
+void paths_gathered(struct paths *p)
+{
 	if (!p->map)
 		return;
-	build(p, &built);
+	p->uplink_lost = false;
 	p->endpoints_at = warren_now();
-	if (!p->published_once || !paths_endpoints_equal(&built, &p->published)) {
-		p->published = built;
-		p->published_once = true;
-		log_endpoints(p);
-		publish_endpoints(p);
-	}
+	paths_publish(p);
 	paths_tell_netinfo(p);
 	paths_relay_home(p, p->netcheck.last.preferred);
 	paths_send_calls(p);
@@ -236,6 +245,12 @@ static void links_settled(struct warren_ctx *ctx, void *arg)
 		   lost ? ": all paths are looked for anew" : "");
 	if (lost) {
 		memset(&p->tracked, 0, sizeof(p->tracked));
+		p->uplink_lost = uplinks_lost(&p->uplinks, &p->local, &p->tracked);
+		/* Where another one leads is known: nobody has to wait for what netcheck finds. */
+		if (p->map && p->tracked.n > 0) {
+			p->endpoints_at = warren_now();
+			paths_publish(p);
+		}
 		paths_reset_all(p);
 		paths_relay_rebind(p);
 	}

@@ -17,6 +17,7 @@
 #include "peer.h"
 #include "portmapper.h"
 #include "relays.h"
+#include "uplinks.h"
 
 #define PATHS_FRESH (27 * PATHS_SECOND)		/* endpoints that may go into a CallMeMaybe */
 enum { PATHS_STATIC_MAX = 16 };
@@ -104,6 +105,8 @@ struct paths {
 	uint64_t generation;		/* of paths set in the data plane */
 	struct netcheck netcheck;
 	struct portmapper portmapper;
+	struct uplinks uplinks;
+	bool uplink_lost;		/* what the last netcheck saw of us is not so any more */
 	struct list pings;		/* commands that wait for answers */
 
 	struct warren_stat *sent[WARREN_DISCO_ALLOCATED + 1], *received[WARREN_DISCO_ALLOCATED + 1];
@@ -150,6 +153,7 @@ struct paths_expected *paths_expected(const struct paths *p, const uint8_t serve
 /* gather.c: our own endpoints, their publication, what our links do */
 void paths_gather(struct paths *p, const char *reason);
 void paths_gathered(struct paths *p);		/* netcheck has a report */
+void paths_publish(struct paths *p);		/* our endpoints, if they are others than before */
 void paths_tell_netinfo(struct paths *p);	/* the server, if it is other news */
 void paths_home_lost(struct paths *p);		/* our home relay is not reached any more */
 int paths_watch(struct paths *p, struct warren_err *err);

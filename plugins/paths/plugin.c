@@ -118,7 +118,7 @@ static const struct warren_metric metrics[] = {
 };
 
 static const struct warren_port needs[] = {
-	{ .name = "dataplane", .major = 0, .minor = 4, .brief = "Sockets and paths of peers." },
+	{ .name = "dataplane", .major = 0, .minor = 5, .brief = "Sockets and paths of peers." },
 	{ .name = "identity", .major = 0, .minor = 1, .brief = "The disco key." },
 	{ .name = "netmap", .major = 0, .minor = 3, .brief = "Peers, their endpoints, relays." },
 	{ .name = "relay-client", .major = 0, .minor = 3, .flags = WARREN_SOFT,
@@ -259,7 +259,7 @@ static int init(struct paths *p, struct warren_ctx *ctx)
 		return -ENOMEM;
 	p->timer = warren_timer_new(ctx, paths_turn, p);
 	if (!p->timer || open_stats(p) < 0 || netcheck_init(&p->netcheck, p) < 0 ||
-	    portmapper_init(&p->portmapper, p) < 0)
+	    portmapper_init(&p->portmapper, p) < 0 || uplinks_init(&p->uplinks, p) < 0)
 		return -ENOMEM;
 	return 0;
 }
@@ -301,6 +301,15 @@ static const struct warren_paths_ops service = {
 	.refresh = ops_refresh,
 };
 
+static void on_stun(void *arg, const struct warren_addrport *from, uint32_t vni,
+		    const uint8_t *data, size_t len)
+{
+	struct paths *p = arg;
+
+	if (!uplinks_on_stun(&p->uplinks, data, len))
+		netcheck_on_stun(p, from, vni, data, len);
+}
+
 static int attach(struct paths *p)
 {
 	const struct warren_dataplane_ops *d = p->dataplane;
@@ -308,7 +317,7 @@ static int attach(struct paths *p)
 
 	if (!result)
 		result = d->foreign(p->dataplane_self, p->ctx, WARREN_FOREIGN_STUN,
-				    netcheck_on_stun, p);
+				    on_stun, p);
 	if (!result)
 		result = d->foreign(p->dataplane_self, p->ctx, WARREN_FOREIGN_DISCO,
 				    paths_on_disco, p);

@@ -282,6 +282,7 @@ void paths_status(struct warren_ctx *ctx, struct warren_reply *reply)
 		warren_reply_str(reply, NULL, "%s",
 				 addrport_format(&p->published.list[i].address, text));
 	warren_reply_close(reply);
+	uplinks_write(&p->uplinks, reply);
 	warren_reply_bool(reply, "udp", report->udp);
 	warren_reply_bool(reply, "mtu-probing", p->mtu_series);
 	warren_reply_int(reply, "peer-relay-candidates", p->servers.n);
