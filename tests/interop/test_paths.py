@@ -50,6 +50,9 @@ def test_stun_answers_and_the_server_is_told(tailnet):
                     .get("NetInfo"))
     assert info["PreferredDERP"] == report["PreferredDERP"] and info["WorkingUDP"]
     assert not re.fullmatch("discokey:0*", node["DiscoKey"])
+    assert ours.json("status")["Self"]["Relay"] == next(
+        region["RegionCode"] for region in tailnet.control.ask("relays")["Regions"].values()
+        if region["RegionID"] == report["PreferredDERP"])
     text = ours.cli("netcheck").stdout
     assert re.search(r"^ *\* UDP: true$", text, re.M), text
     assert re.search(rf"^ *\* IPv4: yes, {re.escape(ours.host.ip4)}:{PORT}$", text, re.M), text

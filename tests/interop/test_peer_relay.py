@@ -12,21 +12,21 @@ from test_nat import Place
 
 RELAY_PORT, SINK_PORT = 40000, 5001
 # Twice what is promised.
-DOUBT = 2 * 6.5
+DOUBT, AGAIN = 2 * 6.5, 2 * 30
 WAY = rf"203\.0\.113\.\d+:{RELAY_PORT}:vni:[1-9]\d*"
 
 
 class World:
     """A stock peer relay for `clients` of ours and `stock` ones, all behind NATs of their own."""
 
-    def __init__(self, lab, clients, stock=()):
+    def __init__(self, lab, clients, stock=(), nat="hard"):
         net = self.net = Internet(lab, control=Tailnet.CONTROL)
         self.key = net.hq.auth_key()
-        ends = [net.at("hard").host(name) for name in clients]
+        ends = [net.at(nat).host(name) for name in clients]
         for node, end in zip(net.join(*ends), ends):
             setattr(self, end.name, node)
         for name in stock:
-            setattr(self, name, self.tailscaled("hard", name))
+            setattr(self, name, self.tailscaled(nat, name))
         self.relay = self.tailscaled("", "carrier")
         self.relay.cli("set", f"--relay-server-port={RELAY_PORT}")
 
@@ -145,3 +145,44 @@ def test_with_stock_peers(lab):
     wait_for("ours may not any more", lambda: candidates(ours) == 0)
     flow(world.second.host, ours.tail4)
     carries(world, ours, world.second, SINK_PORT + 1)
+
+
+CUT = """
+table ip cut {
+  chain ahead {
+    type filter hook forward priority -20;
+    meta l4proto udp ip daddr %s drop
+    meta l4proto udp ip saddr %s drop
+  }
+}
+"""
+
+
+def test_a_direct_way_takes_over(lab):
+    """Between NATs that let the two meet, once UDP passes between them."""
+    world = World(lab, ("one", "two"), nat="easy")
+    one, two = world.one, world.two
+    box, other = one.host.switch, two.host.switch.outside
+    box.nft(CUT % (other, other))
+    world.allow(one.tail4, two.tail4)
+    one.flow(two)
+    for a, b in (one, two), (two, one):
+        wait_for("by the peer relay", lambda a=a, b=b: by_peer_relay(a, b.name), 40)
+    stream = Stream(one, two, mib=100, seconds=100)
+    start = time.time()
+    box.run("nft", "delete", "table", "ip", "cut")
+    for a, b in (one, two), (two, one):
+        wait_for("direct", lambda a=a, b=b: a.direct(b), 30)
+        assert since(a, b, start)["better"] <= AGAIN
+        assert a.why(b) == "direct" and not by_peer_relay(a, b.name)
+    before = world.relayed(one, two)
+    counts = [node.metric('warren_wg_peer_relayed{direction="sent"}') for node in (one, two)]
+    one.streams(two)
+    assert world.relayed(one, two) == before
+    assert counts == [node.metric('warren_wg_peer_relayed{direction="sent"}')
+                      for node in (one, two)]
+    # And back, when the direct way is gone.
+    box.nft(CUT % (other, other))
+    for a, b in (one, two), (two, one):
+        wait_for("by the peer relay", lambda a=a, b=b: by_peer_relay(a, b.name), 60)
+    stream.stop()
