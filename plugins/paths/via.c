@@ -18,7 +18,7 @@ struct ask {				/* for an offer */
 };
 
 struct binding {			/* a handshake */
-	struct paths_offer offer;
+	struct warren_disco_relay relay;
 	uint32_t generation;
 	uint64_t until;
 	struct warren_addrport from;	/* of the first challenge; family 0: none so far */
@@ -136,7 +136,7 @@ static void binding_drop(struct paths_peer *peer, uint32_t i)
 	struct paths_search *s = peer->search;
 	struct binding *b = &s->bindings[i];
 
-	peer->acts->expect(peer->arg, peer, b->offer.relay.server, false);
+	peer->acts->expect(peer->arg, peer, b->relay.server, false);
 	*b = s->bindings[--s->n_bindings];
 }
 
@@ -165,12 +165,12 @@ static bool may_bind(struct paths_peer *peer, uint64_t now)
 static void bind_send(struct paths_peer *peer, const struct binding *b,
 		      const struct warren_addrport *to, uint32_t type, const uint8_t *challenge)
 {
-	struct warren_disco_binding msg = { .vni = b->offer.relay.vni,
+	struct warren_disco_binding msg = { .vni = b->relay.vni,
 					    .generation = b->generation };
 
 	if (challenge)
 		memcpy(msg.challenge, challenge, sizeof(msg.challenge));
-	peer->acts->bind(peer->arg, peer, b->offer.relay.server, to, type, &msg);
+	peer->acts->bind(peer->arg, peer, b->relay.server, to, type, &msg);
 }
 
 static void bind_begin(struct paths_peer *peer, uint64_t now, const struct paths_offer *offer)
@@ -184,7 +184,7 @@ static void bind_begin(struct paths_peer *peer, uint64_t now, const struct paths
 		return;
 	b = &s->bindings[s->n_bindings++];
 	*b = (struct binding){
-		.offer = *offer,
+		.relay = offer->relay,
 		.generation = generation_next(peer),
 		.until = now + (lives < PATHS_BIND_TIMEOUT ? lives : PATHS_BIND_TIMEOUT),
 	};
@@ -198,7 +198,7 @@ static bool is_known(struct paths_peer *peer, const struct warren_disco_relay *r
 	struct paths_search *s = peer->search;
 
 	for (uint32_t i = 0; s && i < s->n_bindings; i++) {
-		const struct warren_disco_relay *old = &s->bindings[i].offer.relay;
+		const struct warren_disco_relay *old = &s->bindings[i].relay;
 
 		if (memcmp(old->server, relay->server, sizeof(old->server)) != 0)
 			continue;
@@ -231,7 +231,7 @@ static void ping_through(struct paths_peer *peer, uint64_t now, struct binding *
 {
 	if (b->pings++ < PATHS_BIND_PINGS)
 		paths_peer_ping(peer, (struct paths_ping){ .to = b->from,
-							   .vni = b->offer.relay.vni,
+							   .vni = b->relay.vni,
 							   .purpose = PATHS_BINDING, .at = now });
 }
 
@@ -242,7 +242,7 @@ static struct binding *bound(const struct paths_peer *peer, const struct warren_
 	struct paths_search *s = peer->search;
 
 	for (uint32_t i = 0; s && i < s->n_bindings; i++)
-		if (s->bindings[i].offer.relay.vni == vni &&
+		if (s->bindings[i].relay.vni == vni &&
 		    addrport_equal(&s->bindings[i].from, from))
 			return &s->bindings[i];
 	return NULL;
@@ -261,9 +261,9 @@ void paths_peer_got_challenge(struct paths_peer *peer, uint64_t now, const uint8
 	for (uint32_t i = 0; s && i < s->n_bindings; i++) {
 		struct binding *b = &s->bindings[i];
 
-		if (b->offer.relay.vni != vni || binding->vni != vni ||
+		if (b->relay.vni != vni || binding->vni != vni ||
 		    b->generation != binding->generation || b->from.addr.family ||
-		    memcmp(b->offer.relay.server, server, sizeof(b->offer.relay.server)) != 0)
+		    memcmp(b->relay.server, server, sizeof(b->relay.server)) != 0)
 			continue;
 		/* The first one came by the best way; those from other addresses do not count. */
 		b->from = *from;
@@ -293,7 +293,7 @@ void paths_via_answered(struct paths_peer *peer, uint64_t now, const struct path
 		struct paths_via found = { .address = sent->to, .vni = sent->vni,
 					   .latency = latency };
 
-		memcpy(found.server, b->offer.relay.server, sizeof(found.server));
+		memcpy(found.server, b->relay.server, sizeof(found.server));
 		binding_drop(peer, (uint32_t)(b - peer->search->bindings));
 		search_tidy(peer);
 		ready(peer, now, &found);
