@@ -13,6 +13,7 @@ DEMO_PACKAGES="iproute2 nftables iputils-ping curl python3-minimal procps"
 # To run every suite.
 TEST_PACKAGES="libcmocka-dev clang libclang-rt-14-dev clang-format-14 g++ mandoc shellcheck ccache
 python3 python3-pytest python3-pytest-xdist python3-yaml python3-nacl python3-cryptography
+python3-websockets
 wireguard-go wireguard-tools iperf3 nftables iptables conntrack
 iproute2 iputils-ping tcpdump procps faketime bash-completion zsh fish libcap2-bin
 binutils xz-utils git openssl curl nghttp2-server pebble tinyproxy-bin chromium chromium-driver

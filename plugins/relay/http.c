@@ -37,17 +37,40 @@ static void empty(struct warren_exchange *x, int status, const struct warren_htt
 
 /* ---- the upgrade ---- */
 
-/* A websocket's frames are not spoken here; without its subprotocol a derper takes it as plain. */
+/* A WebSocket without our subprotocol is none: very old clients only wrote its name. */
 static bool wants_derp(const struct warren_http_head *head)
 {
 	const char *upgrade = warren_http_field(head, "upgrade");
-	const char *protocol = warren_http_field(head, "sec-websocket-protocol");
 
-	if (!upgrade)
-		return false;
-	if (strcasecmp(upgrade, "websocket") == 0)
-		return !protocol || !strstr(protocol, "derp");
-	return strcasecmp(upgrade, "derp") == 0;
+	return upgrade && (strcasecmp(upgrade, "derp") == 0 ||
+			   strcasecmp(upgrade, "websocket") == 0);
+}
+
+/* NULL: it was answered, or there is no memory. */
+static struct warren_stream *upgrade(const struct relay *relay, struct warren_exchange *x,
+				     const struct warren_http_head *head)
+{
+	static const struct warren_http_field wanted = { "Upgrade", "DERP" };
+	char key[65];
+	const struct warren_http_field fields[] = {
+		{ "Upgrade", "DERP" }, { "Connection", "Upgrade" }, { "Derp-Version", "2" },
+		{ "Derp-Public-Key", key },
+	};
+	bool fast = warren_http_field(head, "derp-fast-start") != NULL;
+	struct warren_stream *stream;
+
+	if (warren_websocket_asked(head, "derp")) {
+		stream = warren_websocket_accept(x, head, "derp");
+		if (stream)
+			warren_stat_add(relay->stats.websockets, 1);
+		return stream;
+	}
+	hex_encode(key, relay->public_key, 32);
+	stream = warren_exchange_upgrade(x, fast ? NULL : fields,
+					 fast ? 0 : (uint32_t)ARRAY_SIZE(fields));
+	if (!stream)
+		empty(x, 426, &wanted, 1);	/* HTTP/2 has no such upgrade */
+	return stream;
 }
 
 static void refuse(struct relay *relay, struct warren_exchange *x, int reason, const char *why)
@@ -64,12 +87,6 @@ static void derp(struct relay *relay, struct warren_exchange *x,
 		 const struct warren_http_head *head, bool of_front)
 {
 	static const struct warren_http_field wanted = { "Upgrade", "DERP" };
-	char key[65];
-	const struct warren_http_field fields[] = {
-		{ "Upgrade", "DERP" }, { "Connection", "Upgrade" }, { "Derp-Version", "2" },
-		{ "Derp-Public-Key", key },
-	};
-	bool fast = warren_http_field(head, "derp-fast-start") != NULL;
 	bool not_ideal = warren_http_field(head, "ideal-node") != NULL;
 	struct warren_stream *stream;
 
@@ -86,13 +103,9 @@ static void derp(struct relay *relay, struct warren_exchange *x,
 		refuse(relay, x, RELAY_REFUSED_RATE, "more than relay.accept-rate in a second");
 		return;
 	}
-	hex_encode(key, relay->public_key, 32);
-	stream = warren_exchange_upgrade(x, fast ? NULL : fields,
-					 fast ? 0 : (uint32_t)ARRAY_SIZE(fields));
+	stream = upgrade(relay, x, head);
 	if (stream)
 		relay_client_take(relay, stream, not_ideal, of_front);
-	else
-		empty(x, 426, &wanted, 1);	/* HTTP/2 has no such upgrade */
 }
 
 static bool is_probe(const struct warren_http_head *head)

@@ -154,6 +154,8 @@ static const struct warren_metric metrics[] = {
 	{ .name = "duplicates", .kind = WARREN_GAUGE, .unit = "1",
 	  .brief = "Keys that are connected more than once." },
 	{ .name = "accepted", .kind = WARREN_COUNTER, .unit = "1", .brief = "Logins." },
+	{ .name = "websockets", .kind = WARREN_COUNTER, .unit = "1",
+	  .brief = "Connections of those that came as WebSocket." },
 	{ .name = "refused", .kind = WARREN_COUNTER, .unit = "1", .label = "reason",
 	  .brief = "Connections turned away: full, rate, verify; on `listen` tls, crowd." },
 	{ .name = "packets", .kind = WARREN_COUNTER, .unit = "packets", .label = "direction",
@@ -249,6 +251,7 @@ static void open_stats(struct relay *relay)
 	stats->peers = warren_stat_open(relay->ctx, "peers", NULL);
 	stats->homes = warren_stat_open(relay->ctx, "homes", NULL);
 	stats->duplicates = warren_stat_open(relay->ctx, "duplicates", NULL);
+	stats->websockets = warren_stat_open(relay->ctx, "websockets", NULL);
 	stats->accepted = warren_stat_open(relay->ctx, "accepted", NULL);
 	stats->pongs = warren_stat_open(relay->ctx, "pongs", NULL);
 	stats->shed = warren_stat_open(relay->ctx, "shed", NULL);

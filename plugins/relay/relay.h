@@ -103,7 +103,7 @@ enum relay_stun {			/* the same of the metric `stun` */
 };
 
 struct relay_stats {
-	struct warren_stat *clients, *peers, *homes, *duplicates, *accepted;
+	struct warren_stat *websockets, *clients, *peers, *homes, *duplicates, *accepted;
 	struct warren_stat *refused[RELAY_REFUSALS];
 	struct warren_stat *packets[2], *bytes[2], *dropped[RELAY_DROPS];
 	struct warren_stat *forwarded[2], *pongs, *gone[2], *shed, *protocol;

@@ -21,7 +21,9 @@ command -v go >/dev/null || skip "Go is not installed: the stock peers need $GOT
 go version >/dev/null 2>&1 || skip "$(GOTOOLCHAIN='' go version) cannot get $GOTOOLCHAIN"
 bin=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/warren-interop/bin
 mkdir -p "$bin/old"
-go build -o "$bin/" ./coordinator ./crowd ./derpclient ./tsnetnode \
+# With the way of a browser's client, which TS_DEBUG_DERP_WS_CLIENT takes.
+go build -tags ts_debug_websockets -o "$bin/" ./derpclient >&2
+go build -o "$bin/" ./coordinator ./crowd ./tsnetnode \
 	tailscale.com/cmd/derper tailscale.com/cmd/tailscaled tailscale.com/cmd/tailscale >&2
 # Its compiled SQLite wants all the memory that one job may have.
 (cd headscale && if go mod download >&2; then

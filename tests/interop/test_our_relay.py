@@ -88,10 +88,11 @@ def test_nodes_that_reach_each_other_by_it_alone(lab):
     relay.write(relay.text("code: tst, verify: anyone"))
     relay.cli("reload")
     by_the_stock_library(net, relay)
+    over_websocket(net, relay)
 
 
-def by_the_stock_library(net, relay):
-    one, two = (Peer(net, net.host(name), [relay.region_node()]) for name in ("one", "two"))
+def by_the_stock_library(net, relay, names=("one", "two"), **env):
+    one, two = (Peer(net, net.host(name), [relay.region_node()], **env) for name in names)
     wait_for("both are there", lambda: {one.key, two.key} <= {c["key"] for c in relay.clients()})
     big = secrets.token_hex(65000)
     one.ask("send", To=two.key, Hex="aabb")
@@ -105,6 +106,19 @@ def by_the_stock_library(net, relay):
     two.popen.wait(5)
     gone = one.ask("receive", Seconds=5)
     assert gone["kind"] == "gone" and gone["from"] == two.key and gone.get("reason", 0) == 0
+
+
+def over_websocket(net, relay):
+    """As in a browser, which knows a certificate by who vouches for it and by its names: ours is
+    for the address, and for itself here."""
+    pem = net.lab.dir / "relay.pem"
+    place = f"{net.CONTROL}:443"
+    pem.write_text(relay.host.run("sh", "-c", f"echo | openssl s_client -connect {place} "
+                                  "2>/dev/null | openssl x509").stdout)
+    before = relay.metric("warren_relay_websockets")
+    by_the_stock_library(net, relay, ("three", "four"), TS_DEBUG_DERP_WS_CLIENT="1",
+                         SSL_CERT_FILE=str(pem))
+    assert relay.metric("warren_relay_websockets") >= before + 2
 
 
 class OwnRelay(WithRelay):
@@ -144,4 +158,5 @@ def test_by_a_listener_of_its_own(lab):
     relay.write(relay.text("code: tst, verify: anyone"))
     relay.cli("reload")
     by_the_stock_library(net, relay)
+    over_websocket(net, relay)
     assert sum(c["home"] for c in relay.clients()) >= 2     # whom the reload left alone

@@ -83,6 +83,59 @@ def test_the_certificate_of_front_says_its_names(pair):
     assert certificate(other, "192.0.2.1:443") == (pin, names)
 
 
+BROWSER = r"""
+import asyncio, ssl, sys, websockets
+
+async def ends(ws, code):
+    try:
+        while True:
+            await asyncio.wait_for(ws.recv(), 5)
+    except websockets.ConnectionClosed:
+        assert ws.close_code == code, (ws.close_code, code)
+
+async def main(url):
+    tls = ssl.create_default_context()
+    tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+    connect = lambda **kw: websockets.connect(
+        url, subprotocols=["derp"], origin="https://example.com", ping_interval=None,
+        ssl=tls if url.startswith("wss") else None, **kw)
+    async with connect() as ws:              # which offers to compress
+        assert ws.subprotocol == "derp" and not ws.extensions, ws.extensions
+        got = await asyncio.wait_for(ws.recv(), 5)
+        assert got[:13] == b"\x01\0\0\0\x28DERP\xf0\x9f\x94\x91" and len(got) == 45, got
+        await asyncio.wait_for(await ws.ping(b"x" * 125), 5)
+        await ws.send([b"\x7f", b"\0\0", b"\0\1x"])     # one message in pieces
+        await ws.close()
+        assert ws.close_code == 1000
+    async with connect() as ws:
+        await ws.send("text")
+        await ends(ws, 1003)
+    async with connect(compression=None) as ws:
+        await ws.send(b"\x12" + bytes(4))    # no login: the relay ends it
+        await ends(ws, 1006)
+    print("all is well")
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+def test_websockets(pair, lab):
+    """With a client library of its own making; the stock client is in tests/interop."""
+    ours, other = pair
+    script = lab.dir / "browser.py"
+    script.write_text(BROWSER)
+    browse = lambda url: other.run("python3", script, url).stdout
+    daemon = Daemon(ours, "front: {tls: self-signed}\nrelay: {verify: anyone}\n")
+    assert browse("wss://192.0.2.1/derp") == "all is well\n"
+    assert daemon.metric("warren_relay_websockets") == 3
+    assert daemon.stop() == 0
+    for tls, url in (("self-signed", "wss://192.0.2.1/derp"), ("off", "ws://192.0.2.1:443/derp")):
+        own = Daemon(ours, f"relay: {{verify: anyone, listen: 443, tls: {tls}}}\n", name=f"-{tls}")
+        assert browse(url) == "all is well\n"
+        assert own.metric("warren_relay_websockets") == 3
+        assert own.stop() == 0
+
+
 OWN = ("relay: {{verify: anyone, host: relay.test, listen: {listen}, listen-http: ':80', "
        "{rest}}}\n")
 

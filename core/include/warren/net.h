@@ -524,6 +524,16 @@ struct warren_stream *warren_exchange_upgrade(struct warren_exchange *x,
 					      const struct warren_http_field *fields, uint32_t n);
 const struct warren_stream *warren_exchange_stream(const struct warren_exchange *x);
 
+/*
+ * WebSocket (RFC 6455), server. Does @head ask for one with subprotocol @protocol? If so, `accept`
+ * answers; the stream's bytes are those of binary messages, which may be cut in any way, and its
+ * end a close. Other messages end it. NULL: it was refused and answered, or there is no memory.
+ */
+bool warren_websocket_asked(const struct warren_http_head *head, const char *protocol);
+struct warren_stream *warren_websocket_accept(struct warren_exchange *x,
+					      const struct warren_http_head *head,
+					      const char *protocol);
+
 /* A connection of either version over any stream, either side. */
 struct warren_http;
 enum { WARREN_HTTP_1 = 1, WARREN_HTTP_2 = 2 };
