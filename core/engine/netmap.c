@@ -10,6 +10,8 @@
 bool warren_netmap_takes(const struct warren_netmap *map, const struct warren_node *node,
 			 const struct warren_prefix *allowed)
 {
+	if (allowed->bits == 0 && map->exit_chosen)
+		return map->exit_node == node->id;
 	for (uint32_t i = 0; map->addresses_only && i < node->n_addresses; i++) {
 		if (prefix_equal(&node->addresses[i], allowed))
 			return true;
@@ -46,4 +48,27 @@ bool warren_netmap_granted(const struct warren_netmap *map, const struct warren_
 		if (is_source(&rule->srcs[i], from))
 			return true;
 	return false;
+}
+
+uint32_t warren_netmap_exits(const struct warren_netmap *map, const struct warren_node *node,
+			     struct warren_prefix out[2])
+{
+	uint32_t n = 0;
+
+	if (!map->exit_chosen || map->exit_node != node->id)
+		return 0;
+	if (node->exit_v4)
+		out[n++] = (struct warren_prefix){ .addr.family = 4 };
+	if (node->exit_v6)
+		out[n++] = (struct warren_prefix){ .addr.family = 6 };
+	return n;
+}
+
+bool warren_netmap_is_exit(const struct warren_node *node)
+{
+	for (uint32_t i = 0; i < node->n_allowed_ips; i++) {
+		if (node->allowed_ips[i].bits == 0)
+			return true;
+	}
+	return node->exit_v4 || node->exit_v6;
 }

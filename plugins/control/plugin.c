@@ -26,6 +26,8 @@ static const struct warren_port needs[] = {
 	  .provider = "filter", .brief = "Enforces the server's policy." },
 	{ .name = "router", .major = 0, .minor = 2, .flags = WARREN_SOFT | WARREN_ENABLE,
 	  .provider = "router", .brief = "Leads packets into the tunnel." },
+	{ .name = "exitnode", .major = 0, .minor = 1, .flags = WARREN_SOFT | WARREN_ENABLE,
+	  .provider = "exitnode", .brief = "Leads this host's traffic through a peer." },
 	{ .name = "paths", .major = 0, .minor = 1, .flags = WARREN_SOFT | WARREN_ENABLE,
 	  .provider = "paths", .brief = "Finds direct ways to peers." },
 	{ .name = "relay-client", .major = 0, .minor = 2, .flags = WARREN_SOFT | WARREN_ENABLE,
@@ -35,7 +37,7 @@ static const struct warren_port needs[] = {
 };
 
 static const struct warren_port offers[] = {
-	{ .name = "netmap", .major = 0, .minor = 3, .brief = "The network map." },
+	{ .name = "netmap", .major = 0, .minor = 4, .brief = "The network map." },
 };
 
 static const struct warren_topic topics[] = {
@@ -124,6 +126,11 @@ static int ops_accept_set(void *self, struct warren_ctx *ctx, bool accept)
 	return ctl_session_accept(self, ctx, accept);
 }
 
+static int ops_exit_set(void *self, struct warren_ctx *ctx, bool chosen, int64_t id)
+{
+	return ctl_session_exit(self, ctx, chosen, id);
+}
+
 static bool ops_connected(void *self)
 {
 	struct ctl_session_info info;
@@ -139,6 +146,7 @@ static const struct warren_netmap_ops ops = {
 	.provider = "control",
 	.accept_set = ops_accept_set,
 	.connected = ops_connected,
+	.exit_set = ops_exit_set,
 };
 
 /*

@@ -427,6 +427,40 @@ int ctl_session_accept(struct ctl_session *s, struct warren_ctx *owner, bool acc
 	return 0;
 }
 
+static void exit_change(struct ctl_session *s, bool chosen, int64_t id)
+{
+	if (chosen == s->exit_chosen && id == s->exit_node)
+		return;
+	s->exit_chosen = chosen;
+	s->exit_node = id;
+	if (ctl_shields_again(s))
+		warren_log(s->ctx, LOG_ERR, "out of memory: the way to the internet stays as it "
+			   "was until the next network map");
+}
+
+static void exit_ended(void *arg)
+{
+	struct ctl_session *s = arg;
+
+	s->exit_owner = NULL;
+	s->exit_end = NULL;
+	exit_change(s, false, 0);
+}
+
+int ctl_session_exit(struct ctl_session *s, struct warren_ctx *owner, bool chosen, int64_t id)
+{
+	if (s->exit_owner && s->exit_owner != owner)
+		return -EBUSY;
+	if (!s->exit_owner) {
+		s->exit_end = warren_on_end(owner, exit_ended, s);
+		if (!s->exit_end)
+			return -ENOMEM;
+		s->exit_owner = owner;
+	}
+	exit_change(s, chosen, chosen ? id : 0);
+	return 0;
+}
+
 void ctl_session_found(struct ctl_session *s, const char *service, const void *ops, void *self)
 {
 	if (!strcmp(service, "dataplane")) {
@@ -436,6 +470,9 @@ void ctl_session_found(struct ctl_session *s, const char *service, const void *o
 			ctl_update_soon(s);
 	} else if (!strcmp(service, "filter")) {
 		s->filter = ops != NULL;
+	} else if (!strcmp(service, "exitnode")) {
+		s->exitnode = ops;
+		s->exitnode_self = self;
 	} else if (!strcmp(service, "router")) {
 		s->router = ops;
 		s->router_self = self;
@@ -544,6 +581,7 @@ static void session_end(void *arg)
 	ctl_update_forget(s);
 	ctl_facets_free(&s->facets);
 	warren_release(s->accept_end);
+	warren_release(s->exit_end);
 	ctl_map_free(s->map);
 	ctl_known_drop(s);
 	warren_obj_unref(s->published);

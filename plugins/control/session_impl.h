@@ -16,6 +16,7 @@
 #include <warren/service/dataplane.h>
 #include <warren/service/identity.h>
 #include <warren/service/netmap.h>
+#include <warren/service/exitnode.h>
 #include <warren/service/router.h>
 
 #include "connect.h"
@@ -107,6 +108,8 @@ struct ctl_session {
 	bool filter;			/* there */
 	const struct warren_router_ops *router;	/* NULL: not there */
 	void *router_self;
+	const struct warren_exitnode_ops *exitnode;	/* NULL: not there */
+	void *exitnode_self;
 	bool held;			/* nothing is said before the router has told its part */
 
 	char url[256], authority[264];
@@ -120,6 +123,10 @@ struct ctl_session {
 	struct warren_ctx *accept_owner;	/* netmap->accept_set(); NULL: nobody */
 	void *accept_end;
 	bool accept;
+	struct warren_ctx *exit_owner;		/* netmap->exit_set(); NULL: nobody */
+	void *exit_end;
+	bool exit_chosen;
+	int64_t exit_node;
 
 	struct ctl_link link;
 	struct ctl_login login;
@@ -168,6 +175,9 @@ int ctl_session_facet(struct ctl_session *session, struct warren_ctx *owner,
 		      enum warren_facet facet, const char *value);
 /* netmap->accept_set() */
 int ctl_session_accept(struct ctl_session *session, struct warren_ctx *owner, bool accept);
+/* netmap->exit_set() */
+int ctl_session_exit(struct ctl_session *session, struct warren_ctx *owner, bool chosen,
+		     int64_t id);
 /* Starts what is missing, ends what is not wanted, and works out the state. */
 void ctl_session_run(struct ctl_session *session);
 /* Something that is shown has changed. */

@@ -130,6 +130,8 @@ int ctl_shields_publish(struct ctl_session *s, const struct warren_netmap *map)
 		return -ENOMEM;
 	made->map = *map;
 	made->map.addresses_only = !s->accept;
+	made->map.exit_chosen = s->exit_chosen;
+	made->map.exit_node = s->exit_node;
 	gap = before && before->map.addresses_only != made->map.addresses_only;
 	same = before && before->inner == map && !gap;
 	warren_obj_init(&made->map.obj, sizeof(*made), shielded_free);

@@ -77,6 +77,8 @@ static uint32_t changed_bits(const struct map *now, const struct map *before)
 	uint32_t bits = now->map.n_changes > 0 ? WARREN_NETMAP_PEERS : 0;
 
 	if (now->map.self != before->map.self ||
+	    now->map.exit_chosen != before->map.exit_chosen ||
+	    now->map.exit_node != before->map.exit_node ||
 	    now->map.builtin_policy != before->map.builtin_policy)
 		bits |= WARREN_NETMAP_SELF;
 	if (now->policy != before->policy)
@@ -84,7 +86,7 @@ static uint32_t changed_bits(const struct map *now, const struct map *before)
 	return bits;
 }
 
-struct warren_netmap *static_map_new(const struct static_set *set,
+struct warren_netmap *static_map_new(const struct static_set *set, const struct static_exit *exit,
 				     const struct warren_netmap *before)
 {
 	size_t max_changes = before ? (size_t)before->n_peers + set->n_peers : 0;
@@ -96,6 +98,8 @@ struct warren_netmap *static_map_new(const struct static_set *set,
 		return NULL;
 	warren_obj_init(&m->map.obj, sizeof(m->map), map_free);
 	m->map.dns = &no_dns;
+	m->map.exit_chosen = exit->chosen;
+	m->map.exit_node = exit->node;
 	m->map.self = &static_record_ref(set->self)->node;
 	m->map.networks = set->self->networks;
 	m->map.n_networks = set->self->n_networks;

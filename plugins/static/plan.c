@@ -280,6 +280,7 @@ static void read_peer(struct read *r, struct static_peer_plan *peer, const uint8
 		r->failed = true;
 	}
 	peer->keepalive = (uint16_t)(keepalive / second);
+	peer->exit_node = warren_conf_bool(peer->conf, "exit-node");
 }
 
 /*

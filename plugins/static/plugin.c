@@ -62,6 +62,14 @@ static const struct warren_option peer_options[] = {
 		.max = INT64_C(65535) * 1000000,
 		.brief = "Pause between empty packets that keep a NAT open.",
 	},
+	{
+		.key = "exit-node",
+		.type = WARREN_BOOL,
+		.def = "false",
+		.brief = "The peer leads to all of the internet, if `exitnode.use` wants it.",
+		.help = "Several may. 0.0.0.0/0 in `allowed-ips` leads there always, and to one "
+			"peer alone.",
+	},
 };
 
 static const struct warren_option accept_options[] = {
@@ -131,7 +139,7 @@ static const struct warren_port needs[] = {
 };
 
 static const struct warren_port offers[] = {
-	{ .name = "netmap", .major = 0, .minor = 3, .brief = "The network map." },
+	{ .name = "netmap", .major = 0, .minor = 4, .brief = "The network map." },
 };
 
 static const struct warren_topic topics[] = {
@@ -172,6 +180,9 @@ struct state {
 	struct static_resolver resolver;
 	struct warren_timer *publish;
 	bool publish_due;
+	struct static_exit exit;
+	struct warren_ctx *exit_owner;			/* netmap->exit_set(); NULL: nobody */
+	void *exit_end;
 	pthread_mutex_t lock;
 	const struct warren_netmap *map;		/* under lock */
 };
@@ -183,7 +194,7 @@ struct state {
 static int state_publish(struct state *s)
 {
 	const struct warren_netmap *old = s->map;	/* written on this lane only */
-	struct warren_netmap *map = static_map_new(s->set, old);
+	struct warren_netmap *map = static_map_new(s->set, &s->exit, old);
 
 	if (!map)
 		return -ENOMEM;
@@ -280,6 +291,46 @@ static int ops_accept_set(void *self, struct warren_ctx *ctx, bool accept)
 	return 0;
 }
 
+static int exit_change(struct state *s, bool chosen, int64_t id)
+{
+	struct static_exit before = s->exit;
+	int result;
+
+	if (before.chosen == chosen && before.node == id)
+		return 0;
+	s->exit = (struct static_exit){ chosen, id };
+	result = s->map ? state_publish(s) : 0;
+	if (result)
+		s->exit = before;
+	return result;
+}
+
+static void exit_ended(void *arg)
+{
+	struct state *s = arg;
+
+	s->exit_owner = NULL;
+	s->exit_end = NULL;
+	if (exit_change(s, false, 0))
+		warren_log(s->ctx, LOG_ERR, "out of memory: the way to the internet stays as it "
+			   "was until the next network map");
+}
+
+static int ops_exit_set(void *self, struct warren_ctx *ctx, bool chosen, int64_t id)
+{
+	struct state *s = self;
+
+	if (s->exit_owner && s->exit_owner != ctx)
+		return -EBUSY;
+	if (!s->exit_owner) {
+		s->exit_end = warren_on_end(ctx, exit_ended, s);
+		if (!s->exit_end)
+			return -ENOMEM;
+		s->exit_owner = ctx;
+	}
+	return exit_change(s, chosen, chosen ? id : 0);
+}
+
 static bool ops_connected(void *self)
 {
 	(void)self;
@@ -293,6 +344,7 @@ static const struct warren_netmap_ops ops = {
 	.provider = "static",
 	.accept_set = ops_accept_set,
 	.connected = ops_connected,
+	.exit_set = ops_exit_set,
 };
 
 /*
@@ -340,6 +392,7 @@ static void state_end(void *arg)
 	struct state *s = arg;
 
 	static_resolver_use(&s->resolver, NULL);
+	warren_release(s->exit_end);
 	static_set_free(s->set);
 	warren_obj_unref(s->map);
 	pthread_mutex_destroy(&s->lock);

@@ -87,7 +87,8 @@ uint32_t static_record_diff(const struct static_record *ra, const struct static_
 	if (!a->psk != !b->psk || sodium_memcmp(&ra->psk, &rb->psk, sizeof(ra->psk)) ||
 	    a->keepalive != b->keepalive)
 		fields |= WARREN_NODE_PSK;
-	if (a->id != b->id || !str_equal(a->name, b->name) ||
+	if (a->id != b->id || a->exit_v4 != b->exit_v4 || a->exit_v6 != b->exit_v6 ||
+	    !str_equal(a->name, b->name) ||
 	    !prefixes_equal(a->addresses, a->n_addresses, b->addresses, b->n_addresses) ||
 	    !prefixes_equal(ra->networks, ra->n_networks, rb->networks, rb->n_networks))
 		fields |= WARREN_NODE_OTHER;
@@ -231,6 +232,8 @@ static struct static_record *peer_record(const struct warren_node *like,
 	record->node.id = like->id;
 	record->node.key = like->key;
 	record->node.keepalive = like->keepalive;
+	record->node.exit_v4 = like->exit_v4;
+	record->node.exit_v6 = like->exit_v6;
 	memcpy((char *)(uintptr_t)record->node.name, like->name, size.name);
 	if (psk) {
 		record->psk = *psk;
@@ -284,6 +287,8 @@ static struct static_peer *peer_new(const struct static_peer_plan *plan, int64_t
 		.allowed_ips = plan->allowed,
 		.n_allowed_ips = plan->n_allowed,
 		.keepalive = plan->keepalive,
+		.exit_v4 = plan->exit_node,
+		.exit_v6 = plan->exit_node,
 	};
 
 	if (!peer)

@@ -43,7 +43,7 @@ struct static_peer_plan {
 	const struct warren_conf *conf;
 	const char *name;
 	struct warren_key32 key, psk;
-	bool has_psk;
+	bool has_psk, exit_node;
 	uint16_t keepalive;
 	struct static_endpoint endpoint;
 	const struct warren_prefix *allowed;	/* in file order */
@@ -160,7 +160,11 @@ int static_peer_resolved(struct static_peer *peer, const struct warren_addr *add
  * The snapshot of @set with the changes against @before (NULL: the first), one reference. The
  * records are shared. NULL: no memory.
  */
-struct warren_netmap *static_map_new(const struct static_set *set,
+struct static_exit {			/* netmap->exit_set() */
+	bool chosen;
+	int64_t node;
+};
+struct warren_netmap *static_map_new(const struct static_set *set, const struct static_exit *exit,
 				     const struct warren_netmap *before);
 
 #endif

@@ -63,28 +63,48 @@ static bool is_peer(const struct wg_device *dev, const struct warren_node *node)
  * ---- Allowed IPs ----
  */
 
+/* All that the operator takes of @node; *@conflicts: how often somebody else had it. */
+static int insert_taken(const struct warren_netmap *map, struct wg_allowedips *trie,
+			struct wg_peer *peer, const struct warren_node *node, uint32_t *conflicts)
+{
+	struct warren_prefix exits[2];
+	uint32_t n = warren_netmap_exits(map, node, exits);
+
+	for (uint32_t i = 0; i < node->n_allowed_ips + n; i++) {
+		const struct warren_prefix *prefix = i < n ? &exits[i] : &node->allowed_ips[i - n];
+		void *former = NULL;
+
+		if (i >= n && !warren_netmap_takes(map, node, prefix))
+			continue;
+		if (wg_allowedips_insert(trie, prefix, peer, &former) == -ENOMEM)
+			return -ENOMEM;
+		*conflicts += former && former != peer;
+	}
+	return 0;
+}
+
 static int insert_prefixes(struct change *change, struct wg_peer *peer,
 			   const struct warren_node *node)
 {
-	for (uint32_t i = 0; i < node->n_allowed_ips; i++) {
-		void *former = NULL;
+	uint32_t conflicts = 0;
+	int result = insert_taken(change->map, change->trie, peer, node, &conflicts);
 
-		if (!warren_netmap_takes(change->map, node, &node->allowed_ips[i]))
-			continue;
-		if (wg_allowedips_insert(change->trie, &node->allowed_ips[i], peer, &former) ==
-		    -ENOMEM)
-			return -ENOMEM;
-		if (former && former != peer)
-			change->rebuild = true;
-	}
-	return 0;
+	if (conflicts > 0)
+		change->rebuild = true;
+	return result;
 }
 
 static int remove_prefixes(struct change *change, const struct wg_peer *peer,
 			   const struct warren_node *node)
 {
-	for (uint32_t i = 0; i < node->n_allowed_ips; i++) {
-		if (wg_allowedips_remove(change->trie, &node->allowed_ips[i], peer) == -ENOMEM)
+	/* It may have been the way to the internet. */
+	static const struct warren_prefix all[2] = { { { .family = 4 }, 0 },
+						     { { .family = 6 }, 0 } };
+
+	for (uint32_t i = 0; i < node->n_allowed_ips + 2; i++) {
+		const struct warren_prefix *prefix = i < 2 ? &all[i] : &node->allowed_ips[i - 2];
+
+		if (wg_allowedips_remove(change->trie, prefix, peer) == -ENOMEM)
 			return -ENOMEM;
 	}
 	return 0;
@@ -123,17 +143,9 @@ static int build_trie(struct change *change)
 
 		if (!peer || peer->node_id != node->id)
 			continue;
-		for (uint32_t p = 0; p < node->n_allowed_ips; p++) {
-			void *former = NULL;
-
-			if (!warren_netmap_takes(change->map, node, &node->allowed_ips[p]))
-				continue;
-			if (wg_allowedips_insert(trie, &node->allowed_ips[p], peer, &former) ==
-			    -ENOMEM) {
-				wg_allowedips_free(trie);
-				return -ENOMEM;
-			}
-			conflicts += former && former != peer;
+		if (insert_taken(change->map, trie, peer, node, &conflicts)) {
+			wg_allowedips_free(trie);
+			return -ENOMEM;
 		}
 	}
 	wg_allowedips_commit(trie);
@@ -217,6 +229,9 @@ static int change_peer(struct change *change, struct wg_peer *peer,
 		    insert_prefixes(change, peer, after) < 0)
 			return -ENOMEM;
 	}
+	/* Ways to the internet are in no list. */
+	if (before->exit_v4 != after->exit_v4 || before->exit_v6 != after->exit_v6)
+		change->rebuild = true;
 	if (!addrports_equal(before->endpoints, before->n_endpoints, after->endpoints,
 			     after->n_endpoints))
 		set_endpoint(peer, after);
@@ -336,7 +351,9 @@ int wg_netmap_apply(struct wg_device *dev, const struct warren_netmap *map)
 	change.gone = calloc(dev->peers.count + 1, sizeof(*change.gone));
 	if (!change.gone)
 		return -ENOMEM;
-	change.rebuild = old && old->addresses_only != map->addresses_only;
+	change.rebuild = old && (old->addresses_only != map->addresses_only ||
+				 old->exit_chosen != map->exit_chosen ||
+				 old->exit_node != map->exit_node);
 	wg_allowedips_begin(change.trie);
 	each = continues(dev, map) ? each_change : each_difference;
 	r = each(&change, take_out);

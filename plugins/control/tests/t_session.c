@@ -624,6 +624,36 @@ static void test_accept_routes(void **state)
 	wcore_ctx_close(other);
 }
 
+static void test_an_exit_node_is_chosen_by_one(void **state)
+{
+	struct node *node = *state;
+	struct warren_ctx *owner, *other;
+	const struct warren_netmap *map;
+	uint64_t serial;
+
+	node_join(node);
+	owner = parts_ctx(node->engine, wcore_engine_main(node->engine));
+	other = parts_ctx(node->engine, wcore_engine_main(node->engine));
+	map = ctl_session_map(node->session);
+	assert_false(map->exit_chosen);
+	serial = map->serial;
+	warren_obj_unref(map);
+	assert_int_equal(ctl_session_exit(node->session, owner, true, 5), 0);
+	assert_int_equal(ctl_session_exit(node->session, other, true, 6), -EBUSY);
+	assert_int_equal(ctl_session_exit(node->session, owner, true, 5), 0);
+	map = ctl_session_map(node->session);
+	assert_true(map->exit_chosen);
+	assert_int_equal(map->exit_node, 5);
+	assert_int_equal(map->serial, serial + 1);
+	warren_obj_unref(map);
+	wcore_ctx_close(owner);
+	map = ctl_session_map(node->session);
+	assert_false(map->exit_chosen);
+	assert_int_equal(map->exit_node, 0);
+	warren_obj_unref(map);
+	wcore_ctx_close(other);
+}
+
 static bool serves(struct node *node, const char *text, uint32_t of)
 {
 	const struct warren_netmap *map = ctl_session_map(node->session);
@@ -825,6 +855,7 @@ int main(void)
 		NODE_TEST(test_down_and_up),
 		NODE_TEST(test_shields),
 		NODE_TEST(test_accept_routes),
+		NODE_TEST(test_an_exit_node_is_chosen_by_one),
 		NODE_TEST(test_exit_node_offer),
 		NODE_TEST(test_only_offers_are_served),
 		NODE_TEST(test_pings),

@@ -289,16 +289,18 @@ static void compiles_accept(void **state)
 	static_set_free(set);
 }
 
+static const struct static_exit no_exit;
+
 static void keeps_accept_apart_from_no_accept(void **state)
 {
 	struct static_set *none = set_of(HEAD, NULL);
 	struct static_set *empty = set_of(HEAD "  accept: []\n", NULL);
-	struct warren_netmap *map = static_map_new(none, NULL);
+	struct warren_netmap *map = static_map_new(none, &no_exit, NULL);
 
 	(void)state;
 	assert_int_equal(map->builtin_policy, WARREN_POLICY_ALLOWED_IPS);
 	warren_obj_unref(map);
-	map = static_map_new(empty, NULL);
+	map = static_map_new(empty, &no_exit, NULL);
 	assert_int_equal(map->builtin_policy, WARREN_POLICY_NONE);
 	assert_int_equal(map->n_filter, 0);
 	warren_obj_unref(map);
@@ -372,7 +374,7 @@ static void tells_exact_changes(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
 		struct static_set *set = set_of(steps[i].yaml, before);
-		struct warren_netmap *map = static_map_new(set, old);
+		struct warren_netmap *map = static_map_new(set, &no_exit, old);
 
 		assert_int_equal(map->serial, i + 1);
 		assert_int_equal(map->previous, i);
@@ -419,13 +421,13 @@ static void gives_self_another_key(void **state)
 {
 	static const uint8_t other[32] = { 77 };
 	struct static_set *set = set_of(HEAD "  accept: [{from: \"*\", to: \"*\"}]\n", NULL);
-	struct warren_netmap *old = static_map_new(set, NULL), *map;
+	struct warren_netmap *old = static_map_new(set, &no_exit, NULL), *map;
 
 	(void)state;
 	assert_int_equal(static_set_rekey(set, own_key), 0);
 	assert_ptr_equal(&set->self->node, old->self);
 	assert_int_equal(static_set_rekey(set, other), 0);
-	map = static_map_new(set, old);
+	map = static_map_new(set, &no_exit, old);
 	assert_int_equal(map->changed, WARREN_NETMAP_SELF);
 	assert_memory_equal(map->self->key.bytes, other, 32);
 	assert_int_equal(map->self->n_allowed_ips, 4);
@@ -466,7 +468,7 @@ static void changes_one_of_5000(void **state)
 {
 	char *first = many_peers(5000, 0), *second = many_peers(5000, 7);
 	struct static_set *set = set_of(first, NULL), *next;
-	struct warren_netmap *old = static_map_new(set, NULL), *map;
+	struct warren_netmap *old = static_map_new(set, &no_exit, NULL), *map;
 	struct loaded loaded = load(second);
 	struct static_plan *plan;
 	double before;
@@ -476,7 +478,7 @@ static void changes_one_of_5000(void **state)
 	before = cpu_ms();
 	plan = static_plan_new(loaded.section, own_key, &loaded.err);
 	next = static_set_new(plan, own_key, set);
-	map = static_map_new(next, old);
+	map = static_map_new(next, &no_exit, old);
 	print_message("5,000 peers, one changed: %.1f ms\n", cpu_ms() - before);
 	assert_int_equal(map->n_changes, 1);
 	assert_int_equal(map->changes[0].fields, WARREN_NODE_PSK);

@@ -72,6 +72,7 @@ struct net_map;
 struct net_map *net_map_new(void);
 void net_map_add(struct net_map *map, const struct warren_node *node);
 void net_map_addresses_only(struct net_map *map);	/* publish it with @gap */
+void net_map_exit(struct net_map *map, int64_t id);	/* the way to the internet; 0: unsaid */
 /*
  * Publishes it and frees @map; the policy is WARREN_POLICY_. @gap: as if a snapshot had been
  * missed, so that the consumer must compare instead of following the change list.

@@ -9,6 +9,7 @@ struct net_map {
 	struct warren_node **nodes;
 	uint32_t count;
 	bool addresses_only;
+	int64_t exit_node;
 };
 
 struct snapshot {
@@ -32,6 +33,11 @@ struct net_map *net_map_new(void)
 void net_map_addresses_only(struct net_map *map)
 {
 	map->addresses_only = true;
+}
+
+void net_map_exit(struct net_map *map, int64_t id)
+{
+	map->exit_node = id;
 }
 
 static void *copy(const void *data, size_t size)
@@ -146,6 +152,8 @@ static void publish_run(struct net_node *node, void *arg)
 	s->map.builtin_policy = call->policy;
 	s->map.dns = &no_dns;
 	s->map.addresses_only = call->map->addresses_only;
+	s->map.exit_chosen = call->map->exit_node != 0;
+	s->map.exit_node = call->map->exit_node;
 	s->map.changed = WARREN_NETMAP_ALL;
 	node->serial += call->gap ? 2 : 1;
 	s->map.serial = node->serial;

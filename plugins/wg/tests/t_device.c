@@ -206,6 +206,64 @@ static void test_networks_behind_peers_are_taken_or_not(void **state)
 	assert_true(net_wait_metric(p->a, "drops", "source", 2, LONG));
 }
 
+/* Two peers that both lead to all of the internet; @used of them is wanted. */
+static void publish_exits(struct net_pair *p, int64_t used, bool offers)
+{
+	struct net_map *map = net_map_new();
+	struct net_peer peer, idle;
+
+	net_peer_init(&peer, p->b, 2, true);
+	peer.node.exit_v4 = offers;
+	net_map_add(map, &peer.node);
+	net_peer_init(&idle, p->b, 3, false);
+	idle.node.key.bytes[0] ^= 1;
+	idle.node.id = peer.node.id + 1;
+	idle.node.exit_v4 = true;
+	net_map_add(map, &idle.node);
+	net_map_exit(map, used ? peer.node.id + used - 1 : 0);
+	net_publish_take(p->a, map, WARREN_POLICY_ALLOWED_IPS, false);
+}
+
+static void goes_to_b(struct net_pair *p, bool goes)
+{
+	uint8_t packet[100], got[2048];
+	int64_t before = net_metric(p->a, "drops", "source");
+
+	net_packet(packet, sizeof(packet), 77, 1, 0);
+	net_send(p->b, packet, sizeof(packet));
+	if (goes)
+		assert_int_equal(net_receive(p->a, got, sizeof(got), LONG), sizeof(packet));
+	else
+		assert_true(net_wait_metric(p->a, "drops", "source", before + 1, LONG));
+	net_packet(packet, sizeof(packet), 1, 77, 0);
+	net_send(p->a, packet, sizeof(packet));
+	if (goes)
+		assert_int_equal(net_receive(p->b, got, sizeof(got), LONG), sizeof(packet));
+}
+
+static void test_all_of_the_internet_is_of_the_chosen_one(void **state)
+{
+	struct net_pair *p = *state;
+	uint8_t got[2048];
+
+	publish_exits(p, 0, true);
+	assert_true(net_ping(p->a, 1, p->b, 2, LONG));
+	goes_to_b(p, false);
+	publish_exits(p, 1, true);
+	goes_to_b(p, true);
+	publish_exits(p, 2, true);
+	goes_to_b(p, false);
+	publish_exits(p, 1, true);
+	goes_to_b(p, true);
+	publish_exits(p, 1, false);	/* he does not offer it any more */
+	goes_to_b(p, false);
+	publish_exits(p, 1, true);
+	goes_to_b(p, true);
+	/* A peer that goes takes its way along. */
+	net_publish_take(p->a, net_map_new(), WARREN_POLICY_ALLOWED_IPS, false);
+	assert_int_equal(net_receive(p->b, got, sizeof(got), 100), 0);
+}
+
 /*
  * ---- Datagrams of others ----
  */
@@ -530,6 +588,7 @@ int main(void)
 		NODES(test_restart_of_one_side),
 		NODES(test_destination_without_peer_is_counted),
 		NODES(test_networks_behind_peers_are_taken_or_not),
+		NODES(test_all_of_the_internet_is_of_the_chosen_one),
 		NODES(test_source_must_be_the_peers),
 		NODES(test_preshared_keys),
 		NODES(test_garbage_changes_nothing),

@@ -1,5 +1,5 @@
 /*
- * warren/service/netmap.h - service "netmap" 0.3: who is in the network and what is allowed
+ * warren/service/netmap.h - service "netmap" 0.4: who is in the network and what is allowed
  *
  * A network map is an immutable, reference-counted snapshot plus a list of what changed since the
  * one before. The provider (`static` or `control`) publishes it on the sticky topic "netmap" and
@@ -264,6 +264,13 @@ struct warren_netmap {
 	 * warren_netmap_takes(). A change makes `previous` 0.
 	 */
 	bool addresses_only;
+	/*
+	 * Somebody chooses the peer that all of the internet is reached through (0.4), and chose
+	 * that with this id; 0: none, as long as the wanted one is not there. Nobody chooses: what
+	 * allowed IPs say.
+	 */
+	bool exit_chosen;
+	int64_t exit_node;
 
 	uint32_t builtin_policy;	/* WARREN_POLICY_ */
 	const struct warren_filter_rule *filter;
@@ -287,6 +294,17 @@ bool warren_netmap_takes(const struct warren_netmap *map, const struct warren_no
  */
 bool warren_netmap_granted(const struct warren_netmap *map, const struct warren_filter_rule *rule,
 			   const struct warren_cap_grant *grant, const struct warren_node *from)
+	__attribute__((visibility("default")));
+
+/*
+ * The ways to all of the internet that the operator takes of @node beyond its allowed IPs (0.4):
+ * their number, two at most. Any thread.
+ */
+uint32_t warren_netmap_exits(const struct warren_netmap *map, const struct warren_node *node,
+			     struct warren_prefix out[2])
+	__attribute__((visibility("default")));
+/* Whether @node offers such a way at all, in a list or by a flag (0.4). Any thread. */
+bool warren_netmap_is_exit(const struct warren_node *node)
 	__attribute__((visibility("default")));
 
 enum warren_facet {			/* what a node tells its server about itself */
@@ -317,6 +335,12 @@ struct warren_netmap_ops {
 	 * away. `static`, where nobody is told anything, says yes.
 	 */
 	bool (*connected)(void *self);
+	/*
+	 * Lane (0.4). Chooses for @ctx, which owns the choice, the peer whose way to all of the
+	 * internet is taken; @id 0: of none. @chosen false, and the end of @ctx, take the choice
+	 * back. -EBUSY where another owns it.
+	 */
+	int (*exit_set)(void *self, struct warren_ctx *ctx, bool chosen, int64_t id);
 };
 
 #endif
