@@ -4,6 +4,7 @@
 #include <getopt.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -144,6 +145,7 @@ int main(int argc, char **argv)
 		.privsep = true, .log_format = MON_LOG_AUTO, .log_level = -1,
 	};
 	bool cleanup = false;
+	const char *result;
 	int status = parse(argc, argv, &options, &cleanup);
 
 	if (status)
@@ -157,5 +159,9 @@ int main(int argc, char **argv)
 		      "(system.user)\n", stderr);
 		return 1;
 	}
-	return cleanup ? mon_cleanup(&options) : mon_run(&options);
+	if (!cleanup)
+		return mon_run(&options);
+	/* systemd says how the service ended, and starts it again after it failed. */
+	result = getenv("SERVICE_RESULT");
+	return mon_cleanup(&options, result && strcmp(result, "success") != 0);
 }

@@ -68,6 +68,7 @@ static void parse_route(const struct wcore_net_dump *dump, struct buf_reader *r)
 	route.type = msg.rtm_type;
 	route.dst.addr.family = route.family;
 	route.dst.bits = msg.rtm_dst_len;
+	route.dead = msg.rtm_flags & (RTNH_F_DEAD | RTNH_F_LINKDOWN);
 	if (!route.family || msg.rtm_flags & RTM_F_CLONED)
 		return;
 	while (next_attr(r, &type, &payload)) {
@@ -87,9 +88,37 @@ static void parse_route(const struct wcore_net_dump *dump, struct buf_reader *r)
 	dump->route(&route, dump->arg);
 }
 
+static void parse_selector(struct warren_net_rule *rule, uint16_t type, struct buf_reader *payload)
+{
+	switch (type) {
+	case FRA_DST:
+		buf_bytes(payload, rule->dst.addr.bytes, rule->family == 6 ? 16 : 4);
+		break;
+	case FRA_SUPPRESS_PREFIXLEN:
+		rule->suppress = (int32_t)attr_u32(payload);
+		break;
+	case FRA_UID_RANGE:
+		rule->uid_first = attr_u32(payload);
+		rule->uid_last = attr_u32(payload);
+		break;
+	case FRA_IIFNAME:
+	case FRA_OIFNAME:
+	case FRA_L3MDEV:
+	case FRA_IP_PROTO:
+	case FRA_SPORT_RANGE:
+	case FRA_DPORT_RANGE:
+	case FRA_TUN_ID:
+		rule->narrow = true;
+		break;
+	default:
+		break;
+	}
+}
+
 static void parse_rule(const struct wcore_net_dump *dump, struct buf_reader *r)
 {
-	struct warren_net_rule rule = { .size = sizeof(rule) };
+	struct warren_net_rule rule = { .size = sizeof(rule), .uid_last = UINT32_MAX,
+					.suppress = -1 };
 	struct buf_reader payload;
 	struct fib_rule_hdr msg;
 	uint16_t type;
@@ -99,8 +128,12 @@ static void parse_rule(const struct wcore_net_dump *dump, struct buf_reader *r)
 	rule.family = family_of(msg.family);
 	rule.table = msg.table;
 	rule.action = msg.action;
+	rule.inverse = msg.flags & FIB_RULE_INVERT;
+	rule.narrow = msg.src_len > 0 || msg.tos != 0;
 	if (!rule.family)
 		return;
+	rule.dst.addr.family = msg.dst_len > 0 ? rule.family : 0;
+	rule.dst.bits = msg.dst_len;
 	while (next_attr(r, &type, &payload)) {
 		if (type == FRA_PRIORITY)
 			rule.pref = attr_u32(&payload);
@@ -112,6 +145,8 @@ static void parse_rule(const struct wcore_net_dump *dump, struct buf_reader *r)
 			rule.mask = attr_u32(&payload);
 		else if (type == FRA_PROTOCOL)
 			buf_u8(&payload, &rule.protocol);
+		else
+			parse_selector(&rule, type, &payload);
 	}
 	dump->rule(&rule, dump->arg);
 }
@@ -187,20 +222,24 @@ int wcore_net_parse(const struct wcore_net_dump *dump, const void *data, size_t 
 
 uint32_t wcore_net_news(const void *data, size_t len)
 {
-	struct buf_reader r;
+	struct buf_reader r, body;
 	struct nlmsghdr header;
+	struct rtmsg route;
 	uint32_t news = 0;
 
 	buf_reader_init(&r, data, len);
 	while (buf_left(&r) >= sizeof(header)) {
 		buf_bytes(&r, &header, sizeof(header));
 		if (header.nlmsg_len < sizeof(header) ||
-		    !buf_skip(&r, header.nlmsg_len - sizeof(header)))
+		    !buf_sub(&r, header.nlmsg_len - sizeof(header), &body))
 			break;
 		if (header.nlmsg_type == RTM_NEWLINK || header.nlmsg_type == RTM_DELLINK)
 			news |= WARREN_NET_LINKS;
 		if (header.nlmsg_type == RTM_NEWADDR || header.nlmsg_type == RTM_DELADDR)
 			news |= WARREN_NET_ADDRESSES;
+		if ((header.nlmsg_type == RTM_NEWROUTE || header.nlmsg_type == RTM_DELROUTE) &&
+		    buf_bytes(&body, &route, sizeof(route)) && route.rtm_table == RT_TABLE_MAIN)
+			news |= WARREN_NET_ROUTES;
 		if (buf_left(&r) > 0)
 			buf_skip(&r, -header.nlmsg_len & 3);
 	}

@@ -24,6 +24,8 @@ enum {
 	DATAGRAM = 8192,		/* one message each; a link's may have 4 KiB */
 };
 
+static const uint32_t netlink_kinds = WARREN_NET_LINKS | WARREN_NET_ADDRESSES | WARREN_NET_ROUTES;
+
 struct watch {
 	uint32_t what;
 	warren_net_watch_fn *fn;
@@ -45,12 +47,12 @@ static uint32_t drain(int fd)
 		if (n == -1 && errno == EINTR)
 			continue;
 		if (n == -1 && errno == ENOBUFS)
-			return WARREN_NET_LINKS | WARREN_NET_ADDRESSES;
+			return netlink_kinds;
 		if (n == -1)
 			break;
 		if (size == sizeof(from) && from.nl_pid == 0)
 			news |= (size_t)n > sizeof(data) ?
-				WARREN_NET_LINKS | WARREN_NET_ADDRESSES :
+				netlink_kinds :
 				wcore_net_news(data, (size_t)n);
 	}
 	return news;
@@ -87,6 +89,8 @@ static int open_netlink(uint32_t what)
 		addr.nl_groups |= RTMGRP_LINK;
 	if (what & WARREN_NET_ADDRESSES)
 		addr.nl_groups |= RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
+	if (what & WARREN_NET_ROUTES)
+		addr.nl_groups |= RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE;
 	if (fd != -1 && bind(fd, (struct sockaddr *)&addr, sizeof(addr)) == -1) {
 		int saved = errno;
 
@@ -142,7 +146,7 @@ int warren_net_watch(struct warren_ctx *ctx, uint32_t what, warren_net_watch_fn 
 
 	if (watch)
 		*watch = (struct watch){ what, fn, arg };
-	if (!result && what & (WARREN_NET_LINKS | WARREN_NET_ADDRESSES))
+	if (!result && what & netlink_kinds)
 		result = watch_fd(ctx, open_netlink(what), netlink_ready, watch);
 	if (!result && what & WARREN_NET_HOSTNAME)
 		result = watch_fd(ctx, open_name(ctx), name_ready, watch);

@@ -98,7 +98,17 @@ static void drop_unreachable(struct mon *mon, enum mon_journal_place place)
 			dropped);
 }
 
-static int undo_leftovers(struct mon *mon, struct warren_err *err)
+/* What stays gets numbers of this daemon's own, which others may not get. */
+static void number_anew(struct mon_things *things)
+{
+	struct mon_thing *thing;
+
+	things->next_id = 1;
+	list_for_each(thing, &things->all, node)
+		thing->id = things->next_id++;
+}
+
+static int undo_leftovers(struct mon *mon, bool keep_shut, struct warren_err *err)
 {
 	enum mon_journal_place place = MON_JOURNAL_HERE;
 	int result = mon_journal_load(mon->state.monitor, &mon->things, &place, err);
@@ -119,7 +129,14 @@ static int undo_leftovers(struct mon *mon, struct warren_err *err)
 		wait_for_release(thing, end);
 	/* A full disk must not keep us from taking it back, so the new journal comes after. */
 	mon->journal = (struct mon_journal){ .fd = -1, .things = &mon->things };
-	mon_undo_all(mon);
+	if (keep_shut)
+		mon->was_shut = mon_undo_open(mon);
+	else
+		mon_undo_all(mon);
+	if (mon->was_shut)
+		mon_log(LOG_NOTICE, "the internet stays out of reach, as it was left, until the "
+			"exit node is used again; `warrend --cleanup` opens the way");
+	number_anew(&mon->things);
 	return mon_journal_open(&mon->journal, mon->state.monitor, &mon->things, err);
 }
 
@@ -228,7 +245,7 @@ static int prepare(struct mon *mon, struct warren_err *err)
 	if (!result)
 		result = mon_netlink_open(&mon->netlink, err);
 	if (!result)
-		result = undo_leftovers(mon, err);
+		result = undo_leftovers(mon, true, err);
 	if (!result)
 		result = load_config(mon, err);
 	if (!result)
@@ -366,13 +383,17 @@ int mon_run(const struct mon_options *options)
 		while (!mon.quit)
 			turn(&mon);
 	}
-	mon_undo_all(&mon);
+	/* A start that failed is no reason to let out what must not leave. */
+	if (mon.exit && mon.was_shut)
+		(void)mon_undo_open(&mon);
+	else
+		mon_undo_all(&mon);
 	remove_folder(&mon);
 	mon_free(&mon);
 	return mon.exit;
 }
 
-int mon_cleanup(const struct mon_options *options)
+int mon_cleanup(const struct mon_options *options, bool keep_shut)
 {
 	AUTO(err_free) struct warren_err err = ERR_INIT;
 	struct stat st;
@@ -387,7 +408,7 @@ int mon_cleanup(const struct mon_options *options)
 	if (!result)
 		result = mon_netlink_open(&mon.netlink, &err);
 	if (!result)
-		result = undo_leftovers(&mon, &err);
+		result = undo_leftovers(&mon, keep_shut, &err);
 	if (result)
 		mon_log(LOG_ERR, "%s", err_first(&err));
 	mon_free(&mon);

@@ -107,6 +107,7 @@ struct mon {
 	gid_t gid;
 	bool watchdog;			/* the service manager wants to be fed */
 	bool made_folder;		/* of the control socket */
+	bool was_shut;			/* a daemon that died has left the internet out of reach */
 	bool quit;
 	int exit;			/* status, once quit */
 };
@@ -117,7 +118,10 @@ uint64_t mon_sooner(uint64_t a, uint64_t b);
 
 /* Runs the daemon until it is told to stop; returns the exit status. */
 int mon_run(const struct mon_options *options);
-/* Undoes what a dead daemon left behind, as far as its journal knows; returns the exit status. */
-int mon_cleanup(const struct mon_options *options);
+/*
+ * Undoes what a dead daemon left behind, as far as its journal knows; returns the exit status. With
+ * @keep_shut a way to the internet that is shut stays so, for the next start.
+ */
+int mon_cleanup(const struct mon_options *options, bool keep_shut);
 
 #endif

@@ -22,6 +22,7 @@
 
 enum {
 	REQUEST_MAX = 1024,		/* the longest request below has a quarter of it */
+	IP6_METRIC = 1024,		/* the kernel's choice (IP6_RT_PRIO_USER) */
 	ANSWER_MAX = 32 << 10,		/* one RTM_NEWLINK with all its attributes */
 };
 
@@ -279,25 +280,28 @@ int mon_netlink_route(struct mon_netlink *nl, enum mon_change change, int index,
 	struct nlmsghdr *nlh = begin(nl, &req, change == MON_DEL ? RTM_DELROUTE : RTM_NEWROUTE,
 				     flags_of(change));
 	struct rtmsg *rt = mnl_nlmsg_put_extra_header(nlh, sizeof(*rt));
+	uint32_t metric = route->metric;
 
 	rt->rtm_family = family_of(&route->dst.addr);
 	rt->rtm_dst_len = route->dst.bits;
 	rt->rtm_table = route->table < 256 ? (uint8_t)route->table : RT_TABLE_UNSPEC;
 	rt->rtm_protocol = WPRIV_RT_PROTOCOL;
+	rt->rtm_type = route_type(route->type);
 	if (change == MON_DEL) {
-		/* Any type, scope and interface, but our protocol only. */
-		rt->rtm_type = RTN_UNSPEC;
+		/* Any scope and interface, but our protocol and type only. */
 		rt->rtm_scope = RT_SCOPE_NOWHERE;
+		/* No type counts in IPv6, and no metric would be any: another route's too. */
+		if (metric == 0 && rt->rtm_family == AF_INET6)
+			metric = IP6_METRIC;
 	} else {
-		rt->rtm_type = route_type(route->type);
 		/* A route without gateway ends on the link. */
 		rt->rtm_scope = route->type == WARREN_ROUTE_UNICAST ? RT_SCOPE_LINK :
 								      RT_SCOPE_UNIVERSE;
 	}
 	mnl_attr_put_u32(nlh, RTA_TABLE, route->table);
 	put_addr(nlh, RTA_DST, &route->dst.addr);
-	if (route->metric != 0)
-		mnl_attr_put_u32(nlh, RTA_PRIORITY, route->metric);
+	if (metric != 0)
+		mnl_attr_put_u32(nlh, RTA_PRIORITY, metric);
 	if (index != 0 && change != MON_DEL)
 		mnl_attr_put_u32(nlh, RTA_OIF, (uint32_t)index);
 	if (route->source.family != 0 && change != MON_DEL)
@@ -345,6 +349,13 @@ int mon_netlink_rule(struct mon_netlink *nl, enum mon_change change,
 		fib->dst_len = rule->to.bits;
 		if (rule->to.bits > 0)
 			put_addr(nlh, FRA_DST, &rule->to.addr);
+	}
+	if (rule->flags & WARREN_RULE_SPECIFIC)
+		mnl_attr_put_u32(nlh, FRA_SUPPRESS_PREFIXLEN, 0);
+	if (rule->flags & WARREN_RULE_UIDS) {
+		const struct fib_rule_uid_range range = { rule->uid_first, rule->uid_last };
+
+		mnl_attr_put(nlh, FRA_UID_RANGE, sizeof(range), &range);
 	}
 	if (rule->iif[0] != '\0')
 		mnl_attr_put_strz(nlh, FRA_IIFNAME, rule->iif);

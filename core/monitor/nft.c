@@ -394,6 +394,18 @@ void nft_ct(struct nftnl_rule **rule, uint32_t key)
 	nftnl_expr_set_u32(expr, NFTNL_EXPR_CT_DREG, NFT_REG_1);
 }
 
+void nft_not_within(struct nftnl_rule **rule, const void *first, const void *last, uint32_t len)
+{
+	struct nftnl_expr *expr = add(rule, "range");
+
+	if (!expr)
+		return;
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_RANGE_SREG, NFT_REG_1);
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_RANGE_OP, NFT_RANGE_NEQ);
+	nftnl_expr_set(expr, NFTNL_EXPR_RANGE_FROM_DATA, first, len);
+	nftnl_expr_set(expr, NFTNL_EXPR_RANGE_TO_DATA, last, len);
+}
+
 void nft_lookup(struct nftnl_rule **rule, const char *set)
 {
 	struct nftnl_expr *expr = add(rule, "lookup");
@@ -419,6 +431,20 @@ void nft_mark_set(struct nftnl_rule **rule, uint32_t mark, uint32_t mask)
 		return;
 	nftnl_expr_set_u32(expr, NFTNL_EXPR_META_KEY, NFT_META_MARK);
 	nftnl_expr_set_u32(expr, NFTNL_EXPR_META_SREG, NFT_REG_1);
+}
+
+void nft_ct_mark_set(struct nftnl_rule **rule, uint32_t mark, uint32_t mask)
+{
+	const uint32_t keep = ~mask;
+	struct nftnl_expr *expr;
+
+	nft_ct(rule, NFT_CT_MARK);
+	nft_bitwise(rule, &keep, &mark, sizeof(mark));
+	expr = add(rule, "ct");
+	if (!expr)
+		return;
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_CT_KEY, NFT_CT_MARK);
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_CT_SREG, NFT_REG_1);
 }
 
 void nft_mark_is(struct nftnl_rule **rule, uint32_t op, uint32_t mark, uint32_t mask)

@@ -69,11 +69,15 @@ void nft_cmp_u32(struct nftnl_rule **rule, uint32_t op, uint32_t value);
 void nft_cmp_u8(struct nftnl_rule **rule, uint32_t op, uint8_t value);
 /* Keeps what @mask has, then flips what @xor has; both of @len bytes. */
 void nft_bitwise(struct nftnl_rule **rule, const void *mask, const void *xor, uint32_t len);
+/* Both inclusive, of @len bytes in the order of the network. */
+void nft_not_within(struct nftnl_rule **rule, const void *first, const void *last, uint32_t len);
 void nft_payload(struct nftnl_rule **rule, uint32_t base, uint32_t offset, uint32_t len);
 void nft_fib(struct nftnl_rule **rule, uint32_t flags, uint32_t result);
 void nft_ct(struct nftnl_rule **rule, uint32_t key);
 void nft_lookup(struct nftnl_rule **rule, const char *set);
 void nft_mark_set(struct nftnl_rule **rule, uint32_t mark, uint32_t mask);
+/* The same of the connection. */
+void nft_ct_mark_set(struct nftnl_rule **rule, uint32_t mark, uint32_t mask);
 void nft_mark_is(struct nftnl_rule **rule, uint32_t op, uint32_t mark, uint32_t mask);
 void nft_mss_from_route(struct nftnl_rule **rule);
 void nft_masquerade(struct nftnl_rule **rule);
@@ -98,6 +102,8 @@ struct nft_want {
 	const struct nft_port *ports;	/* to be open */
 	size_t n_ports;
 	struct nft_marks marks;
+	uint32_t bypass;		/* another mark within the same mask */
+	uint16_t own_first, own_last;	/* ports that who calls from here is given */
 };
 enum { NFT_TABLE_NAME = 8 + WARREN_PRIV_IFNAME };
 /* "warren", or "warren-IFNAME" for an interface other than warren0. */

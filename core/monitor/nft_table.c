@@ -29,12 +29,13 @@ enum {
 	/* Before raw, where others drop what is for a container's address. */
 	PRIO_PREROUTING = -310,
 	PRIO_FILTER = -190,		/* before mangle, after connections are tracked */
+	PRIO_ANSWER = -150,		/* mangle: a change of the mark routes anew */
 	PRIO_SNAT = 100,
 	PRIO_LEAK = 300,		/* after all address translation */
 
 	CT_INVALID = 1 << 0, CT_ESTABLISHED = 1 << 1, CT_RELATED = 1 << 2,
 	KEY_IPV4 = 7, KEY_IPV6 = 8,	/* how nft(8) numbers the types of a set's keys */
-	FLAG_SYN = 2, FLAG_RST = 4, TCP_FLAGS = 13,
+	FLAG_SYN = 2, FLAG_RST = 4, FLAG_ACK = 16, TCP_FLAGS = 13,
 	SOURCE = 0, DESTINATION = 1,
 };
 
@@ -580,6 +581,84 @@ static void add_postrouting(struct build *b)
 }
 
 /*
+ * ---- Answers ----
+ */
+
+static void restore(struct build *b, const char *chain, bool outside)
+{
+	struct nftnl_rule *rule = begin(b, chain);
+
+	if (outside)
+		match_name(&rule, NFT_META_IIFNAME, NFT_CMP_NEQ, b->ifname);
+	match_direction(&rule, IP_CT_DIR_REPLY);
+	nft_ct(&rule, NFT_CT_MARK);
+	nft_bitwise(&rule, &b->want->marks.mask, &(uint32_t){ 0 }, sizeof(uint32_t));
+	nft_cmp_u32(&rule, NFT_CMP_EQ, b->want->bypass);
+	nft_mark_set(&rule, b->want->bypass, b->want->marks.mask);
+	nft_batch_rule(&b->batch, rule, true);
+}
+
+static struct nftnl_rule *begin_came(const struct build *b, uint8_t protocol)
+{
+	struct nftnl_rule *rule = begin(b, "came");
+
+	match_outside(b, &rule);
+	match_direction(&rule, IP_CT_DIR_ORIGINAL);
+	nft_meta(&rule, NFT_META_L4PROTO);
+	nft_cmp_u8(&rule, NFT_CMP_EQ, protocol);
+	return rule;
+}
+
+static void end_came(struct build *b, struct nftnl_rule *rule)
+{
+	nft_ct_mark_set(&rule, b->want->bypass, b->want->marks.mask);
+	nft_batch_rule(&b->batch, rule, true);
+}
+
+/* To a port that this host gives nobody who calls from here: it is a service's. */
+static void came_to_service(struct build *b, uint8_t protocol)
+{
+	struct nftnl_rule *rule = begin_came(b, protocol);
+	const uint16_t first = htons(b->want->own_first), last = htons(b->want->own_last);
+
+	nft_payload(&rule, NFT_PAYLOAD_TRANSPORT_HEADER, 2, sizeof(first));
+	nft_not_within(&rule, &first, &last, sizeof(first));
+	end_came(b, rule);
+}
+
+/*
+ * Of a conversation that is older than our rules, the first packet that is seen may be an answer.
+ * If it were taken for a call, what this host has begun would stay outside of the tunnel.
+ */
+static void add_came(struct build *b)
+{
+	const uint8_t mask = FLAG_SYN | FLAG_ACK, none = 0;
+	struct nftnl_rule *rule = begin_came(b, IPPROTO_TCP);
+
+	nft_payload(&rule, NFT_PAYLOAD_TRANSPORT_HEADER, TCP_FLAGS, 1);
+	nft_bitwise(&rule, &mask, &none, 1);
+	nft_cmp_u8(&rule, NFT_CMP_EQ, FLAG_SYN);
+	end_came(b, rule);
+	came_to_service(b, IPPROTO_TCP);
+	came_to_service(b, IPPROTO_UDP);
+	end_came(b, begin_came(b, IPPROTO_ICMP));
+	end_came(b, begin_came(b, IPPROTO_ICMPV6));
+}
+
+/*
+ * Whoever came in from elsewhere than a peer is answered where he came from, by the host's own
+ * routes: the mark that keeps our encrypted packets on them is kept with the connection.
+ */
+static void add_answers(struct build *b)
+{
+	add_chain(b, "came", "filter", NF_INET_PRE_ROUTING, PRIO_ANSWER);
+	add_came(b);
+	restore(b, "came", true);
+	add_chain(b, "answers", "route", NF_INET_LOCAL_OUT, PRIO_ANSWER);
+	restore(b, "answers", false);
+}
+
+/*
  * ---- Whole ----
  */
 
@@ -601,6 +680,8 @@ int nft_table_apply(struct nft *nft, const struct nft_want *want, bool replace,
 	add_input(&b);
 	add_forward(&b);
 	add_postrouting(&b);
+	if (b.flags & WARREN_NFT_ANSWER)
+		add_answers(&b);
 	result = nft_batch_commit(&b.batch);
 	if (result == -EEXIST)
 		return wpriv_refuse(err, result, "there is a table inet %s already that another "

@@ -106,16 +106,32 @@ static int check_open(const struct mon_request *req, struct warren_err *err)
 	return 0;
 }
 
+/* The stock range where it cannot be read. */
+static void read_own_ports(struct nft_want *want)
+{
+	AUTO(auto_close) int fd = open("/proc/sys/net/ipv4/ip_local_port_range",
+				       O_RDONLY | O_CLOEXEC);
+	char text[32] = "";
+
+	want->own_first = 32768;
+	want->own_last = 60999;
+	if (fd != -1 && read(fd, text, sizeof(text) - 1) > 0)
+		(void)sscanf(text, "%hu %hu", &want->own_first, &want->own_last);
+}
+
 static int apply(struct mon *mon, const struct warren_priv_nft *items, size_t n_items, bool replace,
 		 struct warren_err *err)
 {
 	struct nft_port ports[MON_NFT_PORTS];
-	const struct nft_want want = {
+	struct nft_want want = {
 		.items = items, .n_items = n_items, .ports = ports,
 		.n_ports = list_ports(mon, items, n_items, ports), .marks = marks_of(mon),
+		.bypass = mon->config->limits.mark_bypass,
 	};
-	int result = nft_table_apply(&mon->nft.kernel, &want, replace, err);
+	int result;
 
+	read_own_ports(&want);
+	result = nft_table_apply(&mon->nft.kernel, &want, replace, err);
 	if (result)
 		return result;
 	memcpy(mon->nft.ports, ports, sizeof(ports));

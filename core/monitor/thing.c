@@ -72,6 +72,9 @@ static uint8_t make_key(uint8_t key[MON_KEY_MAX], uint32_t kind, const union mon
 		buf_put_be32(&w, what->rule.table);
 		buf_put_be32(&w, what->rule.mark);
 		buf_put_be32(&w, what->rule.mask);
+		buf_put_be32(&w, what->rule.flags);
+		buf_put_be32(&w, what->rule.uid_first);
+		buf_put_be32(&w, what->rule.uid_last);
 		put_prefix(&w, &what->rule.to);
 		buf_put_bytes(&w, what->rule.iif, WARREN_PRIV_IFNAME);
 		break;

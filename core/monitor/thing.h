@@ -38,7 +38,7 @@ enum mon_kind {
 
 enum {
 	MON_THINGS_MAX = 65536,
-	MON_KEY_MAX = 64,
+	MON_KEY_MAX = 80,
 };
 
 struct mon_tun {
@@ -91,6 +91,7 @@ struct mon_thing {
 	uint8_t kind;			/* enum mon_kind */
 	bool claimed;			/* the engine that runs now asked for it */
 	bool journaled;
+	bool shuts;			/* mon_undo_open() leaves it */
 	uint8_t key_len;		/* 0: not in the map */
 	uint32_t step;			/* of the transaction that is going on, from 1; else 0 */
 	uint8_t key[MON_KEY_MAX];

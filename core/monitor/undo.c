@@ -137,6 +137,40 @@ static bool dies_with_engine(const struct mon_thing *thing, const char *arg)
 		((thing->kind == MON_PATH || thing->kind == MON_SOCKET) && thing->n_fds == 0));
 }
 
+/* An unreachable default route, which is there for nothing else. */
+static bool is_shutter(const struct mon_thing *thing, uint32_t family)
+{
+	return thing->kind == MON_ROUTE && thing->what.route.type == WARREN_ROUTE_UNREACHABLE &&
+	       thing->what.route.dst.bits == 0 && thing->what.route.dst.addr.family == family;
+}
+
+static bool opens(const struct mon_thing *thing, const char *arg)
+{
+	(void)arg;
+	return !thing->shuts;
+}
+
+bool mon_undo_open(struct mon *mon)
+{
+	bool shut[2] = { false, false }, any_shut;
+	struct mon_thing *thing;
+
+	list_for_each(thing, &mon->things.all, node) {
+		shut[0] = shut[0] || is_shutter(thing, 4);
+		shut[1] = shut[1] || is_shutter(thing, 6);
+	}
+	any_shut = shut[0] || shut[1];
+	list_for_each(thing, &mon->things.all, node) {
+		if (thing->kind == MON_RULE)
+			thing->shuts = shut[thing->what.rule.family == 6];
+		else if (thing->kind == MON_ROUTE)
+			thing->shuts = shut[thing->what.route.dst.addr.family == 6] &&
+				       thing->what.route.type != WARREN_ROUTE_UNICAST;
+	}
+	undo_if(mon, opens, NULL);
+	return any_shut;
+}
+
 void mon_undo_owner(struct mon *mon, const char *owner)
 {
 	struct mon_thing *thing;

@@ -6,6 +6,8 @@
 #ifndef WARREN_MONITOR_UNDO_H
 #define WARREN_MONITOR_UNDO_H
 
+#include <stdbool.h>
+
 struct mon;
 struct mon_thing;
 
@@ -16,6 +18,11 @@ void mon_undo_owner(struct mon *mon, const char *owner);
 /* What a new engine or configuration has not asked for again. */
 void mon_undo_unclaimed(struct mon *mon);
 void mon_undo_all(struct mon *mon);
+/*
+ * All but what shuts the way to the internet: an UNREACHABLE default route, THROW routes beside it
+ * and the rules of its family. True: there is such a route.
+ */
+bool mon_undo_open(struct mon *mon);
 /*
  * The engine died: watches and sockets that need not be kept go, the rest waits, without an
  * owner, for the next engine. Routes into the tunnel stay, so that nothing leaves in the clear.

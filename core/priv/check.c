@@ -425,6 +425,19 @@ static int check_rule_limits(const struct wpriv_limits *limits, const struct war
 	return 0;
 }
 
+static int check_rule_flags(const struct warren_priv_rule *req, struct warren_err *err)
+{
+	if (req->flags & ~(uint32_t)(WARREN_RULE_SPECIFIC | WARREN_RULE_UIDS))
+		return wpriv_refuse(err, -EINVAL, "unknown flags 0x%x of RULE", req->flags);
+	if (req->flags & WARREN_RULE_SPECIFIC && req->action != WARREN_RULE_TABLE)
+		return wpriv_refuse(err, -EINVAL, "an unreachable rule has no table");
+	if (req->flags & WARREN_RULE_UIDS ? req->uid_first > req->uid_last ||
+					    req->uid_last == UINT32_MAX :
+					    req->uid_first != 0 || req->uid_last != 0)
+		return wpriv_refuse(err, -EINVAL, "malformed range of users of RULE");
+	return 0;
+}
+
 int wpriv_check_rule(const struct wpriv_limits *limits, const struct warren_priv_rule *req,
 		     struct warren_err *err)
 {
@@ -449,6 +462,8 @@ int wpriv_check_rule(const struct wpriv_limits *limits, const struct warren_priv
 		return wpriv_refuse(err, -EINVAL, "malformed interface name");
 	if (!zeroes(req->reserved, sizeof(req->reserved)))
 		return wpriv_refuse(err, -EINVAL, "reserved bytes are not zero");
+	if (check_rule_flags(req, err))
+		return -EINVAL;
 	return add ? check_rule_limits(limits, req, err) : 0;
 }
 
@@ -488,7 +503,7 @@ static int check_nft_table(const struct wpriv_limits *limits, const struct warre
 			   struct warren_err *err)
 {
 	const uint32_t known = WARREN_NFT_SNAT | WARREN_NFT_STATEFUL | WARREN_NFT_EXIT4 |
-			       WARREN_NFT_EXIT6;
+			       WARREN_NFT_EXIT6 | WARREN_NFT_ANSWER;
 
 	if (req->mode > WARREN_NFT_AUTO || req->flags & ~known)
 		return wpriv_refuse(err, -EINVAL, "unknown mode %u or flags 0x%x of NFT", req->mode,

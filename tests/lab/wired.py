@@ -65,9 +65,10 @@ def route(dst, ifname="", kind=UNICAST, table=52, metric=0, source=None, verb=AD
                        ifname.encode())
 
 
-def rule(pref, table=52, action=1, family=4, mark=0, mask=0, to=None, iif="", verb=ADD):
-    return struct.pack("=7I18s16s2x", verb, action, family, pref, table, mark, mask, prefix(to),
-                       iif.encode())
+def rule(pref, table=52, action=1, family=4, mark=0, mask=0, to=None, iif="", verb=ADD, flags=0,
+         uids=(0, 0)):
+    return struct.pack("=10I18s16s2x", verb, action, family, pref, table, mark, mask, flags,
+                       *uids, prefix(to), iif.encode())
 
 
 def sysctl(name, value, ifname=""):

@@ -27,6 +27,7 @@ struct warren_net_route {
 	uint8_t reserved;
 	struct warren_prefix dst;
 	struct warren_addr gateway;	/* of its family; family 0: none, or several next hops */
+	bool dead;			/* its interface is down: the kernel passes it by */
 };
 
 struct warren_net_rule {
@@ -35,7 +36,12 @@ struct warren_net_rule {
 	uint8_t family;			/* 4, 6 */
 	uint8_t protocol;		/* RTPROT_ */
 	uint8_t action;			/* FR_ACT_ of linux/fib_rules.h */
-	uint8_t reserved;
+	/* It asks for more than what stands here: interfaces, sources, protocols, ports, tunnels. */
+	bool narrow;
+	struct warren_prefix dst;	/* family 0: any */
+	uint32_t uid_first, uid_last;	/* senders of this host; 0 and UINT32_MAX: any */
+	int32_t suppress;		/* prefixes of at most so many bits do not count; -1: all do */
+	bool inverse;			/* it is for all that is not so */
 };
 
 /* Reverse-path filter of an interface: NETCONFA_RP_FILTER, 0 off, 1 strict, 2 loose. */
@@ -68,6 +74,7 @@ enum {
 	WARREN_NET_LINKS = 1u << 0,	/* an interface comes, goes, or goes up or down; its MTU */
 	WARREN_NET_ADDRESSES = 1u << 1,
 	WARREN_NET_HOSTNAME = 1u << 2,
+	WARREN_NET_ROUTES = 1u << 3,	/* of the main table */
 };
 typedef void warren_net_watch_fn(struct warren_ctx *ctx, uint32_t what, void *arg);
 int warren_net_watch(struct warren_ctx *ctx, uint32_t what, warren_net_watch_fn *fn, void *arg,

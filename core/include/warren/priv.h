@@ -12,7 +12,9 @@
  *
  * What the monitor changes on the host it writes to its journal first, and undoes it when the
  * context that asked ends (unless flagged KEEP), when the engine dies, at the daemon's stop, and at
- * the next start after a crash of both.
+ * the next start after a crash of both. An UNREACHABLE default route of our table shuts the way to
+ * the internet: it, the THROW routes beside it and the rules of its family outlive a crash of both,
+ * are taken over by the next engine if it asks for them, and are undone by `warrend --cleanup`.
  */
 #ifndef WARREN_PRIV_H
 #define WARREN_PRIV_H
@@ -128,12 +130,16 @@ struct warren_priv_route {		/* one item of a ROUTE transaction */
 
 enum { WARREN_RULE_ADD = 1, WARREN_RULE_DEL };
 enum { WARREN_RULE_TABLE = 1, WARREN_RULE_UNREACHABLE };
+enum { WARREN_RULE_SPECIFIC = 1u << 0,	/* TABLE: its default route does not count */
+       WARREN_RULE_UIDS = 1u << 1 };
 struct warren_priv_rule {		/* one item of a RULE transaction */
 	uint32_t verb, action;
 	uint32_t family;		/* 4, 6 */
 	uint32_t pref;			/* within system.rule-priorities */
 	uint32_t table;
 	uint32_t mark, mask;		/* fwmark; both 0: none */
+	uint32_t flags;			/* WARREN_RULE_ */
+	uint32_t uid_first, uid_last;	/* UIDS: of the local sender, both inclusive; else 0 */
 	struct warren_prefix to;	/* family 0: any */
 	char iif[WARREN_PRIV_IFNAME];	/* empty: any */
 	uint8_t reserved[2];
@@ -171,7 +177,9 @@ enum { WARREN_NFT_OFF = 0,		/* TABLE: nothing is there; it stands alone */
 enum { WARREN_NFT_SNAT = 1u << 0,	/* TABLE: hide peers behind this node in BEHIND networks */
        WARREN_NFT_STATEFUL = 1u << 1,	/* nobody behind this node begins a conversation */
        WARREN_NFT_EXIT4 = 1u << 2,	/* everything is behind this node, and peers are hidden */
-       WARREN_NFT_EXIT6 = 1u << 3 };
+       WARREN_NFT_EXIT6 = 1u << 3,
+       /* What came in elsewhere than from a peer is answered there, by system.marks.bypass. */
+       WARREN_NFT_ANSWER = 1u << 4 };
 enum { WARREN_NFT_ITEMS = 1024 };	/* of one request */
 struct warren_priv_nft {
 	uint32_t kind;
