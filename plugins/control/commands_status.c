@@ -150,6 +150,13 @@ static bool is_self(const struct ctl_view *view, const struct warren_node *node)
 	return node->id == 0 || (view->map && node == view->map->self);
 }
 
+/* All of this host's traffic goes through it. */
+static bool is_used(const struct ctl_view *view, const struct warren_node *node)
+{
+	return view->map && view->map->exit_chosen && node->id != 0 &&
+	       view->map->exit_node == node->id;
+}
+
 static bool is_online(const struct ctl_view *view, const struct warren_node *node)
 {
 	return is_self(view, node) ? view->connected : node->online != WARREN_TRI_NO;
@@ -177,14 +184,14 @@ static void add_state(const struct ctl_view *view, const struct warren_node *nod
 		      const struct warren_peer_status *p, struct str *out)
 {
 	bool traffic = p->tx_bytes != 0 || p->rx_bytes != 0, active = is_active(view, p);
-	bool online = is_online(view, node);
+	bool online = is_online(view, node), used = is_used(view, node);
 	const char *code = region_code(view, node->home_region);
 	char address[ADDRPORT_TEXT];
 
 	if (active)
 		str_add(out, "active; ");
 	if (offers_exit(node))
-		str_addf(out, "%soffers exit node", active ? "" : "idle; ");
+		str_addf(out, "%s%sexit node", active ? "" : "idle; ", used ? "" : "offers ");
 	else if (!active && traffic)
 		str_add(out, "idle");
 	else if (!active)
@@ -540,7 +547,7 @@ static void write_node(const struct ctl_view *view, const struct row *row,
 	write_endpoints(view, node, p, reply);
 	write_times(view, node, p, reply);
 	warren_reply_bool(reply, "Online", is_online(view, node));
-	warren_reply_bool(reply, "ExitNode", false);
+	warren_reply_bool(reply, "ExitNode", is_used(view, node));
 	warren_reply_bool(reply, "ExitNodeOption", !self && offers_exit(node));
 	warren_reply_bool(reply, "Active", !self && is_active(view, p));
 	if (self && view->state == CTL_STOPPED)

@@ -355,11 +355,33 @@ static void change_one(void *arg, const char *key, const char *value)
 	change(arg, key, value);
 }
 
+/* In the stock client's words; a name is looked for among the peers of this moment. */
+static int check_exit_node(struct warren_ctx *core, const struct warren_conf *args,
+			   struct warren_err *err)
+{
+	struct warren_ctx *plugin = warren_running(core, "control");
+	const struct ctl_session *s = plugin ? ctl_session_of(plugin) : NULL;
+	const char *use = warren_conf_str(args, "exit-node");
+	char why[WARREN_EXITNODE_TEXT];
+
+	if (!use || !use[0])
+		return 0;
+	if (warren_conf_has(args, "advertise-exit-node") &&
+	    warren_conf_bool(args, "advertise-exit-node"))
+		return warren_fail(err, NULL, "Cannot advertise an exit node and use an exit node "
+				   "at the same time.");
+	if (s && s->exitnode && !s->exitnode->usable(s->exitnode_self, use, why))
+		return warren_fail(err, NULL, "%s", why);
+	return 0;
+}
+
 static int collect(struct up *up, const struct warren_conf *args, bool reset,
 		   struct warren_err *err)
 {
 	up->offers = warren_conf_has(args, "advertise-routes") ||
 		     warren_conf_has(args, "advertise-exit-node");
+	if (check_exit_node(up->ctx, args, err))
+		return -EINVAL;
 	if (warren_conf_bool(args, "override"))
 		up->flags |= WARREN_OVERLAY_OVERRIDE;
 	return ctl_settings_read(up->ctx, args, reset, change_one, up, err);

@@ -20,6 +20,10 @@ static const struct {
 	size_t size;
 	bool v6;
 } parts[ROUTER_PARTS] = {
+	[ROUTER_SHUT4] = { "IPv4 "
+	"routes", WARREN_OP_ROUTE, sizeof(struct warren_priv_route), false },
+	[ROUTER_SHUT6] = { "IPv6 "
+	"routes", WARREN_OP_ROUTE, sizeof(struct warren_priv_route), true },
 	[ROUTER_ADDR4] = { "IPv4 "
 	"addresses", WARREN_OP_ADDR, sizeof(struct warren_priv_addr), false },
 	[ROUTER_ADDR6] = { "IPv6 "
@@ -37,7 +41,7 @@ _Static_assert(sizeof(struct warren_priv_addr) == 4 + 16 + 8 + 18 + 6 &&
 	       offsetof(struct warren_priv_addr, verb) == 0, "addr has no padding");
 _Static_assert(sizeof(struct warren_priv_route) == 16 + 18 + 17 + 16 + 5 &&
 	       offsetof(struct warren_priv_route, verb) == 0, "route has no padding");
-_Static_assert(sizeof(struct warren_priv_rule) == 28 + 18 + 16 + 2 &&
+_Static_assert(sizeof(struct warren_priv_rule) == 28 + 12 + 18 + 16 + 2 &&
 	       offsetof(struct warren_priv_rule, verb) == 0, "rule has no padding");
 
 const char *router_part_name(enum router_part part)
@@ -362,6 +366,56 @@ static void add_route(const struct warren_node *self, const struct router_conf *
 	list->n++;
 }
 
+/* Whether what the host is attached to counts beside the tunnel. */
+static bool attached_counts(const struct router_conf *conf)
+{
+	return conf->host && !conf->prefer_tailnet && (!conf->lead || conf->lead->attached);
+}
+
+static bool has_address(const struct warren_node *node, const struct warren_prefix *prefix)
+{
+	for (uint32_t i = 0; i < node->n_addresses; i++) {
+		if (prefix_equal(&node->addresses[i], prefix))
+			return true;
+	}
+	return false;
+}
+
+/* The host is in all of it: the way through the tunnel gives way. */
+static bool is_attached(const struct router_conf *conf, const struct warren_node *peer,
+			const struct warren_prefix *network)
+{
+	if (!attached_counts(conf) || has_address(peer, network))
+		return false;
+	for (size_t i = 0; i < conf->host->n_attached; i++) {
+		const struct warren_prefix *attached = &conf->host->attached[i].prefix;
+
+		if (attached->bits <= network->bits &&
+		    prefix_contains(attached, &network->addr))
+			return true;
+	}
+	return false;
+}
+
+/* The host is in a part of it. All of the internet is another matter: see `lead`. */
+static bool surrounds(const struct warren_node *peer, const struct warren_prefix *network,
+		      const struct warren_prefix *attached)
+{
+	return network->bits > 0 && network->bits < attached->bits &&
+	       !has_address(peer, network) && prefix_contains(network, &attached->addr);
+}
+
+static bool peer_surrounds(const struct warren_netmap *map, const struct warren_node *peer,
+			   const struct warren_prefix *attached)
+{
+	for (uint32_t i = 0; !peer->dormant && i < peer->n_allowed_ips; i++) {
+		if (surrounds(peer, &peer->allowed_ips[i], attached) &&
+		    warren_netmap_takes(map, peer, &peer->allowed_ips[i]))
+			return true;
+	}
+	return false;
+}
+
 static void add_peer_routes(const struct warren_netmap *map, const struct warren_node *peer,
 			    const struct router_conf *conf, const char *ifname,
 			    struct router_state *out)
@@ -369,7 +423,8 @@ static void add_peer_routes(const struct warren_netmap *map, const struct warren
 	if (peer->dormant)
 		return;
 	for (uint32_t k = 0; k < peer->n_allowed_ips; k++) {
-		if (warren_netmap_takes(map, peer, &peer->allowed_ips[k]))
+		if (warren_netmap_takes(map, peer, &peer->allowed_ips[k]) &&
+		    !is_attached(conf, peer, &peer->allowed_ips[k]))
 			add_route(map->self, conf, ifname, &peer->allowed_ips[k], out);
 	}
 }
@@ -390,6 +445,107 @@ static void add_routes(const struct warren_netmap *map, const struct router_conf
 		add_route(map->self, conf, ifname, &map->networks[i], out);
 	for (uint32_t i = 0; i < map->n_peers; i++)
 		add_peer_routes(map, map->peers[i], conf, ifname, out);
+	for (int six = 0; conf->lead && six < 2; six++)
+		add_route(map->self, conf, ifname,
+			  &(struct warren_prefix){ .addr.family = six ? 6 : 4 }, out);
+}
+
+static void add_shut(const struct router_conf *conf, uint32_t type, uint32_t metric,
+		     const struct warren_prefix *dst, struct router_state *out)
+{
+	bool v6 = dst->addr.family == 6;
+	struct router_list *list = &out->parts[v6 ? ROUTER_SHUT6 : ROUTER_SHUT4];
+	struct warren_priv_route *item = (struct warren_priv_route *)list->items + list->n;
+
+	if (v6 && !conf->ipv6)
+		return;
+	item->type = type;
+	item->table = conf->table;
+	item->metric = metric;
+	item->dst = *dst;
+	list->n++;
+}
+
+static bool is_surrounded(const struct warren_netmap *map, const struct warren_prefix *attached)
+{
+	for (uint32_t i = 0; map && map->self && i < map->n_peers; i++) {
+		if (peer_surrounds(map, map->peers[i], attached))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * What keeps packets out of the tunnel, and what is left where there is none: the last resort of
+ * our table, which the kernel does not take away with the interface.
+ */
+static void add_shuts(const struct warren_netmap *map, const struct router_conf *conf,
+		      struct router_state *out)
+{
+	for (int six = 0; conf->lead && conf->lead->shut && six < 2; six++)
+		add_shut(conf, WARREN_ROUTE_UNREACHABLE, UINT32_MAX,
+			 &(struct warren_prefix){ .addr.family = six ? 6 : 4 }, out);
+	if (!attached_counts(conf))
+		return;
+	for (size_t i = 0; i < conf->host->n_attached; i++) {
+		const struct warren_prefix *network = &conf->host->attached[i].prefix;
+
+		if (conf->lead || is_surrounded(map, network))
+			add_shut(conf, WARREN_ROUTE_THROW, conf->metric, network, out);
+	}
+}
+
+static struct warren_priv_rule *add_rule(const struct router_conf *conf, struct router_list *list,
+					 bool v6, uint32_t below, uint32_t table, uint32_t flags)
+{
+	struct warren_priv_rule *item = (struct warren_priv_rule *)list->items + list->n++;
+
+	item->family = v6 ? 6 : 4;
+	item->pref = conf->rule_priority - below;
+	item->action = table ? WARREN_RULE_TABLE : WARREN_RULE_UNREACHABLE;
+	item->table = table;
+	item->flags = flags;
+	return item;
+}
+
+static void add_bypass(const struct router_conf *conf, const struct warren_router_bypass *bypass,
+		       bool v6, struct router_list *list)
+{
+	const uint32_t tables[] = { conf->table, TABLE_MAIN };
+
+	if (bypass->kind == WARREN_BYPASS_NETWORK &&
+	    (bypass->network.addr.family == 6) == v6)
+		add_rule(conf, list, v6, ROUTER_BYPASS_NETWORKS, TABLE_MAIN, 0)->to =
+			bypass->network;
+	/* Peers, and what is behind them, are reached by everybody. */
+	for (int i = 0; bypass->kind == WARREN_BYPASS_USERS && i < 2; i++) {
+		struct warren_priv_rule *rule =
+			add_rule(conf, list, v6, i ? ROUTER_BYPASS_USERS : ROUTER_BYPASS_PEERS,
+				 tables[i], WARREN_RULE_UIDS | (i ? 0 : WARREN_RULE_SPECIFIC));
+
+		rule->uid_first = bypass->uid_first;
+		rule->uid_last = bypass->uid_last;
+	}
+}
+
+/* While its interface is away, such a network is out of reach: not by the uplink, not by a peer. */
+static void add_held(const struct router_conf *conf, bool v6, struct router_list *list)
+{
+	for (size_t i = 0; conf->host && i < conf->host->n_held; i++) {
+		const struct warren_prefix *network = &conf->host->held[i].prefix;
+
+		if ((network->addr.family == 6) != v6)
+			continue;
+		add_rule(conf, list, v6, ROUTER_BYPASS_BEHIND, TABLE_MAIN,
+			 WARREN_RULE_SPECIFIC)->to = *network;
+		add_rule(conf, list, v6, ROUTER_BYPASS_NOT, 0, 0)->to = *network;
+	}
+}
+
+static size_t rule_count(const struct router_conf *conf)
+{
+	return 4 + (conf->lead ? 2 * (size_t)conf->lead->n_bypass : 0) +
+	       (conf->host ? 2 * conf->host->n_held : 0);
 }
 
 static void add_rules(const struct router_conf *conf, bool v6, struct router_state *out)
@@ -412,6 +568,10 @@ static void add_rules(const struct router_conf *conf, bool v6, struct router_sta
 		item->mark = rules[i].marked ? conf->mark : 0;
 		item->mask = rules[i].marked ? conf->mask : 0;
 	}
+	for (uint32_t i = 0; conf->lead && i < conf->lead->n_bypass; i++)
+		add_bypass(conf, &conf->lead->bypass[i], v6, list);
+	if (conf->lead)
+		add_held(conf, v6, list);
 }
 
 int router_desired(const struct warren_netmap *map, const struct router_conf *conf,
@@ -419,20 +579,24 @@ int router_desired(const struct warren_netmap *map, const struct router_conf *co
 {
 	const struct warren_node *self = map ? map->self : NULL;
 	size_t addresses = self ? self->n_addresses : 0, routes = self ? route_count(map) : 0;
+	size_t shuts = 1 + (conf->host ? conf->host->n_attached : 0);
 
 	for (int i = 0; i < ROUTER_PARTS; i++) {
 		size_t n = parts[i].op == WARREN_OP_ADDR ? addresses :
-			   parts[i].op == WARREN_OP_ROUTE ? routes : 4;
+			   parts[i].op == WARREN_OP_RULE ? rule_count(conf) :
+			   i <= ROUTER_SHUT6 ? shuts : routes + 1;
 
 		if (list_room(&out->parts[i], n, parts[i].size))
 			return -ENOMEM;
 	}
-	if (!self)
-		return 0;
-	add_addresses(self, conf, ifname, out);
-	if (conf->routes)
+	if (self)
+		add_addresses(self, conf, ifname, out);
+	if (self && conf->routes)
 		add_routes(map, conf, ifname, out);
-	if (conf->rules) {
+	if (conf->routes)
+		add_shuts(map, conf, out);
+	/* Without a network nothing is ours to lead, but what is to be shut is shut. */
+	if (conf->rules && (self || conf->lead)) {
 		add_rules(conf, false, out);
 		if (conf->ipv6)
 			add_rules(conf, true, out);
@@ -446,7 +610,8 @@ bool router_map_follows(const struct warren_netmap *map, const struct warren_net
 {
 	return before && map->previous && map->previous == before->serial &&
 	       !(map->changed & WARREN_NETMAP_SELF) &&
-	       map->addresses_only == before->addresses_only;
+	       map->addresses_only == before->addresses_only &&
+	       map->exit_chosen == before->exit_chosen && map->exit_node == before->exit_node;
 }
 
 bool router_map_matters(const struct warren_netmap *map, const struct warren_netmap *before)
@@ -577,6 +742,22 @@ static int follow_part(enum router_part part, const struct router_list *gone,
 	return 0;
 }
 
+static bool changes_surround(const struct warren_netmap *map, const struct router_conf *conf)
+{
+	for (size_t i = 0; attached_counts(conf) && i < conf->host->n_attached; i++) {
+		const struct warren_prefix *attached = &conf->host->attached[i].prefix;
+
+		for (uint32_t k = 0; k < map->n_changes; k++) {
+			const struct warren_netmap_change *change = &map->changes[k];
+
+			if ((change->before && peer_surrounds(map, change->before, attached)) ||
+			    (change->after && peer_surrounds(map, change->after, attached)))
+				return true;
+		}
+	}
+	return false;
+}
+
 int router_follow(const struct warren_netmap *map, const struct router_conf *conf,
 		  const char *ifname, struct router_state *wanted, struct router_state *touched)
 {
@@ -585,6 +766,8 @@ int router_follow(const struct warren_netmap *map, const struct router_conf *con
 
 	if (!conf->routes)
 		return 0;
+	if (changes_surround(map, conf))
+		return -EAGAIN;
 	if (changed_routes(map, true, conf, ifname, &gone) ||
 	    changed_routes(map, false, conf, ifname, &come))
 		result = -ENOMEM;
@@ -594,4 +777,34 @@ int router_follow(const struct warren_netmap *map, const struct router_conf *con
 	router_state_free(&gone);
 	router_state_free(&come);
 	return result;
+}
+
+/*
+ * ---- Overlaps ----
+ */
+
+static void peer_overlaps(const struct warren_netmap *map, const struct router_conf *conf,
+			  const struct warren_node *peer, router_overlap_fn *fn, void *arg)
+{
+	for (uint32_t i = 0; !peer->dormant && i < peer->n_allowed_ips; i++) {
+		const struct warren_prefix *network = &peer->allowed_ips[i];
+
+		if (network->bits == 0 || has_address(peer, network) ||
+		    !warren_netmap_takes(map, peer, network))
+			continue;
+		for (size_t k = 0; k < conf->host->n_attached; k++) {
+			const struct router_net *attached = &conf->host->attached[k];
+
+			if (prefix_contains(network, &attached->prefix.addr) ||
+			    prefix_contains(&attached->prefix, &network->addr))
+				fn(peer, network, attached, attached_counts(conf), arg);
+		}
+	}
+}
+
+void router_overlaps(const struct warren_netmap *map, const struct router_conf *conf,
+		     router_overlap_fn *fn, void *arg)
+{
+	for (uint32_t i = 0; conf->host && map && map->self && i < map->n_peers; i++)
+		peer_overlaps(map, conf, map->peers[i], fn, arg);
 }

@@ -15,10 +15,12 @@
 
 #include <warren/priv.h>
 #include <warren/service/netmap.h>
+#include <warren/service/router.h>
 
 #include "firewall.h"
 
 enum router_part {			/* in the order in which they are applied */
+	ROUTER_SHUT4, ROUTER_SHUT6,	/* routes that need no interface */
 	ROUTER_ADDR4, ROUTER_ADDR6, ROUTER_ROUTE4, ROUTER_ROUTE6, ROUTER_RULE4, ROUTER_RULE6,
 	ROUTER_PARTS,
 };
@@ -36,15 +38,33 @@ struct router_state {
 	struct router_list parts[ROUTER_PARTS];
 };
 
-struct router_conf {			/* the section, read */
+struct router_net {			/* a network that the host itself reaches */
+	struct warren_prefix prefix;
+	char ifname[WARREN_PRIV_IFNAME];
+	uint64_t missing;		/* of `held`: since when; 0: it is there */
+};
+struct router_host {
+	struct router_net *attached, *held;
+	size_t n_attached;		/* networks that it has an address in */
+	size_t n_held;			/* that lie behind an interface to be bypassed */
+};
+
+struct router_conf {			/* the section, read; and what else counts */
 	uint32_t table, metric, rule_priority, mark, mask;
 	bool routes, rules;
 	bool ipv6;			/* the kernel has it */
+	bool prefer_tailnet;		/* to networks that the host is attached to */
+	const struct warren_router_lead *lead;	/* NULL: nobody leads all into the tunnel */
+	const struct router_host *host;	/* NULL: not known */
 	struct router_fw_conf fw;
 	uint32_t n_offers;		/* `advertise` */
 	struct warren_prefix offers[ROUTER_OFFERS_MAX];
 };
 
+enum {					/* distances below rule_priority: around the tunnel */
+	ROUTER_BYPASS_BEHIND = 10, ROUTER_BYPASS_NOT = 9, ROUTER_BYPASS_PEERS = 8,
+	ROUTER_BYPASS_USERS = 7, ROUTER_BYPASS_NETWORKS = 6,
+};
 enum {					/* distances from rule_priority: the stock client's */
 	ROUTER_RULE_MAIN = 0, ROUTER_RULE_DEFAULT = 20, ROUTER_RULE_UNREACHABLE = 40,
 	ROUTER_RULE_OURS = 60,
@@ -66,7 +86,8 @@ bool router_map_matters(const struct warren_netmap *map, const struct warren_net
 bool router_map_follows(const struct warren_netmap *map, const struct warren_netmap *before);
 /*
  * Brings @wanted, which router_desired() made of the map before, to @map by its change list. The
- * routes that are concerned are added to @touched. 0 or -ENOMEM: @wanted is then to be made anew.
+ * routes that are concerned are added to @touched. 0, -ENOMEM, or -EAGAIN where what the host is
+ * attached to has a part in it: @wanted is then to be made anew.
  * The caller frees @touched in any case.
  */
 int router_follow(const struct warren_netmap *map, const struct router_conf *conf,
@@ -82,6 +103,15 @@ int router_diff(enum router_part part, const struct router_list *from, const str
 int router_diff_touched(enum router_part part, const struct router_list *from,
 			const struct router_list *to, const struct router_list *touched,
 			struct router_list *out);
+/*
+ * A network of peer @peer that the operator takes, and one that the host is attached to, share
+ * addresses; @lost: the host's wins. Called for each such pair.
+ */
+typedef void router_overlap_fn(const struct warren_node *peer, const struct warren_prefix *network,
+			       const struct router_net *attached, bool lost, void *arg);
+void router_overlaps(const struct warren_netmap *map, const struct router_conf *conf,
+		     router_overlap_fn *fn, void *arg);
+
 /* Changes @list as the first @n items of a difference say. 0 or -ENOMEM. */
 int router_apply(enum router_part part, struct router_list *list, const uint8_t *items, size_t n);
 

@@ -104,14 +104,16 @@ static int fill(const struct warren_netmap *map, const struct router_fw_conf *co
 	return result;
 }
 
-int router_fw_want(const struct warren_netmap *map, const struct router_fw_conf *conf,
+int router_fw_want(const struct warren_netmap *map, const struct router_fw_conf *conf, bool leads,
 		   const struct warren_prefix *offers, uint32_t n_offers, const char *ifname,
 		   struct router_fw *out)
 {
 	struct warren_priv_nft *table;
 
+	bool known = map && map->self;
+
 	*out = (struct router_fw){ .n = 0 };
-	if (!map || !map->self || conf->mode == WARREN_NFT_OFF)
+	if ((!known && !leads) || conf->mode == WARREN_NFT_OFF)
 		return 0;
 	out->items = calloc(WARREN_NFT_ITEMS, sizeof(*out->items));
 	if (!out->items)
@@ -120,10 +122,11 @@ int router_fw_want(const struct warren_netmap *map, const struct router_fw_conf 
 	table->mode = conf->mode;
 	table->flags = (conf->snat ? WARREN_NFT_SNAT : 0) |
 		       (conf->stateful ? WARREN_NFT_STATEFUL : 0) |
-		       (map->self->exit_v4 ? WARREN_NFT_EXIT4 : 0) |
-		       (map->self->exit_v6 ? WARREN_NFT_EXIT6 : 0);
+		       (known && map->self->exit_v4 ? WARREN_NFT_EXIT4 : 0) |
+		       (known && map->self->exit_v6 ? WARREN_NFT_EXIT6 : 0) |
+		       (leads ? WARREN_NFT_ANSWER : 0);
 	str_copy(table->ifname, sizeof(table->ifname), ifname);
-	return fill(map, conf, offers, n_offers, out);
+	return !known ? 0 : fill(map, conf, offers, n_offers, out);
 }
 
 void router_fw_free(struct router_fw *fw)

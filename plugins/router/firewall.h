@@ -31,9 +31,10 @@ struct router_fw {			/* a request: the list of its items */
 int router_fw_port(const char *text, uint8_t *protocol, uint16_t *port);
 /*
  * Fills @out, which the caller frees. @offers: what this node leads to where no server has to
- * approve of it. @map without self: nothing is wanted. 0, -ENOMEM, or -E2BIG.
+ * approve of it; @leads: all that this host sends goes into the tunnel, but for answers. @map
+ * without self: nothing else is wanted. 0, -ENOMEM, or -E2BIG.
  */
-int router_fw_want(const struct warren_netmap *map, const struct router_fw_conf *conf,
+int router_fw_want(const struct warren_netmap *map, const struct router_fw_conf *conf, bool leads,
 		   const struct warren_prefix *offers, uint32_t n_offers, const char *ifname,
 		   struct router_fw *out);
 void router_fw_free(struct router_fw *fw);

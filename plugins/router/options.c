@@ -32,6 +32,9 @@ static const char *const modes[] = { "auto", "append", "own-table-only", "off", 
 static const uint32_t mode_numbers[] = { WARREN_NFT_AUTO, WARREN_NFT_APPEND, WARREN_NFT_OWN_TABLE,
 					 WARREN_NFT_OFF, WARREN_NFT_AUTO, WARREN_NFT_OWN_TABLE };
 
+enum { PREFER_HOST, PREFER_TAILNET };
+static const char *const preferences[] = { "host", "tailnet", NULL };
+
 static int check_open(const struct warren_conf *at, struct warren_err *err)
 {
 	uint8_t protocol;
@@ -64,8 +67,8 @@ const struct warren_option router_options[ROUTER_OPTIONS] = {
 	{
 		.key = "accept", .type = WARREN_BOOL, .def = "false",
 		.brief = "Reach the networks behind peers too.",
-		.help = "Else only the peers' own addresses are routed, and taken as sources. A "
-			"peer's network that equals one of this host's own takes its place. "
+		.help = "Else only the peers' own addresses are routed, and taken as sources. "
+			"One that this host is attached to itself stays its own: see `prefer`. "
 			"Peers of the section `static` are always taken with all they have.",
 	},
 	{
@@ -112,14 +115,24 @@ const struct warren_option router_options[ROUTER_OPTIONS] = {
 		.brief = "Routing table; system.route-table must allow it.",
 	},
 	{
+		.key = "prefer", .type = WARREN_ENUM, .def = "host", .values = preferences,
+		.brief = "Who has addresses that this host is attached to and a peer leads to.",
+		.help = "host: networks of this host's own interfaces are reached by them, what "
+			"is behind peers gives way. tailnet: the other way round, so that even "
+			"the neighbours in the local network are looked for behind the peer. "
+			"Peers' own addresses always lead to the peers.",
+	},
+	{
 		.key = "metric", .type = WARREN_INT, .def = "0", .min = 0, .max = UINT32_MAX,
 		.brief = "Metric of the routes; 0: the kernel's choice.",
 	},
 	{
-		.key = "rule-priority", .type = WARREN_INT, .def = "5210", .min = 1,
+		.key = "rule-priority", .type = WARREN_INT, .def = "5210",
+		.min = ROUTER_BYPASS_BEHIND + 1,
 		.max = 32765 - ROUTER_RULE_OURS,
 		.brief = "Priority of the first rule; others are 20, 40, 60 above.",
-		.help = "system.rule-priorities must allow all four.",
+		.help = "system.rule-priorities must allow all four; and 10 below, which "
+			"`exitnode.bypass` uses.",
 	},
 	{
 		.key = "mark", .type = WARREN_INT, .def = "0x80000", .min = 1, .max = UINT32_MAX,
@@ -176,6 +189,7 @@ void router_conf_read(struct router_conf *out, const struct warren_conf *conf)
 	out->rule_priority = (uint32_t)warren_conf_int(conf, "rule-priority");
 	out->mark = (uint32_t)warren_conf_int(conf, "mark");
 	out->mask = (uint32_t)warren_conf_int(conf, "mark-mask");
+	out->prefer_tailnet = warren_conf_enum(conf, "prefer") == PREFER_TAILNET;
 	out->ipv6 = access("/proc/sys/net/ipv6", F_OK) == 0;
 	read_firewall(&out->fw, conf);
 	out->n_offers = 0;

@@ -9,7 +9,7 @@
 
 #include "desired.h"
 
-enum { ROUTER_OPTIONS = 12 };
+enum { ROUTER_OPTIONS = 13 };
 extern const struct warren_option router_options[ROUTER_OPTIONS];
 
 int router_conf_check(const struct warren_conf *conf, struct warren_err *err);

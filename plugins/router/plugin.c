@@ -25,6 +25,7 @@
 #include "base/addr.h"
 #include "base/str.h"
 #include "base/util.h"
+#include "commands.h"
 #include "foreign.h"
 #include "options.h"
 #include "router.h"
@@ -46,7 +47,7 @@ static const struct warren_port needs[] = {
 };
 
 static const struct warren_port offers[] = {
-	{ .name = "router", .major = 0, .minor = 2, .brief = "Routes into the tunnel." },
+	{ .name = "router", .major = 0, .minor = 3, .brief = "Routes into the tunnel." },
 };
 
 static const struct warren_check checks[] = {
@@ -233,6 +234,13 @@ static void forward_done(struct router *r, const struct warren_priv_answer *answ
 {
 	bool six = r->step == STEP_FORWARD6;
 
+	if (r->step == STEP_RP_FILTER) {
+		if (answer->result < 0)
+			run_failed(r, "the reverse-path filter", true, why);
+		else
+			r->loose = r->loose ? 0 : answer->handle;
+		return;
+	}
 	if (answer->result < 0)
 		run_failed(r, six ? "IPv6 forwarding" : "IPv4 forwarding", true, why);
 	else
@@ -351,9 +359,10 @@ static bool send_firewall(struct router *r)
 
 	router_fw_free(&r->fw_wanted);
 	/* Without a network there is nobody to let through, and nobody to keep out. */
-	if (r->conf.fw.mode != WARREN_NFT_OFF && (!r->map || !r->map->self))
+	if (r->conf.fw.mode != WARREN_NFT_OFF && (!r->map || !r->map->self) && !r->conf.lead)
 		return false;
-	result = router_fw_want(r->map, &r->conf.fw, ours, n, ifname, &r->fw_wanted);
+	result = router_fw_want(r->map, &r->conf.fw, r->conf.lead != NULL, ours, n, ifname,
+				&r->fw_wanted);
 	if (result) {
 		run_failed(r, "the firewall", true, result == -E2BIG ?
 			   "more networks and ports than it can hold" : "out of memory");
@@ -393,6 +402,27 @@ static bool send_forward(struct router *r, bool six)
 	return true;
 }
 
+/*
+ * A strict filter asks our table for the way back, which is the tunnel, and drops what comes in on
+ * an uplink. True: sent.
+ */
+static bool send_rp_filter(struct router *r)
+{
+	struct warren_priv_sysctl item = { .name = WARREN_SYSCTL_RP_FILTER, .value = 2,
+					   .ifname = "all" };
+	const struct warren_priv_close back = { WARREN_OP_SYSCTL, r->loose };
+	char name[IF_NAMESIZE];
+
+	if (!r->conf.lead && r->loose != 0) {
+		step_send(r, WARREN_OP_CLOSE, &back, sizeof(back));
+		return true;
+	}
+	if (!r->conf.lead || r->loose != 0 || !router_strict_filter(r, name, sizeof(name)))
+		return false;
+	step_send(r, WARREN_OP_SYSCTL, &item, sizeof(item));
+	return true;
+}
+
 /* Sends the next transaction that is not empty, or ends the run. */
 static void run_next(struct router *r)
 {
@@ -421,7 +451,8 @@ static void run_next(struct router *r)
 		r->step++;
 	}
 	while (r->step < STEPS) {
-		if (send_forward(r, r->step == STEP_FORWARD6))
+		if (r->step == STEP_RP_FILTER ? send_rp_filter(r) :
+						send_forward(r, r->step == STEP_FORWARD6))
 			return;
 		r->step++;
 	}
@@ -461,6 +492,11 @@ static void run_start(struct warren_ctx *ctx, void *arg)
 	run_next(r);
 }
 
+void router_run(struct router *r)
+{
+	run_start(r->ctx, r);
+}
+
 /*
  * ---- Life ----
  */
@@ -474,6 +510,8 @@ static void router_netmap(struct warren_ctx *ctx, const char *topic, const void 
 	(void)topic;
 	warren_obj_unref(r->map);
 	r->map = warren_obj_ref(obj);
+	if (matters)
+		router_tell_overlaps(r);
 	/* What failed is tried again by its timer, with this map. */
 	if (!matters)
 		return;
@@ -504,6 +542,8 @@ static void router_end(void *arg)
 	router_state_free(&r->applied);
 	router_state_free(&r->wanted);
 	router_state_free(&r->touched);
+	warren_release(r->leader_end);
+	router_lead_free(r);
 	router_fw_free(&r->fw);
 	router_fw_free(&r->fw_wanted);
 	free(r->chains);
@@ -639,12 +679,18 @@ static bool ops_forwards(void *self)
 	return r->conf.fw.mode != WARREN_NFT_OFF;
 }
 
+static int ops_lead(void *self, struct warren_ctx *ctx, const struct warren_router_lead *lead)
+{
+	return router_lead(self, ctx, lead);
+}
+
 static const struct warren_router_ops ops = {
 	.size = sizeof(ops),
 	.problem = ops_problem,
 	.offer = ops_offer,
 	.serving = ops_serving,
 	.forwards = ops_forwards,
+	.lead = ops_lead,
 };
 
 static int router_start(struct warren_ctx *ctx, const struct warren_conf *conf,
@@ -669,6 +715,10 @@ static int router_start(struct warren_ctx *ctx, const struct warren_conf *conf,
 	result = refuse_foreign(&r->conf, err);
 	if (result)
 		return result;
+	r->starting = true;
+	result = router_lead_init(r, err);
+	if (result)
+		return result;
 	result = warren_offer(ctx, "router", &ops, r);
 	if (result)
 		return result;
@@ -680,7 +730,6 @@ static int router_start(struct warren_ctx *ctx, const struct warren_conf *conf,
 	result = warren_subscribe(ctx, "netmap", router_netmap, r);
 	if (result)
 		return result;
-	r->starting = true;
 	result = warren_defer(ctx, run_start, r);
 	return result ? result : WARREN_PENDING;
 }
@@ -689,7 +738,7 @@ static int router_reload(struct warren_ctx *ctx, const struct warren_conf *old,
 			 const struct warren_conf *now, struct warren_err *err)
 {
 	struct router *r = warren_self(ctx);
-	struct router_conf conf;
+	struct router_conf conf = { .lead = r->conf.lead, .host = r->conf.host };
 	int result;
 
 	(void)old;
@@ -717,6 +766,7 @@ WARREN_PLUGIN(router, "router",
 		"networks behind this host, whatever its own firewall says. Table 52 and rules "
 		"5210-5270 as the stock client has them.",
 	.options = { sizeof(struct warren_option), ROUTER_OPTIONS, router_options },
+	.commands = { sizeof(struct warren_command), ROUTER_COMMANDS, router_commands },
 	.metrics = WARREN_TABLE(metrics),
 	.needs = WARREN_TABLE(needs),
 	.offers = WARREN_TABLE(offers),

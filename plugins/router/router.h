@@ -12,19 +12,25 @@
 #include <warren/priv.h>
 #include <warren/service/dataplane.h>
 #include <warren/service/netmap.h>
+#include <warren/service/router.h>
 
 #include "desired.h"
 #include "firewall.h"
 
 /* Before the parts, and after them. Nothing flows until the firewall stands. */
 enum { STEP_FIREWALL = -3, STEP_LINK, STEP_IPV6,
-       STEP_FORWARD4 = ROUTER_PARTS, STEP_FORWARD6, STEPS };
+       STEP_FORWARD4 = ROUTER_PARTS, STEP_FORWARD6, STEP_RP_FILTER, STEPS };
 
 struct offer {				/* of another plugin */
 	struct offer *next;
 	struct warren_ctx *ctx;
 	uint32_t n;
 	struct warren_prefix networks[];
+};
+
+struct router_lead {			/* of another plugin, copied */
+	struct warren_router_lead lead;
+	struct warren_router_bypass bypass[];
 };
 
 struct router {
@@ -41,6 +47,15 @@ struct router {
 	struct router_state touched;
 	bool unsettled;
 	struct offer *offers;
+	struct router_lead *lead;	/* NULL: nobody leads all into the tunnel */
+	struct warren_ctx *leader;
+	void *leader_end;
+	struct router_host host;
+	struct warren_timer *look;	/* at the host */
+	uint64_t looked;
+	struct warren_limit log_overlaps;
+	uint64_t overlaps;		/* a sum of those that were told; 0: none */
+	uint32_t loose;			/* handle: reverse-path filters; 0: left alone */
 	struct router_fw fw, fw_wanted;	/* in force; being sent */
 	uint32_t forwarding[2];		/* handles: IPv4, IPv6; 0: it is not ours that is on */
 	int fw_hold;			/* keeps the table while we live; -1: none */
@@ -61,11 +76,26 @@ struct router {
 	char problem[256];		/* the newest failure; empty: none */
 };
 
+void router_run(struct router *router);	/* applies what is desired now */
+
+/* ---- All of the internet, and what the host reaches by itself (lead.c) ---- */
+struct str;
+int router_lead_init(struct router *router, struct warren_err *err);
+void router_lead_free(struct router *router);
+int router_lead(struct router *router, struct warren_ctx *ctx,
+		const struct warren_router_lead *lead);
+void router_look_at_host(struct router *router);
+void router_tell_overlaps(struct router *router);
+void router_overlap_text(const struct warren_node *peer, const struct warren_prefix *network,
+			 const struct router_net *attached, bool lost, struct str *out);
+
 /* ---- What the operator sees (show.c) ---- */
 bool router_check_foreign(struct warren_ctx *ctx, struct warren_check_result *result);
 bool router_check_applied(struct warren_ctx *ctx, struct warren_check_result *result);
 bool router_check_rp_filter(struct warren_ctx *ctx, struct warren_check_result *result);
 bool router_check_chains(struct warren_ctx *ctx, struct warren_check_result *result);
+/* A strict reverse-path filter is at work outside of the tunnel; @name: on which interface. */
+bool router_strict_filter(const struct router *router, char *name, size_t size);
 bool router_check_table(struct warren_ctx *ctx, struct warren_check_result *result);
 void router_show_status(struct warren_ctx *ctx, struct warren_reply *reply);
 

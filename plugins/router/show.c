@@ -11,6 +11,7 @@
 
 #include "base/addr.h"
 #include "base/str.h"
+#include "base/util.h"
 #include "foreign.h"
 
 bool router_check_foreign(struct warren_ctx *ctx, struct warren_check_result *result)
@@ -58,6 +59,17 @@ static void look_for_strict(const struct warren_net_filter *filter, void *arg)
 		if_indextoname((unsigned int)filter->ifindex, strict->name);
 }
 
+bool router_strict_filter(const struct router *r, char *name, size_t size)
+{
+	struct strict strict = { .ours = r->dataplane->ifindex(r->dataplane_self) };
+
+	if (warren_net_filters(look_for_strict, &strict, NULL) || strict.all == 2 ||
+	    (strict.all != 1 && !strict.name[0]))
+		return false;
+	str_copy(name, size, strict.all == 1 ? "all" : strict.name);
+	return true;
+}
+
 static bool has_default_route(const struct router *r)
 {
 	const struct router_list *list = &r->applied.parts[ROUTER_ROUTE4];
@@ -74,15 +86,13 @@ static bool has_default_route(const struct router *r)
 bool router_check_rp_filter(struct warren_ctx *ctx, struct warren_check_result *result)
 {
 	const struct router *r = warren_self(ctx);
-	struct strict strict = { .ours = r->dataplane->ifindex(r->dataplane_self) };
+	char name[IF_NAMESIZE];
 
-	if (!has_default_route(r) || warren_net_filters(look_for_strict, &strict, NULL))
-		return true;
-	if (strict.all == 2 || (strict.all != 1 && !strict.name[0]))
+	if (!has_default_route(r) || !router_strict_filter(r, name, sizeof(name)))
 		return true;
 	warren_finding(result, "net.ipv4.conf.%s.rp_filter is 1 (strict) while all traffic goes "
 		       "into the tunnel: set it to 2, or net.ipv4.conf.all.src_valid_mark to 1",
-		       strict.all == 1 ? "all" : strict.name);
+		       name);
 	return false;
 }
 
@@ -150,6 +160,23 @@ static void firewall_status(const struct router *r, struct warren_reply *reply)
 			  r->forwarding[0] || r->forwarding[1] ? "; forwarding" : "");
 }
 
+static void show_overlap(const struct warren_node *peer, const struct warren_prefix *network,
+			 const struct router_net *attached, bool lost, void *arg)
+{
+	AUTO(str_free) struct str text = STR_INIT;
+
+	router_overlap_text(peer, network, attached, lost, &text);
+	warren_reply_str(arg, NULL, "%s", str_text(&text));
+	warren_reply_text(arg, "%s", str_text(&text));
+}
+
+static void show_overlaps(const struct router *r, struct warren_reply *reply)
+{
+	warren_reply_open(reply, "overlaps", '[');
+	router_overlaps(r->map, &r->conf, show_overlap, reply);
+	warren_reply_close(reply);
+}
+
 void router_show_status(struct warren_ctx *ctx, struct warren_reply *reply)
 {
 	const struct router *r = warren_self(ctx);
@@ -175,6 +202,7 @@ void router_show_status(struct warren_ctx *ctx, struct warren_reply *reply)
 						   state->parts[ROUTER_RULE6].n));
 	warren_reply_int(reply, "table", r->conf.table);
 	firewall_status(r, reply);
+	show_overlaps(r, reply);
 	warren_reply_str(reply, "problem", "%s", r->problem);
 	warren_reply_text(reply, "%s: %s; routes in table %u: %zu",
 			  r->dataplane->ifname(r->dataplane_self),

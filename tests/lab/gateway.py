@@ -44,6 +44,13 @@ except OSError:
 """
 
 
+def readme(section):
+    """The YAML of a section of the README."""
+    text = (HERE.parents[1] / "README.md").read_text()
+    text = text.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
+    return re.sub(r"^ {4}", "", re.search(r"(?:^ {4}.*\n)+", text, re.M)[0], flags=re.M)
+
+
 class Gateway:
     def __init__(self, lab, box="", peer_ips=f"10.90.0.1, 10.77.0.0/24, 'fd90::1', "
                  "'2001:db8:77::/64'", ruleset=(), box_extra="", start=True):

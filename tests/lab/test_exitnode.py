@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from gateway import BOX, LAN, NET, NET6, PEER, Capture, Gateway
+from gateway import BOX, LAN, NET, NET6, PEER, Capture, Gateway, readme
 from lab import wait_for
 
 EXIT = "router: {}\nexitnode: {advertise: true}\n"
@@ -30,10 +30,31 @@ def test_one_line_is_enough(lab, ruleset):
     g.refused(g.net, PEER)
     g.refused(g.net, BOX)
     g.refused(g.lan, PEER)          # nor they him: they were not offered
-    assert node(g) == {"advertised": True, "state": "serving", "ipv4": True, "ipv6": True}
+    status = node(g)
+    assert status.pop("use")["state"] == "unused"
+    assert status == {"advertised": True, "state": "serving", "ipv4": True, "ipv6": True}
     assert g.db.cli("doctor", "firewall").returncode == 0
     assert g.db.stop() == 0
     assert g.state() == g.before
+
+
+def test_the_readme_makes_an_exit_node(lab):
+    g = Gateway(lab, box=readme("Be an exit node"), peer_ips=ALL)
+    g.reach(g.peer, NET, "198.51.100.1")
+    g.reach(g.peer, NET6, "2001:db8:51::1")
+
+
+def test_the_readme_routes_a_subnet(lab):
+    yaml = readme("Route a subnet")
+    g = Gateway(lab, box=yaml, peer_ips="10.90.0.1, 'fd90::1', 10.146.0.0/20")
+    link = g.lan.ip("-o", "-4", "addr", "show", "to", LAN).stdout.split()[1]
+    peer = json.loads(g.lan.ip("-j", "link", "show", link).stdout)[0]["link_index"]
+    g.lan.ip("addr", "add", "10.146.0.2/20", "dev", link)
+    name = next(one["ifname"] for one in json.loads(g.box.ip("-j", "link").stdout)
+                if one["ifindex"] == peer)
+    g.box.ip("addr", "add", "10.146.0.1/20", "dev", name)
+    g.reach(g.peer, "10.146.0.2", "10.146.0.1")
+    g.refused(g.peer, LAN)
 
 
 def test_switched_on_and_off_by_a_reload(lab):

@@ -78,14 +78,24 @@ static void print_item(struct str *out, enum router_part part, const uint8_t *it
 		str_addf(out, "addr %s dev %s\n", prefix_format(&addr->prefix, text), addr->ifname);
 		break;
 	case WARREN_OP_ROUTE:
-		str_addf(out, "route %s dev %s table %u\n", prefix_format(&route->dst, text),
-			 route->ifname, route->table);
+		if (route->type != WARREN_ROUTE_UNICAST)
+			str_addf(out, "%s %s table %u metric %u\n",
+				 route->type == WARREN_ROUTE_THROW ? "throw" : "unreachable",
+				 prefix_format(&route->dst, text), route->table, route->metric);
+		else
+			str_addf(out, "route %s dev %s table %u\n",
+				 prefix_format(&route->dst, text), route->ifname, route->table);
 		break;
 	default:
 		str_addf(out, "ipv%u rule %u mark 0x%x/0x%x ", rule->family, rule->pref, rule->mark,
 			 rule->mask);
+		if (rule->to.addr.family)
+			str_addf(out, "to %s ", prefix_format(&rule->to, text));
+		if (rule->flags & WARREN_RULE_UIDS)
+			str_addf(out, "uids %u-%u ", rule->uid_first, rule->uid_last);
 		if (rule->action == WARREN_RULE_TABLE)
-			str_addf(out, "lookup %u\n", rule->table);
+			str_addf(out, "lookup %u%s\n", rule->table,
+				 rule->flags & WARREN_RULE_SPECIFIC ? " specific" : "");
 		else
 			str_add(out, "unreachable\n");
 		break;
@@ -195,6 +205,119 @@ static void takes_only_addresses_where_told(void **state)
 		     "route fd7a:115c:a1e0::/48 dev wt1 table 52\n"
 		     "route fd7a:115c:a1e0::2/128 dev wt1 table 52\n");
 	router_state_free(&out);
+}
+
+static struct router_net net(const char *text, const char *ifname)
+{
+	struct router_net out = { .prefix = prefix(text) };
+
+	str_copy(out.ifname, sizeof(out.ifname), ifname);
+	return out;
+}
+
+/* All goes into the tunnel, and where there is none, nowhere; also before there is a network. */
+static void leads_all_into_the_tunnel(void **state)
+{
+	const struct warren_router_bypass bypass[] = {
+		{ .kind = WARREN_BYPASS_NETWORK, .network = prefix("10.0.0.0/16") },
+		{ .kind = WARREN_BYPASS_INTERFACE, .ifname = "wt0" },
+		{ .kind = WARREN_BYPASS_USERS, .uid_first = 7, .uid_last = 9 },
+	};
+	struct warren_router_lead lead = { .shut = true, .bypass = bypass, .n_bypass = 3 };
+	struct router_net attached[] = { net("192.168.1.0/24", "eth0") };
+	struct router_net held[] = { net("10.5.0.0/16", "wt0") };
+	const struct router_host host = { attached, held, 1, 1 };
+	struct router_state out = { 0 };
+	struct router_conf conf = stock;
+	struct map m;
+
+	(void)state;
+	make_map(&m);
+	conf.ipv6 = false;
+	conf.host = &host;
+	conf.lead = &lead;
+	assert_int_equal(router_desired(NULL, &conf, "warren0", &out), 0);
+#define RULES									\
+		     "ipv4 rule 5200 mark 0x0/0x0 to 10.5.0.0/16 lookup 254 specific\n"	\
+		     "ipv4 rule 5201 mark 0x0/0x0 to 10.5.0.0/16 unreachable\n"		\
+		     "ipv4 rule 5202 mark 0x0/0x0 uids 7-9 lookup 52 specific\n"		\
+		     "ipv4 rule 5203 mark 0x0/0x0 uids 7-9 lookup 254\n"			\
+		     "ipv4 rule 5204 mark 0x0/0x0 to 10.0.0.0/16 lookup 254\n"		\
+		     "ipv4 rule 5210 mark 0x80000/0xff0000 lookup 254\n"			\
+		     "ipv4 rule 5230 mark 0x80000/0xff0000 lookup 253\n"			\
+		     "ipv4 rule 5250 mark 0x80000/0xff0000 unreachable\n"		\
+		     "ipv4 rule 5270 mark 0x0/0x0 lookup 52\n"
+	assert_state(&out, "unreachable 0.0.0.0/0 table 52 metric 4294967295\n" RULES);
+	router_state_free(&out);
+	lead.attached = true;
+	assert_int_equal(router_desired(&m.map, &conf, "warren0", &out), 0);
+	assert_state(&out,
+		     "throw 192.168.1.0/24 table 52 metric 0\n"
+		     "unreachable 0.0.0.0/0 table 52 metric 4294967295\n"
+		     "addr 100.64.0.1/32 dev warren0\n"
+		     "route 0.0.0.0/0 dev warren0 table 52\n"
+		     "route 10.99.0.0/24 dev warren0 table 52\n"
+		     "route 100.64.0.2/32 dev warren0 table 52\n"
+		     "route 100.64.0.3/32 dev warren0 table 52\n" RULES);
+	router_state_free(&out);
+	lead = (struct warren_router_lead){ .shut = false };
+	assert_int_equal(router_desired(&m.map, &conf, "warren0", &out), 0);
+	assert_int_equal(out.parts[ROUTER_SHUT4].n, 0);
+	assert_int_equal(out.parts[ROUTER_ROUTE4].n, 4);
+	router_state_free(&out);
+}
+
+static void count_overlap(const struct warren_node *peer, const struct warren_prefix *network,
+			  const struct router_net *at, bool lost, void *arg)
+{
+	(void)peer;
+	(void)network;
+	(void)at;
+	*(int *)arg += lost ? 1 : 100;
+}
+
+/* What the host is attached to stays its own: the same, a part of it, and one around it. */
+static void gives_way_to_what_the_host_is_attached_to(void **state)
+{
+	struct router_net attached[] = { net("10.99.0.0/16", "eth0"), net("100.64.0.0/24", "eth1"),
+					 net("172.16.5.0/24", "eth2") };
+	const struct router_host host = { attached, NULL, 3, 0 };
+	struct router_state out = { 0 };
+	struct router_conf conf = stock;
+	struct map m;
+	int n = 0;
+
+	(void)state;
+	make_map(&m);
+	conf.ipv6 = conf.rules = false;
+	conf.host = &host;
+	m.map.n_networks = 1;
+	m.peers[1].addresses = m.allowed[1];
+	m.peers[1].n_addresses = 1;
+	m.peers[2].addresses = m.allowed[2];
+	m.peers[2].n_addresses = 1;
+	m.peers[0].addresses = m.allowed[0];
+	m.peers[0].n_addresses = 2;
+	m.allowed[0][2] = prefix("172.16.0.0/12");
+	m.peers[0].n_allowed_ips = 3;
+	assert_int_equal(router_desired(&m.map, &conf, "warren0", &out), 0);
+	assert_state(&out,
+		     "throw 172.16.5.0/24 table 52 metric 0\n"
+		     "addr 100.64.0.1/32 dev warren0\n"
+		     "route 100.64.0.2/32 dev warren0 table 52\n"
+		     "route 100.64.0.3/32 dev warren0 table 52\n"
+		     "route 172.16.0.0/12 dev warren0 table 52\n");
+	router_state_free(&out);
+	router_overlaps(&m.map, &conf, count_overlap, &n);
+	assert_int_equal(n, 2);
+	conf.prefer_tailnet = true;
+	assert_int_equal(router_desired(&m.map, &conf, "warren0", &out), 0);
+	assert_int_equal(out.parts[ROUTER_SHUT4].n, 0);
+	assert_int_equal(out.parts[ROUTER_ROUTE4].n, 4);
+	router_state_free(&out);
+	n = 0;
+	router_overlaps(&m.map, &conf, count_overlap, &n);
+	assert_int_equal(n, 200);
 }
 
 /* Of 3,000 routes one goes and one comes: two items, the removal first. */
@@ -428,6 +551,9 @@ static void knows_which_maps_change_nothing(void **state)
 	map.addresses_only = true;
 	assert_true(router_map_matters(&map, &before));
 	map.addresses_only = false;
+	map.exit_node = 5;
+	assert_true(router_map_matters(&map, &before));
+	map.exit_node = 0;
 	map.changed = WARREN_NETMAP_SELF;
 	assert_true(router_map_matters(&map, &before));
 	/* It does not follow what was seen last. */
@@ -445,6 +571,8 @@ int main(void)
 		cmocka_unit_test(is_what_the_stock_client_lays),
 		cmocka_unit_test(follows_the_options),
 		cmocka_unit_test(takes_only_addresses_where_told),
+		cmocka_unit_test(leads_all_into_the_tunnel),
+		cmocka_unit_test(gives_way_to_what_the_host_is_attached_to),
 		cmocka_unit_test(leaves_alone_what_stays),
 		cmocka_unit_test(knows_which_maps_change_nothing),
 		cmocka_unit_test(leads_from_any_state_to_any_other),

@@ -89,7 +89,7 @@ static void expect(const struct map *m, const struct router_fw_conf *conf,
 	AUTO(str_free) struct str text = STR_INIT;
 	struct router_fw fw;
 
-	assert_int_equal(router_fw_want(&m->map, conf, offers, n, "warren0", &fw), 0);
+	assert_int_equal(router_fw_want(&m->map, conf, false, offers, n, "warren0", &fw), 0);
 	assert_string_equal(spell(&fw, &text), wanted);
 	router_fw_free(&fw);
 }
@@ -143,7 +143,7 @@ static void test_forwards(void **state)
 	make_map(&m);
 	m.self.n_allowed_ips = 3;	/* IPv4 alone */
 	m.self.exit_v6 = true;
-	assert_int_equal(router_fw_want(&m.map, &usual, NULL, 0, "warren0", &fw), 0);
+	assert_int_equal(router_fw_want(&m.map, &usual, false, NULL, 0, "warren0", &fw), 0);
 	assert_true(router_fw_forwards(&fw, 4));
 	assert_false(router_fw_exit(&fw, 4));
 	assert_true(router_fw_forwards(&fw, 6));
@@ -151,9 +151,29 @@ static void test_forwards(void **state)
 	router_fw_free(&fw);
 	m.self.exit_v6 = false;
 	m.self.n_allowed_ips = 2;	/* its own addresses */
-	assert_int_equal(router_fw_want(&m.map, &usual, NULL, 0, "warren0", &fw), 0);
+	assert_int_equal(router_fw_want(&m.map, &usual, false, NULL, 0, "warren0", &fw), 0);
 	assert_false(router_fw_forwards(&fw, 4));
 	assert_false(router_fw_forwards(&fw, 6));
+	router_fw_free(&fw);
+}
+
+/* Who came in elsewhere is answered there, from the first moment on. */
+static void test_leads_before_there_is_a_network(void **state)
+{
+	struct router_fw fw;
+	struct map m;
+
+	(void)state;
+	assert_int_equal(router_fw_want(NULL, &usual, false, NULL, 0, "warren0", &fw), 0);
+	assert_int_equal(fw.n, 0);
+	assert_int_equal(router_fw_want(NULL, &usual, true, NULL, 0, "warren0", &fw), 0);
+	assert_int_equal(fw.n, 1);
+	assert_true(fw.items[0].flags & WARREN_NFT_ANSWER);
+	assert_false(router_fw_forwards(&fw, 4));
+	router_fw_free(&fw);
+	make_map(&m);
+	assert_int_equal(router_fw_want(&m.map, &usual, true, NULL, 0, "warren0", &fw), 0);
+	assert_true(fw.n > 1 && fw.items[0].flags & WARREN_NFT_ANSWER);
 	router_fw_free(&fw);
 }
 
@@ -168,7 +188,8 @@ static void test_too_many(void **state)
 	for (uint32_t i = 0; i < WARREN_NFT_ITEMS; i++)
 		offers[i] = (struct warren_prefix){
 			{ 4, { 10, (uint8_t)(i >> 8), (uint8_t)i } }, 24 };
-	assert_int_equal(router_fw_want(&m.map, &usual, offers, WARREN_NFT_ITEMS, "warren0", &fw),
+	assert_int_equal(router_fw_want(&m.map, &usual, false, offers, WARREN_NFT_ITEMS, "warren0",
+					&fw),
 			 -E2BIG);
 	router_fw_free(&fw);
 	free(offers);
@@ -198,6 +219,7 @@ int main(void)
 		cmocka_unit_test(test_what_needs_no_approval),
 		cmocka_unit_test(test_nothing_is_wanted),
 		cmocka_unit_test(test_forwards),
+		cmocka_unit_test(test_leads_before_there_is_a_network),
 		cmocka_unit_test(test_too_many),
 		cmocka_unit_test(test_ports),
 	};
