@@ -130,7 +130,7 @@ static void parse_rule(const struct wcore_net_dump *dump, struct buf_reader *r)
 	rule.action = msg.action;
 	rule.inverse = msg.flags & FIB_RULE_INVERT;
 	rule.narrow = msg.src_len > 0 || msg.tos != 0;
-	if (!rule.family)
+	if (!rule.family || msg.dst_len > (rule.family == 6 ? 128 : 32))
 		return;
 	rule.dst.addr.family = msg.dst_len > 0 ? rule.family : 0;
 	rule.dst.bits = msg.dst_len;

@@ -31,7 +31,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (wcore_net_parse(&dump, data, size) > 1)
 		abort();
-	if (wcore_net_news(data, size) & ~(WARREN_NET_LINKS | WARREN_NET_ADDRESSES))
+	if (wcore_net_news(data, size) & ~(WARREN_NET_LINKS | WARREN_NET_ADDRESSES |
+					  WARREN_NET_ROUTES))
 		abort();
 	return 0;
 }
