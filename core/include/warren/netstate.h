@@ -36,11 +36,11 @@ struct warren_net_rule {
 	uint8_t family;			/* 4, 6 */
 	uint8_t protocol;		/* RTPROT_ */
 	uint8_t action;			/* FR_ACT_ of linux/fib_rules.h */
-	/* It asks for more than what stands here: interfaces, sources, protocols, ports, tunnels. */
+	/* It asks for more than stands here: interfaces, sources, protocols, ports. */
 	bool narrow;
 	struct warren_prefix dst;	/* family 0: any */
 	uint32_t uid_first, uid_last;	/* senders of this host; 0 and UINT32_MAX: any */
-	int32_t suppress;		/* prefixes of at most so many bits do not count; -1: all do */
+	int32_t suppress;		/* longest prefix that does not count; -1: all do */
 	bool inverse;			/* it is for all that is not so */
 };
 
