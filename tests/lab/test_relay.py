@@ -3,6 +3,7 @@
 import json
 import pathlib
 import re
+import sys
 
 from lab import Daemon, run, wait_for
 
@@ -124,7 +125,7 @@ def test_websockets(pair, lab):
     ours, other = pair
     script = lab.dir / "browser.py"
     script.write_text(BROWSER)
-    browse = lambda url: other.run("python3", script, url).stdout
+    browse = lambda url: other.run(sys.executable, script, url).stdout
     daemon = Daemon(ours, "front: {tls: self-signed}\nrelay: {verify: anyone}\n")
     assert browse("wss://192.0.2.1/derp") == "all is well\n"
     assert daemon.metric("warren_relay_websockets") == 3
@@ -173,7 +174,7 @@ def test_by_listeners_of_its_own(pair):
     assert certificate(other, "192.0.2.1:8443")[0] == pin
 
     # A port that is taken: what was before goes on.
-    ours.start("python3", "-c", "import socket, time; s = socket.create_server(('', 444)); "
+    ours.start(sys.executable, "-c", "import socket, time; s = socket.create_server(('', 444)); "
                "time.sleep(60)")
     wait_for("it is taken", lambda: ":444 " in ours.run("ss", "-ltn").stdout)
     daemon.write(OWN.format(listen="[':444']", rest=""))
@@ -207,7 +208,7 @@ def test_its_certificate_of_files_and_who_is_slow(pair, lab):
     assert names == {"one.test"}
     assert "sha256" not in daemon.json("relay", "status")
     at = ("one.test", "--address", "192.0.2.1", "--anyone", "--pin")
-    slow = other.start("python3", "-c", "import socket, time\n"
+    slow = other.start(sys.executable, "-c", "import socket, time\n"
                        "all = [socket.create_connection(('192.0.2.1', 443)) for _ in range(70)]\n"
                        "time.sleep(60)")
     wait_for("too many of one address have not logged in",
