@@ -1,11 +1,16 @@
 /*
  * Names to addresses: getaddrinfo() on the job pool, so that the host's own idea of names (hosts
  * file, resolv.conf, NSS modules) counts and no lane waits for it.
+ *
+ * The C library keeps a configuration per thread, which a thread may change. Once the host's
+ * configuration names ourselves, the threads of the pool get the resolvers that were named before.
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <pthread.h>
+#include <resolv.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +21,15 @@
 #include "engine/ctx.h"
 
 enum { ADDRS_MAX = 16, NAME_BYTES = 254 };	/* RFC 1035 2.3.4: 253 characters */
+
+enum { SERVERS_MAX = MAXNS };
+static struct {
+	pthread_mutex_t lock;
+	uint64_t generation;		/* rises with each change */
+	void *owner;			/* of the last one */
+	int n;
+	struct sockaddr_in servers[SERVERS_MAX];
+} others = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 struct lookup {
 	warren_resolve_fn *done;
@@ -55,13 +69,40 @@ static int result_of(int gai)
 	return gai == EAI_SYSTEM && errno ? -errno : -EIO;
 }
 
+static void use_others(void)
+{
+	static _Thread_local uint64_t seen;
+
+	pthread_mutex_lock(&others.lock);
+	if (seen != others.generation && res_init() == 0) {
+		for (int i = 0; i < others.n; i++)
+			_res.nsaddr_list[i] = others.servers[i];
+		if (others.n > 0)
+			_res.nscount = others.n;
+		seen = others.generation;
+	}
+	pthread_mutex_unlock(&others.lock);
+}
+
+static void set_others(void *owner, const struct sockaddr_in *servers, int n)
+{
+	pthread_mutex_lock(&others.lock);
+	others.owner = owner;
+	others.n = n;
+	memcpy(others.servers, servers, (size_t)n * sizeof(*servers));
+	others.generation++;
+	pthread_mutex_unlock(&others.lock);
+}
+
 static void lookup_job(void *arg)
 {
 	struct lookup *l = arg;
 	struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_DGRAM };
 	struct addrinfo *list = NULL;
-	int gai = getaddrinfo(l->name, NULL, &hints, &list), n = 0;
+	int gai, n = 0;
 
+	use_others();
+	gai = getaddrinfo(l->name, NULL, &hints, &list);
 	if (gai) {
 		l->result = result_of(gai);
 		snprintf(l->why, sizeof(l->why), "%s", gai == EAI_SYSTEM ? strerror(-l->result) :
@@ -116,4 +157,31 @@ int warren_resolve(struct warren_ctx *ctx, const char *name, warren_resolve_fn *
 	if (rc)
 		free(l);
 	return rc;
+}
+
+static void owner_ended(void *arg)
+{
+	static const struct sockaddr_in none;
+
+	if (others.owner == arg)
+		set_others(NULL, &none, 0);
+}
+
+int warren_resolve_by(struct warren_ctx *ctx, const struct warren_addrport *servers, uint32_t n)
+{
+	struct sockaddr_in list[SERVERS_MAX] = { { .sin_family = AF_INET } };
+	int taken = 0;
+
+	wcore_ctx_assert_open(ctx, "warren_resolve_by");
+	if (others.owner != ctx && !warren_on_end(ctx, owner_ended, ctx))
+		return -ENOMEM;
+	for (uint32_t i = 0; i < n && taken < SERVERS_MAX; i++) {
+		if (servers[i].addr.family != 4)
+			continue;
+		list[taken].sin_family = AF_INET;
+		list[taken].sin_port = htons(servers[i].port);
+		memcpy(&list[taken++].sin_addr, servers[i].addr.bytes, 4);
+	}
+	set_others(ctx, list, taken);
+	return 0;
 }

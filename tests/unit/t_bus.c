@@ -2,6 +2,7 @@
  * What contexts share: events, metrics, jobs and lookups; from one lane to another.
  */
 #include <errno.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <setjmp.h>
@@ -12,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -352,6 +354,62 @@ static void addresses_and_names_are_looked_up(void **state)
 	assert_int_equal(warren_resolve(ctx, "", resolved, &none), -EINVAL);
 }
 
+/* Answers two questions: an address to the one for it, nothing to the other. */
+static void *resolver_thread(void *arg)
+{
+	static const uint8_t address[] = { 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 192, 0, 2, 9 };
+	int fd = *(int *)arg;
+
+	for (int i = 0; i < 2; i++) {
+		struct sockaddr_storage from;
+		socklen_t size = sizeof(from);
+		uint8_t msg[512];
+		ssize_t n = recvfrom(fd, msg, sizeof(msg) - sizeof(address), 0,
+				     (struct sockaddr *)&from, &size);
+		size_t end = 12;
+
+		if (n < 17)
+			return NULL;
+		while (end + 4 < (size_t)n && msg[end])
+			end += 1u + msg[end];
+		end += 5;
+		msg[2] = 0x81;
+		msg[3] = 0x80;
+		msg[7] = msg[end - 3] == 1;	/* the type is A */
+		msg[11] = 0;
+		memcpy(msg + end, address, sizeof(address));
+		(void)sendto(fd, msg, end + (msg[7] ? sizeof(address) : 0), 0,
+			     (struct sockaddr *)&from, size);
+	}
+	return NULL;
+}
+
+static void look_ups_go_to_whom_they_are_told(void **state)
+{
+	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000001) };
+	struct warren_addrport server = { { 4, { 127, 0, 0, 1 } }, 0 };
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	struct timeval patience = { .tv_sec = 5 };
+	socklen_t size = sizeof(sin);
+	struct lookup found = { 0 };
+	pthread_t thread;
+
+	(void)state;
+	assert_int_equal(bind(fd, (struct sockaddr *)&sin, sizeof(sin)), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&sin, &size), 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+	server.port = ntohs(sin.sin_port);
+	assert_int_equal(pthread_create(&thread, NULL, resolver_thread, &fd), 0);
+	assert_int_equal(warren_resolve_by(ctx, &server, 1), 0);
+	assert_int_equal(warren_resolve(ctx, "a.probe.invalid", resolved, &found), 0);
+	assert_true(parts_until(engine, &found.done));
+	assert_int_equal(found.result, 1);
+	assert_memory_equal(found.first.bytes, ((uint8_t[]){ 192, 0, 2, 9 }), 4);
+	pthread_join(thread, NULL);
+	close(fd);
+	assert_int_equal(warren_resolve_by(ctx, NULL, 0), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
 int main(void)
@@ -364,6 +422,7 @@ int main(void)
 		TEST(metrics_are_shared_by_name_and_printed),
 		TEST(the_queue_of_jobs_is_bounded),
 		TEST(addresses_and_names_are_looked_up),
+		TEST(look_ups_go_to_whom_they_are_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

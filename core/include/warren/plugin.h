@@ -248,6 +248,13 @@ int warren_work(struct warren_ctx *ctx, void (*job)(void *arg), warren_call_fn *
 typedef void warren_resolve_fn(struct warren_ctx *ctx, int result, const struct warren_addr *addrs,
 			       const char *why, void *arg);
 int warren_resolve(struct warren_ctx *ctx, const char *name, warren_resolve_fn *done, void *arg);
+/*
+ * For who becomes the host's resolver: whom look-ups of the whole process ask from now on in place
+ * of those that the host's configuration names, so that they never depend on ourselves; the first
+ * three that have an IPv4 address. None, and the end of @ctx: the host's configuration. Lane main.
+ * 0 or -ENOMEM.
+ */
+int warren_resolve_by(struct warren_ctx *ctx, const struct warren_addrport *servers, uint32_t n);
 
 /*
  * ---- Events: reference-counted objects on named topics ----
