@@ -138,6 +138,7 @@ static bool put_back(struct mon *mon, const struct mon_thing *thing)
 	case MON_SYSCTL:
 	case MON_PATH:
 	case MON_NETNS:
+	case MON_RESOLVER:
 	case MON_NFT:
 	case MON_MARK:
 		break;	/* op_nft.c looks after the last two */

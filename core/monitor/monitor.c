@@ -86,7 +86,7 @@ static void drop_unreachable(struct mon *mon, enum mon_journal_place place)
 	if (place == MON_JOURNAL_HERE)
 		return;
 	list_for_each_safe(thing, next, &mon->things.all, node) {
-		if (thing->kind == MON_PATH)
+		if (thing->kind == MON_PATH || thing->kind == MON_RESOLVER)
 			continue;
 		mon_thing_free(&mon->things, thing);
 		dropped++;
@@ -148,7 +148,7 @@ static void mon_init(struct mon *mon, const struct mon_options *options)
 {
 	*mon = (struct mon){
 		.options = options, .executors = mon_executors, .state = MON_STATE_INIT,
-		.control = -1, .inotify = -1, .signals = -1,
+		.control = -1, .inotify = -1, .signals = -1, .resolver_signal = -1,
 		.journal = { .fd = -1 }, .engine = { .fd = -1 }, .nft = { .signal = -1 },
 	};
 	mon_things_init(&mon->things);

@@ -103,6 +103,7 @@ struct mon {
 	struct mon_job jobs[MON_FILE_JOBS];
 	int control;			/* listening socket of the command line */
 	int inotify, signals;
+	int resolver_signal;		/* eventfd: the resolver configuration is not ours */
 	uid_t uid;			/* of the engine */
 	gid_t gid;
 	bool watchdog;			/* the service manager wants to be fed */

@@ -22,7 +22,8 @@ static int op_close(struct mon *mon, const struct mon_request *req, struct mon_r
 	const struct warren_priv_close *item = req->items;
 	uint32_t kind = item->op == WARREN_OP_TUN ? MON_TUN :
 			item->op == WARREN_OP_SOCKET ? MON_SOCKET :
-			item->op == WARREN_OP_SYSCTL ? MON_SYSCTL : MON_WATCH;
+			item->op == WARREN_OP_SYSCTL ? MON_SYSCTL :
+			item->op == WARREN_OP_RESOLVER ? MON_RESOLVER : MON_WATCH;
 	struct mon_thing *thing = mon_thing_by_id(&mon->things, kind, item->handle), *next;
 	bool with_ra;
 
@@ -56,6 +57,7 @@ const struct mon_executor mon_executors[WARREN_OP_LAST + 1] = {
 	[WARREN_OP_CLOSE] = { op_close },
 	[WARREN_OP_NFT] = { mon_op_nft },
 	[WARREN_OP_NFT_READ] = { mon_op_nft_read },
+	[WARREN_OP_RESOLVER] = { mon_op_resolver },
 };
 
 void mon_op_answer(struct mon *mon, uint32_t seq, int result, struct mon_reply *reply,

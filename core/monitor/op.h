@@ -66,6 +66,7 @@ mon_op_fn mon_op_net;			/* op_net.c: ADDR, ROUTE, RULE */
 mon_op_fn mon_op_sysctl;		/* op_sysctl.c */
 mon_op_fn mon_op_nft;			/* op_nft.c */
 mon_op_fn mon_op_nft_read;
+mon_op_fn mon_op_resolver;		/* op_resolver.c */
 
 /*
  * Opens @path (absolute) as root for somebody else. Symbolic links are followed only where nobody
@@ -84,6 +85,8 @@ void mon_watch_read(struct mon *mon);	/* inotify has something */
 /* Tells the engine what changed some time ago; returns when to come back (0: never). */
 uint64_t mon_watch_tell(struct mon *mon, uint64_t now);
 void mon_watch_end(struct mon *mon, struct mon_thing *thing);
+/* Watches the folder of @path, which is absolute: a number, or -1 with errno. */
+int mon_watch_folder(struct mon *mon, const char *path);
 
 /* ---- TUN ---- */
 /* One queue of the interface, made if it is not there yet; a descriptor or -errno. */
@@ -96,6 +99,11 @@ void mon_tun_hold(struct mon_thing *thing);	/* one queue stays, which nobody rea
 void mon_sysctl_restore(const struct mon_sysctl *sysctl);
 /* It comes with ACCEPT_RA of interfaces. */
 bool mon_sysctl_is_ip6_forward(const struct mon_sysctl *sysctl);
+
+/* ---- RESOLVER ---- */
+/* Sets the file back if it is still ours. */
+void mon_resolver_restore(struct mon *mon, const struct mon_resolver *resolver);
+void mon_resolver_look(struct mon *mon);	/* it was written, by us or another program */
 
 /* ---- NFT ---- */
 int mon_nft_fd(const struct mon *mon);	/* events of others' rules; -1: nobody asked for any */

@@ -29,7 +29,7 @@ static const uint32_t WATCH_MASK = IN_CLOSE_WRITE | IN_CREATE | IN_DELETE | IN_M
 				   IN_MOVED_TO | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF |
 				   IN_ONLYDIR;
 
-static int watch_folder(struct mon *mon, const char *path)
+int mon_watch_folder(struct mon *mon, const char *path)
 {
 	AUTO(str_free) struct str folder = STR_INIT;
 	const char *slash = strrchr(path, '/');
@@ -58,7 +58,7 @@ int mon_op_watch(struct mon *mon, const struct mon_request *req, struct mon_repl
 		n += thing->kind == MON_WATCH;
 	if (n >= WATCHES_MAX)
 		return wpriv_refuse(err, -ENOSPC, "%d files are watched already", WATCHES_MAX);
-	what.watch.wd = watch_folder(mon, what.watch.path);
+	what.watch.wd = mon_watch_folder(mon, what.watch.path);
 	if (what.watch.wd == -1)
 		return wpriv_refuse(err, -errno, "cannot watch the folder of %s: %s", node->text,
 				    strerror(errno));
@@ -137,6 +137,10 @@ static void tell(struct mon *mon, const struct mon_thing *thing)
 	const struct wpriv_head head = { .type = WPRIV_EVENT };
 	const struct wpriv_event event = { .op = WARREN_OP_WATCH, .handle = thing->id };
 
+	if (thing->what.watch.resolver) {
+		mon_resolver_look(mon);
+		return;
+	}
 	mon_engine_send(mon, &head, &(struct wpriv_part){ &event, sizeof(event) }, 1, NULL, 0,
 			false);
 }
@@ -153,7 +157,7 @@ uint64_t mon_watch_tell(struct mon *mon, uint64_t now)
 		if (thing->kind != MON_WATCH)
 			continue;
 		if (watch->wd == -1) {
-			watch->wd = watch_folder(mon, watch->path);
+			watch->wd = mon_watch_folder(mon, watch->path);
 			if (watch->wd != -1)
 				touch(watch, now);
 		}

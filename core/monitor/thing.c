@@ -26,6 +26,7 @@ static const struct {
 	[MON_NFT] = { "firewall table", sizeof(struct warren_priv_nft) },
 	[MON_MARK] = { "firewall rule", sizeof(struct mon_mark) },
 	[MON_NETNS] = { "service namespace", sizeof(struct mon_netns) },
+	[MON_RESOLVER] = { "resolver configuration", sizeof(struct mon_resolver) },
 };
 
 size_t mon_kind_size(uint32_t kind)
@@ -83,6 +84,7 @@ static uint8_t make_key(uint8_t key[MON_KEY_MAX], uint32_t kind, const union mon
 		buf_put_bytes(&w, what->sysctl.req.ifname, WARREN_PRIV_IFNAME);
 		break;
 	case MON_NFT:
+	case MON_RESOLVER:
 		break;	/* there is one at most */
 	case MON_SOCKET:
 	case MON_WATCH:

@@ -33,7 +33,8 @@ enum mon_kind {
 	MON_NFT,			/* our table of packet filter rules */
 	MON_MARK,			/* our rule in somebody else's chain */
 	MON_NETNS,			/* the service namespace */
-	MON_KIND_LAST = MON_NETNS,
+	MON_RESOLVER,			/* /etc/resolv.conf */
+	MON_KIND_LAST = MON_RESOLVER,
 };
 
 enum {
@@ -61,6 +62,7 @@ struct mon_path {
 struct mon_watch {
 	int wd;				/* inotify; -1: the folder is gone */
 	uint64_t due, since;		/* microseconds; 0: nothing happened */
+	bool resolver;			/* the monitor's own, for MON_RESOLVER */
 	char path[WPRIV_PATH];		/* whole */
 };
 struct mon_mark {
@@ -70,6 +72,13 @@ struct mon_mark {
 struct mon_netns {			/* fds: the TUN queue, the namespace */
 	struct warren_priv_tun req;
 	int index;			/* of the interface, in there */
+};
+enum mon_resolver_form { MON_RESOLVER_NONE = 0, MON_RESOLVER_FILE, MON_RESOLVER_LINK };
+struct mon_resolver {			/* what the file was */
+	uint32_t form;
+	uint32_t mode, uid, gid;	/* FILE; its text is in the state folder */
+	uint64_t sums[2];		/* of what we wrote, now and before */
+	char link[WPRIV_PATH];
 };
 union mon_what {
 	struct mon_tun tun;
@@ -83,6 +92,7 @@ union mon_what {
 	struct warren_priv_nft nft;	/* the TABLE of the request */
 	struct mon_mark mark;
 	struct mon_netns netns;
+	struct mon_resolver resolver;
 };
 
 struct mon_thing {

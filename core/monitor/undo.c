@@ -78,6 +78,9 @@ void mon_undo(struct mon *mon, struct mon_thing *thing)
 	case MON_NETNS:
 		mon_netns_end(thing);
 		break;
+	case MON_RESOLVER:
+		mon_resolver_restore(mon, &thing->what.resolver);
+		break;
 	}
 	mon_journal_del(&mon->journal, thing);
 	mon_thing_free(&mon->things, thing);

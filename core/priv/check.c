@@ -41,6 +41,7 @@ static const struct op {
 	[WARREN_OP_CLOSE] = { "CLOSE", sizeof(struct warren_priv_close), false },
 	[WARREN_OP_NFT] = { "NFT", sizeof(struct warren_priv_nft), true },
 	[WARREN_OP_NFT_READ] = { "NFT_READ", sizeof(struct warren_priv_nft_read), false },
+	[WARREN_OP_RESOLVER] = { "RESOLVER", sizeof(struct warren_priv_resolver), false },
 };
 
 int wpriv_refuse(struct warren_err *err, int result, const char *fmt, ...)
@@ -565,15 +566,52 @@ static int check_nft_read(const struct warren_priv_nft_read *req, struct warren_
 	       wpriv_refuse(err, -EINVAL, "reserved bytes are not zero");
 }
 
+/* A domain, which goes into a file that every program of the host reads. */
+static bool domain_valid(const char *name)
+{
+	if (!text_valid(name, WARREN_PRIV_NAME) || name[0] == '\0' || name[0] == '.')
+		return false;
+	for (const char *c = name; *c; c++) {
+		if (!((*c >= 'a' && *c <= 'z') || (*c >= '0' && *c <= '9') || *c == '-' ||
+		      *c == '_' || *c == '.'))
+			return false;
+	}
+	return true;
+}
+
+int wpriv_check_resolver(const struct wpriv_limits *limits, const struct warren_priv_resolver *req,
+			 struct warren_err *err)
+{
+	bool set = req->verb == WARREN_RESOLVER_SET;
+
+	(void)limits;	/* the only servers that can be named are our own */
+	if (!set && req->verb != WARREN_RESOLVER_READ)
+		return wpriv_refuse(err, -EINVAL, "unknown verb %u of RESOLVER", req->verb);
+	if (req->servers & ~(uint32_t)(WARREN_RESOLVER_IPV4 | WARREN_RESOLVER_IPV6) ||
+	    set != (req->servers != 0))
+		return wpriv_refuse(err, -EINVAL, "servers %#x of RESOLVER", req->servers);
+	if (req->n_search > (set ? WARREN_PRIV_SEARCH : 0))
+		return wpriv_refuse(err, -EINVAL, "%u search domains of RESOLVER", req->n_search);
+	for (uint32_t i = 0; i < req->n_search; i++) {
+		if (!domain_valid(req->search[i]))
+			return wpriv_refuse(err, -EINVAL, "malformed search domain of RESOLVER");
+	}
+	if (req->reserved || !zeroes(req->search[req->n_search],
+				     sizeof(req->search) - req->n_search * WARREN_PRIV_NAME))
+		return wpriv_refuse(err, -EINVAL, "reserved bytes are not zero");
+	return 0;
+}
+
 int wpriv_check_close(const struct wpriv_limits *limits, const struct warren_priv_close *req,
 		      struct warren_err *err)
 {
 	(void)limits;	/* the executor knows whose handle it is */
 	if (req->op != WARREN_OP_TUN && req->op != WARREN_OP_SOCKET &&
-	    req->op != WARREN_OP_WATCH && req->op != WARREN_OP_SYSCTL)
+	    req->op != WARREN_OP_WATCH && req->op != WARREN_OP_SYSCTL &&
+	    req->op != WARREN_OP_RESOLVER)
 		return wpriv_refuse(err, -EINVAL,
-				    "CLOSE of %s: only TUN, SOCKET, WATCH and SYSCTL have handles",
-				    wpriv_op_name(req->op));
+				    "CLOSE of %s: only TUN, SOCKET, WATCH, SYSCTL and RESOLVER "
+				    "have handles", wpriv_op_name(req->op));
 	if (req->handle == 0)
 		return wpriv_refuse(err, -EINVAL, "CLOSE of handle 0");
 	return 0;
@@ -595,6 +633,7 @@ static int check_item(const struct wpriv_limits *limits, uint32_t op, const void
 		struct warren_priv_close close;
 		struct warren_priv_nft nft;
 		struct warren_priv_nft_read nft_read;
+		struct warren_priv_resolver resolver;
 	} req;
 
 	memcpy(&req, item, wpriv_op_size(op));
@@ -623,6 +662,8 @@ static int check_item(const struct wpriv_limits *limits, uint32_t op, const void
 		return wpriv_check_nft(limits, &req.nft, err);
 	case WARREN_OP_NFT_READ:
 		return check_nft_read(&req.nft_read, err);
+	case WARREN_OP_RESOLVER:
+		return wpriv_check_resolver(limits, &req.resolver, err);
 	}
 	return wpriv_refuse(err, -EINVAL, "unknown operation %u", op);
 }

@@ -51,6 +51,8 @@ int wpriv_check_sysctl(const struct wpriv_limits *limits, const struct warren_pr
 		       struct warren_err *err);
 int wpriv_check_close(const struct wpriv_limits *limits, const struct warren_priv_close *req,
 		      struct warren_err *err);
+int wpriv_check_resolver(const struct wpriv_limits *limits, const struct warren_priv_resolver *req,
+			 struct warren_err *err);
 /* One item; wpriv_check() looks at the list as a whole. */
 int wpriv_check_nft(const struct wpriv_limits *limits, const struct warren_priv_nft *req,
 		    struct warren_err *err);

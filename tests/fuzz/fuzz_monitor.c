@@ -44,6 +44,7 @@ static int look(struct mon *mon, const struct mon_request *req, struct mon_reply
 		const struct warren_priv_rule *rule = item;
 		const struct warren_priv_file *file = item;
 		const struct warren_priv_nft *nft = item;
+		const struct warren_priv_resolver *resolver = item;
 
 		if (req->op == WARREN_OP_TUN)
 			must(wpriv_limits_interface(limits, tun->ifname) && tun->queues <= 4);
@@ -56,6 +57,9 @@ static int look(struct mon *mon, const struct mon_request *req, struct mon_reply
 			must((nft->kind == WARREN_NFT_TABLE) == (i == 0) &&
 			     (i > 0 || wpriv_limits_interface(limits, nft->ifname)) &&
 			     (nft->prefix.bits > 0 || nft->prefix.addr.family == 0));
+		else if (req->op == WARREN_OP_RESOLVER)
+			must(resolver->n_search <= WARREN_PRIV_SEARCH &&
+			     terminated(resolver->search[0], sizeof(resolver->search[0])));
 		else if (req->op == WARREN_OP_FILE)
 			must(terminated(file->name, sizeof(file->name)) &&
 			     !strstr(file->name, "..//") && file->name[0] != '/');
@@ -71,6 +75,7 @@ static const struct mon_executor lookers[WARREN_OP_LAST + 1] = {
 	[WARREN_OP_TUN] = { look }, [WARREN_OP_SOCKET] = { look }, [WARREN_OP_ADDR] = { look },
 	[WARREN_OP_ROUTE] = { look }, [WARREN_OP_RULE] = { look }, [WARREN_OP_SYSCTL] = { look },
 	[WARREN_OP_CLOSE] = { look }, [WARREN_OP_NFT] = { look }, [WARREN_OP_NFT_READ] = { look },
+	[WARREN_OP_RESOLVER] = { look },
 };
 
 static void drain(int fd)

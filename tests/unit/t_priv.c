@@ -388,6 +388,45 @@ static void test_sysctl(void **state)
 	malformed(SYSCTL, req, "unknown name 0");
 }
 
+static void test_resolver(void **state)
+{
+	struct warren_priv_resolver good = { .verb = WARREN_RESOLVER_SET, .n_search = 2,
+					     .servers = WARREN_RESOLVER_IPV4,
+					     .search = { "tail.example.com", "lan" } }, req = good;
+
+	(void)state;
+	accepted(RESOLVER, req);
+	req = (struct warren_priv_resolver){ .verb = WARREN_RESOLVER_READ };
+	accepted(RESOLVER, req);
+	req.servers = WARREN_RESOLVER_IPV6;
+	malformed(RESOLVER, req, "servers 0x2");
+	req = good;
+	req.verb = 3;
+	malformed(RESOLVER, req, "unknown verb 3");
+	req = good;
+	req.servers = 0;
+	malformed(RESOLVER, req, "servers 0");
+	req.servers = 4;
+	malformed(RESOLVER, req, "servers 0x4");
+	req = good;
+	req.n_search = WARREN_PRIV_SEARCH + 1;
+	malformed(RESOLVER, req, "17 search domains");
+	req.n_search = 1;
+	malformed(RESOLVER, req, "not zero");
+	req = good;
+	memset(req.search[1], 'a', WARREN_PRIV_NAME);
+	malformed(RESOLVER, req, "malformed search domain");
+	/* Nothing but one domain fits into a line of a file that every program reads. */
+	for (const char *bad = " \n\t#;*:/\\\"'ABC\x7f\x80"; *bad; bad++) {
+		req = good;
+		req.search[1][1] = *bad;
+		malformed(RESOLVER, req, "malformed search domain");
+	}
+	req = good;
+	req.search[0][0] = '.';
+	malformed(RESOLVER, req, "malformed search domain");
+}
+
 static const struct warren_priv_nft *many_items(void)
 {
 	static struct warren_priv_nft items[WARREN_NFT_ITEMS + 1];
@@ -493,7 +532,7 @@ static void test_counts(void **state)
 	expect_line(__LINE__, -EINVAL, "16385 items", WARREN_OP_ROUTE, two, WARREN_PRIV_ITEMS + 1);
 	expect_line(__LINE__, -EINVAL, "2 items in one TUN", WARREN_OP_TUN, tuns, 2);
 	expect_line(__LINE__, -EINVAL, "unknown operation 0", 0, two, 1);
-	expect_line(__LINE__, -EINVAL, "unknown operation 13", WARREN_OP_LAST + 1, two, 1);
+	expect_line(__LINE__, -EINVAL, "unknown operation 14", WARREN_OP_LAST + 1, two, 1);
 	expect_line(__LINE__, -EINVAL, "unknown operation", UINT32_MAX, two, 1);
 }
 
@@ -610,6 +649,7 @@ int main(void)
 		cmocka_unit_test_setup(test_route, setup),
 		cmocka_unit_test_setup(test_rule, setup),
 		cmocka_unit_test_setup(test_sysctl, setup),
+		cmocka_unit_test_setup(test_resolver, setup),
 		cmocka_unit_test_setup(test_nft_list, setup),
 		cmocka_unit_test_setup(test_nft_items, setup),
 		cmocka_unit_test_setup(test_counts, setup),

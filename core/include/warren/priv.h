@@ -36,10 +36,11 @@ enum warren_op {
 	WARREN_OP_ROUTE = 7,
 	WARREN_OP_RULE = 8,
 	WARREN_OP_SYSCTL = 9,
-	WARREN_OP_CLOSE = 10,		/* give back a TUN, SOCKET, WATCH or SYSCTL */
+	WARREN_OP_CLOSE = 10,		/* give back a TUN, SOCKET, WATCH, SYSCTL or RESOLVER */
 	WARREN_OP_NFT = 11,		/* our packet filter, and rules in the host's */
 	WARREN_OP_NFT_READ = 12,
-	WARREN_OP_LAST = WARREN_OP_NFT_READ,
+	WARREN_OP_RESOLVER = 13,	/* whom the host asks for names */
+	WARREN_OP_LAST = WARREN_OP_RESOLVER,
 };
 #define WARREN_PRIVOP(op) (UINT64_C(1) << WARREN_OP_##op)
 
@@ -210,8 +211,27 @@ struct warren_nft_chain {		/* a base chain of somebody else that may drop */
 	char rule[192];
 };
 
+/*
+ * The host's /etc/resolv.conf. READ: data is what other programs have written there, whether or not
+ * ours stands in its place; value 1: it does. SET: names the service addresses and nobody else; a
+ * handle, with which CLOSE sets it back. SET again writes again; what another program has written
+ * until then is what is set back. Both: an eventfd that is readable after another program has
+ * written the file.
+ */
+enum { WARREN_RESOLVER_READ = 1, WARREN_RESOLVER_SET };
+enum { WARREN_RESOLVER_IPV4 = 1u << 0,	/* 100.100.100.100 */
+       WARREN_RESOLVER_IPV6 = 1u << 1 };	/* fd7a:115c:a1e0::53 */
+enum { WARREN_PRIV_SEARCH = 16 };
+struct warren_priv_resolver {
+	uint32_t verb;
+	uint32_t servers;		/* SET */
+	uint32_t n_search;
+	uint32_t reserved;
+	char search[WARREN_PRIV_SEARCH][WARREN_PRIV_NAME];	/* a-z 0-9 - _ . */
+};
+
 struct warren_priv_close {
-	uint32_t op;			/* WARREN_OP_TUN, _SOCKET, _WATCH, _SYSCTL */
+	uint32_t op;			/* WARREN_OP_TUN, _SOCKET, _WATCH, _SYSCTL, _RESOLVER */
 	uint32_t handle;		/* from the answer */
 };
 
