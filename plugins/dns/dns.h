@@ -5,6 +5,7 @@
 #define DNS_DNS_H
 
 #include <warren/plugin.h>
+#include <warren/priv.h>
 #include <warren/service/netmap.h>
 #include <warren/service/svcnet.h>
 
@@ -33,12 +34,24 @@ struct dns {
 	uint32_t n_asks;
 	struct list ways;		/* way.c: the resolvers spoken to */
 	struct dns_server *server;	/* serve.c */
+	struct {			/* host.c: /etc/resolv.conf */
+		bool asking, changed;	/* a request is under way; the file was written */
+		bool ours;		/* it is as we wrote it */
+		bool lost;		/* another program keeps it */
+		uint32_t handle, repairs;
+		uint64_t window;
+		struct warren_io *event;
+		struct warren_timer *retry;
+		struct warren_priv_resolver set;	/* the last one that was asked for */
+		struct warren_limit limit;
+		char problem[192];
+	} host;
 	uint8_t *in, *made, *out;	/* a message that came; an answer; one for a client */
 	struct {
 		struct warren_stat *local, *cached, *forwarded, *refused;	/* queries */
 		struct warren_stat *dropped;
 		struct warren_stat *answered, *soft, *timeout, *stray;	/* resolvers */
-		struct warren_stat *by_tcp;
+		struct warren_stat *by_tcp, *overwritten;
 		struct warren_stat *entries;
 	} stats;
 };
@@ -46,6 +59,7 @@ struct dns {
 /*
  * ---- options.c: from the configuration to struct dns_words ----
  */
+enum { DNS_HOST_FILE = 0, DNS_HOST_OFF };	/* values of `host` */
 int dns_check_name(const struct warren_conf *at, struct warren_err *err);
 int dns_check_upstream(const struct warren_conf *at, struct warren_err *err);
 int dns_words_check(const struct warren_conf *conf, struct warren_err *err);
@@ -138,6 +152,17 @@ void dns_try_fail(struct dns_try *try);
 int dns_serve_start(struct dns *dns, struct warren_err *err);
 void dns_serve_end(struct dns *dns);
 const char *dns_serve_problem(const struct dns *dns);	/* or NULL */
+bool dns_serve_ready(const struct dns *dns);	/* somebody would be answered */
+
+/*
+ * ---- host.c: the host's own resolver configuration ----
+ */
+int dns_host_start(struct dns *dns);	/* `start` only; 0 or -ENOMEM */
+/* The daemon's own look-ups; @ours: the host's configuration leads to us. */
+void dns_host_clear(struct dns *dns, bool ours);
+/* The plan has changed, or clients can be served now. @settings: the operator wants it anew. */
+void dns_host_update(struct dns *dns, bool settings);
+void dns_base_changed(struct dns *dns);	/* plugin.c: what others wrote there has changed */
 
 /*
  * ---- show.c ----
@@ -150,6 +175,7 @@ int dns_run_why(struct warren_ctx *ctx, const struct warren_conf *args,
 		struct warren_reply *reply, struct warren_err *err);
 void dns_status(struct warren_ctx *ctx, struct warren_reply *reply);
 bool dns_doctor_upstream(struct warren_ctx *ctx, struct warren_check_result *result);
+bool dns_doctor_host(struct warren_ctx *ctx, struct warren_check_result *result);
 bool dns_doctor_listener(struct warren_ctx *ctx, struct warren_check_result *result);
 
 #endif

@@ -177,10 +177,29 @@ static int add_server_routes(struct dns_plan *plan, const struct warren_netmap *
 		route->local = from->n_resolvers == 0;
 		add_texts(route, map, from->resolvers, from->n_resolvers);
 	}
-	if (add_default(plan, map, dns->resolvers, dns->n_resolvers, "the network's resolvers"))
-		return -ENOMEM;
-	return add_default(plan, map, dns->fallback, dns->n_fallback,
-			   "the network's fallback resolvers");
+	return add_default(plan, map, dns->resolvers, dns->n_resolvers, "the network's resolvers");
+}
+
+/* Where nobody is named for all other names: who was before us, else the network's last resort. */
+static int add_host(struct dns_plan *plan, const struct dns_words *words,
+		    const struct warren_netmap *map)
+{
+	static const struct dns_name root = { .len = 1 };
+	const struct dns_hostconf *host = &words->host;
+	struct dns_route *route;
+
+	if (dns_plan_route(plan, &root))
+		return 0;
+	if (host->servers.n == 0)
+		return map && map->self && words->accept ?
+		       add_default(plan, map, map->dns->fallback, map->dns->n_fallback,
+				   "the network's fallback resolvers") : 0;
+	route = add_route(plan, &root, "this host's own configuration");
+	for (uint32_t i = 0; route && i < host->servers.n; i++)
+		add_upstream(route, map, &host->servers.up[i]);
+	for (uint32_t i = 0; i < host->n_search && plan->n_search < DNS_SEARCH; i++)
+		plan->search[plan->n_search++] = host->search[i];
+	return route ? 0 : -ENOMEM;
 }
 
 /*
@@ -389,7 +408,8 @@ struct dns_plan *dns_plan_new(const struct dns_words *words, const struct warren
 	dns_zone_init(&plan->zone);
 	hash_init(&plan->routes);
 	if (add_words(plan, words, map) == 0 &&
-	    (!map || !map->self || add_map(plan, words, map) == 0))
+	    (!map || !map->self || add_map(plan, words, map) == 0) &&
+	    add_host(plan, words, map) == 0)
 		return plan;
 	dns_plan_free(plan);
 	return NULL;

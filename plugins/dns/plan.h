@@ -39,8 +39,16 @@ struct dns_split {
 	struct dns_name suffix;
 	struct dns_list to;
 };
+struct dns_hostconf {			/* /etc/resolv.conf, without our part in it */
+	struct dns_list servers;
+	struct dns_name search[DNS_SEARCH];
+	uint32_t n_search;
+	const char *owner;		/* "NetworkManager", by its comments; NULL: nobody's */
+};
 struct dns_words {
 	bool accept, ipv6;
+	bool write, insist;		/* that file; and again, when others have written it */
+	struct dns_hostconf host;
 	struct dns_name domain;
 	char hostname[64];		/* of this node, where the map does not say */
 	struct dns_list upstream;

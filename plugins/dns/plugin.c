@@ -9,6 +9,7 @@
  *	resolve.c		the three together
  *	forward.c way.c tcp.c	asking resolvers
  *	serve.c			clients, by UDP and TCP
+ *	host.c hostconf.c	/etc/resolv.conf
  *	show.c			commands, status, doctor
  *
  * Desired state is a `plan`, made of the configuration and the network map whenever one of them
@@ -20,9 +21,9 @@
 
 #include <sodium.h>
 
-#include <warren/priv.h>
-
 #include "dns.h"
+
+static const char *const host_values[] = { "file", "off", NULL };
 
 static const struct warren_option options[] = {
 	{
@@ -30,6 +31,19 @@ static const struct warren_option options[] = {
 		.brief = "Take over the network's resolvers and search domains.",
 		.help = "Without it, names of nodes are still answered to whom asks the service "
 			"address.",
+	},
+	{
+		.key = "host", .type = WARREN_ENUM, .values = host_values, .def = "file",
+		.brief = "Whether the host's own programs ask here.",
+		.help = "file: /etc/resolv.conf names the service addresses while the daemon runs, "
+			"and is set back at its end. What it said before is where names go that "
+			"nobody else is named for. off: it is left alone.",
+	},
+	{
+		.key = "insist", .type = WARREN_BOOL, .def = "true",
+		.brief = "Write /etc/resolv.conf again when another program has.",
+		.help = "What that program wrote counts as what there was before. Nine times in "
+			"5 s at most; then the file is left to it until the settings change.",
 	},
 	{
 		.key = "upstream", .type = WARREN_STRING, .flags = WARREN_MANY, .max = 64,
@@ -100,6 +114,8 @@ static const struct warren_metric metrics[] = {
 	  .brief = "Answers of resolvers; \"stray\" are those that nobody had asked for." },
 	{ .name = "tcp_retries", .kind = WARREN_COUNTER, .unit = "queries",
 	  .brief = "Answers that were too long for UDP and were asked for by TCP." },
+	{ .name = "host_overwritten", .kind = WARREN_COUNTER, .unit = "1",
+	  .brief = "Times that another program has written /etc/resolv.conf over ours." },
 	{ .name = "cache_entries", .kind = WARREN_GAUGE, .unit = "1",
 	  .brief = "Answers that are kept." },
 };
@@ -111,6 +127,13 @@ static const struct warren_port needs[] = {
 };
 
 static const struct warren_check checks[] = {
+	{
+		.id = "dns.host", .severity = WARREN_WARN,
+		.brief = "The host's own programs ask here.",
+		.help = "Another program that writes /etc/resolv.conf is to be told not to, as "
+			"with `dns=none` in NetworkManager; or set dns.host to off.",
+		.run = dns_doctor_host,
+	},
 	{
 		.id = "dns.listener", .severity = WARREN_BAD,
 		.brief = "The service addresses are served.",
@@ -149,6 +172,19 @@ static int make_plan(struct dns *dns)
 	return 0;
 }
 
+static void plan_again(struct dns *dns, bool settings)
+{
+	if (make_plan(dns))
+		warren_fatal(dns->ctx, "out of memory for the names of the network");
+	else
+		dns_host_update(dns, settings);
+}
+
+void dns_base_changed(struct dns *dns)
+{
+	plan_again(dns, false);
+}
+
 /* Most maps differ in who is online and where: nothing that names have to do with. */
 static bool concerns_names(const struct warren_netmap *before, const struct warren_netmap *map)
 {
@@ -170,10 +206,11 @@ static void on_netmap(struct warren_ctx *ctx, const char *topic, const void *obj
 	struct dns *dns = arg;
 	const struct warren_netmap *before = dns->map, *map = obj;
 
+	(void)ctx;
 	(void)topic;
 	dns->map = warren_obj_ref(map);
-	if (concerns_names(before, map) && make_plan(dns))
-		warren_fatal(ctx, "out of memory for the names of the network");
+	if (concerns_names(before, map))
+		plan_again(dns, false);
 	warren_obj_unref(before);
 }
 
@@ -197,6 +234,7 @@ static int open_stats(struct dns *dns)
 		{ &dns->stats.timeout, "resolvers", "timeout" },
 		{ &dns->stats.stray, "resolvers", "stray" },
 		{ &dns->stats.by_tcp, "tcp_retries", NULL },
+		{ &dns->stats.overwritten, "host_overwritten", NULL },
 		{ &dns->stats.entries, "cache_entries", NULL },
 	};
 
@@ -259,8 +297,9 @@ static int dns_start(struct warren_ctx *ctx, const struct warren_conf *conf,
 		return result;
 	netmap = found;
 	dns->map = netmap->current(netmap_self);
-	if (make_plan(dns))
+	if (dns_host_start(dns) || make_plan(dns))
 		return warren_fail(err, NULL, "out of memory");
+	dns_host_clear(dns, dns->host.ours);	/* by an engine before this one */
 	result = warren_subscribe(ctx, "netmap", on_netmap, dns);
 	return result ? result : dns_serve_start(dns, err);
 }
@@ -269,15 +308,20 @@ static int dns_reload(struct warren_ctx *ctx, const struct warren_conf *old,
 		      const struct warren_conf *now, struct warren_err *err)
 {
 	struct dns *dns = warren_self(ctx);
-	struct dns_words before = dns->words;
+	struct dns_words before = dns->words, words;
 
 	(void)old;
-	if (dns_words_read(now, &dns->words) || make_plan(dns)) {
-		dns_words_free(&dns->words);
+	if (dns_words_read(now, &words))
+		return warren_fail(err, NULL, "out of memory");
+	words.host = before.host;
+	dns->words = words;
+	if (make_plan(dns)) {
+		dns_words_free(&words);
 		dns->words = before;
 		return warren_fail(err, NULL, "out of memory");
 	}
 	dns_words_free(&before);
+	dns_host_update(dns, true);
 	dns_cache_limit(&dns->cache, (size_t)warren_conf_int(now, "cache-size"));
 	return 0;
 }
@@ -295,7 +339,7 @@ WARREN_PLUGIN(dns, "dns",
 	.metrics = WARREN_TABLE(metrics),
 	.needs = WARREN_TABLE(needs),
 	.checks = WARREN_TABLE(checks),
-	.privops = WARREN_PRIVOP(SOCKET),
+	.privops = WARREN_PRIVOP(SOCKET) | WARREN_PRIVOP(RESOLVER) | WARREN_PRIVOP(CLOSE),
 	.check = dns_words_check,
 	.start = dns_start,
 	.reload = dns_reload,

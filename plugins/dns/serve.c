@@ -245,10 +245,12 @@ static void on_opened(void *arg, int fd, const struct warren_svc_conn *conn)
 	list_init(&port->clients);
 	list_add_tail(&server->ports, &port->node);
 	port->io = warren_io_new_take(server->dns->ctx, fd, on_datagram, port);
-	if (port->io)
-		warren_io_want(port->io, WARREN_IN);
-	else
+	if (!port->io) {
 		port_free(port);
+		return;
+	}
+	warren_io_want(port->io, WARREN_IN);
+	dns_host_update(server->dns, false);
 }
 
 static void on_closing(void *arg, const struct warren_svc_conn *conn)
@@ -371,6 +373,11 @@ void dns_serve_end(struct dns *dns)
 		port_free(list_first(&server->ports, struct port, node));
 	while (!list_empty(&server->conns))
 		conn_free(list_first(&server->conns, struct conn, node));
+}
+
+bool dns_serve_ready(const struct dns *dns)
+{
+	return dns->server && !list_empty(&dns->server->ports);
 }
 
 const char *dns_serve_problem(const struct dns *dns)

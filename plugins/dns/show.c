@@ -138,6 +138,42 @@ static void status_data(const struct dns *dns, struct warren_reply *reply)
 	warren_reply_close(reply);
 }
 
+static void system_data(const struct dns *dns, struct warren_reply *reply)
+{
+	const struct dns_hostconf *host = &dns->words.host;
+	char text[DNS_NAME_TEXT], addr[ADDRPORT_TEXT];
+
+	warren_reply_open(reply, "SystemDNS", '{');
+	warren_reply_open(reply, "Nameservers", '[');
+	for (uint32_t i = 0; i < host->servers.n; i++)
+		warren_reply_str(reply, NULL, "%s", upstream_text(&host->servers.up[i], addr));
+	warren_reply_close(reply);
+	warren_reply_open(reply, "SearchDomains", '[');
+	for (uint32_t i = 0; i < host->n_search; i++)
+		warren_reply_str(reply, NULL, "%s", dns_name_text(&host->search[i], text));
+	warren_reply_close(reply);
+	warren_reply_open(reply, "MatchDomains", '[');
+	warren_reply_close(reply);
+	warren_reply_close(reply);
+}
+
+static void system_text(const struct dns *dns, struct warren_reply *reply)
+{
+	const struct dns_hostconf *host = &dns->words.host;
+	char text[DNS_NAME_TEXT], addr[ADDRPORT_TEXT];
+
+	warren_reply_text(reply, "\n=== System DNS configuration ===\n\nNameservers:");
+	for (uint32_t i = 0; i < host->servers.n; i++)
+		warren_reply_text(reply, "  - %s", upstream_text(&host->servers.up[i], addr));
+	if (host->servers.n == 0)
+		warren_reply_text(reply, "  (no nameservers found)");
+	warren_reply_text(reply, "\nSearch domains:");
+	for (uint32_t i = 0; i < host->n_search; i++)
+		warren_reply_text(reply, "  - %s", dns_name_text(&host->search[i], text));
+	if (host->n_search == 0)
+		warren_reply_text(reply, "  (no search domains found)");
+}
+
 static void routes_text(const struct dns *dns, struct warren_reply *reply, bool all)
 {
 	uint32_t n;
@@ -190,6 +226,7 @@ static void status_text(const struct dns *dns, struct warren_reply *reply, bool 
 		warren_reply_text(reply, "  - %s", dns_name_text(&plan->search[i], text));
 	if (plan->n_search == 0)
 		warren_reply_text(reply, "  (no search domains found)");
+	system_text(dns, reply);
 	if (!all)
 		return;
 	warren_reply_text(reply, "\nAdditional DNS Records:");
@@ -212,6 +249,7 @@ int dns_run_status(struct warren_ctx *ctx, const struct warren_conf *args,
 
 	(void)err;
 	status_data(dns, reply);
+	system_data(dns, reply);
 	status_text(dns, reply, warren_conf_bool(args, "all"));
 	return 0;
 }
@@ -439,10 +477,21 @@ int dns_run_why(struct warren_ctx *ctx, const struct warren_conf *args,
  * ---- Status and doctor ----
  */
 
+/* What became of /etc/resolv.conf, in few words; NULL: it is ours. */
+static const char *host_problem(const struct dns *dns)
+{
+	if (dns->host.problem[0])
+		return dns->host.problem;
+	if (dns->host.lost)
+		return "another program has written it";
+	return dns->host.handle ? NULL : !dns->words.write ? "dns.host is off" :
+	       !dns->words.accept ? "dns.accept is off" : "not yet";
+}
+
 void dns_status(struct warren_ctx *ctx, struct warren_reply *reply)
 {
 	const struct dns *dns = warren_self(ctx);
-	const char *problem = dns_serve_problem(dns);
+	const char *problem = dns_serve_problem(dns), *host = host_problem(dns);
 
 	warren_reply_bool(reply, "accept", dns->words.accept);
 	warren_reply_int(reply, "names", dns->plan->zone.n);
@@ -453,11 +502,14 @@ void dns_status(struct warren_ctx *ctx, struct warren_reply *reply)
 		warren_reply_str(reply, "problem", "%s", problem);
 	else
 		warren_reply_null(reply, "problem");
+	warren_reply_str(reply, "host", "%s", host ? host : "ours");
 	if (problem)
 		warren_reply_text(reply, "names are not resolved: %s", problem);
 	else
 		warren_reply_text(reply, "resolves %u names of the network: warren dns status",
 				  dns->plan->zone.n);
+	if (host)
+		warren_reply_text(reply, "/etc/resolv.conf does not lead here: %s", host);
 }
 
 bool dns_doctor_listener(struct warren_ctx *ctx, struct warren_check_result *result)
@@ -466,6 +518,18 @@ bool dns_doctor_listener(struct warren_ctx *ctx, struct warren_check_result *res
 
 	if (problem)
 		warren_finding(result, "nobody can ask 100.100.100.100: %s", problem);
+	return !problem;
+}
+
+bool dns_doctor_host(struct warren_ctx *ctx, struct warren_check_result *result)
+{
+	const struct dns *dns = warren_self(ctx);
+	const char *problem = dns->host.problem[0] || dns->host.lost ? host_problem(dns) : NULL;
+
+	if (problem)
+		warren_finding(result, "programs of this host do not ask here (/etc/resolv.conf): "
+			       "%s%s%s", problem, dns->words.host.owner ? ": " : "",
+			       dns->words.host.owner ? dns->words.host.owner : "");
 	return !problem;
 }
 

@@ -1,11 +1,14 @@
 """dns: the resolver at the service addresses, asked by dig, with unbound and dnsmasq behind it."""
 
 import os
+import pathlib
 import re
 import signal
 import sys
 
-from lab import Daemon, genkey, pubkey, wait_for
+import pytest
+
+from lab import SBINDIR, Daemon, genkey, pubkey, wait_for
 
 A, B = "100.64.0.1", "100.64.0.2"
 A6, B6 = "fd7a:115c:a1e0::1", "fd7a:115c:a1e0::2"
@@ -36,6 +39,7 @@ server:
     local-data: "www.example.org. 300 IN AAAA 2001:db8::1"
     local-data: 'txt.example.org. 300 IN TXT "one text"'
     local-data: "mx.example.org. 300 IN MX 10 mail.example.org."
+    local-data: "peer.example.org. 1 IN A 192.0.2.2"
     local-data: "1.100.51.198.in-addr.arpa. 300 IN PTR www.example.org."
 """
 LARGE = "".join(f"    local-data: 'large.example.org. 300 IN TXT \"{n:02} {'x' * 200}\"'\n"
@@ -104,14 +108,14 @@ def dig(host, name, rrtype="A", *options, server=MAGIC, check=True):
 class Names:
     """a with dns and b on a wire, and c on a's LAN, outside of the network, with a resolver."""
 
-    def __init__(self, lab, dns=None, extra=""):
+    def __init__(self, lab, dns=None, extra="", daemon=Daemon):
         self.lab = lab
         self.a, self.b, self.c = lab.host("a"), lab.host("b"), lab.host("c")
         lab.wire(self.a, self.b, "192.0.2.1/24", "192.0.2.2/24")
         lab.wire(self.a, self.c, f"{LAN}/24", f"{OUT}/24")
         self.keys = genkey(), genkey()
         self.unbound = self.start_unbound(self.c, OUT, 53, LARGE)
-        self.da = Daemon(self.a, self.yaml(dns or self.usual(), extra))
+        self.da = daemon(self.a, self.yaml(dns or self.usual(), extra))
         self.db = Daemon(self.b, self.text("b", 1, B, B6, "self-a", A, A6, 1))
         self.b.pings(A)
         self.served()
@@ -288,11 +292,6 @@ def test_the_next_resolver_when_one_fails(lab):
     # Where nobody does better, "failed" is the answer.
     n.reload(f"{{domain: {DOMAIN}, upstream: ['{OUT}:5302', '{OUT}:5300']}}")
     assert dig(n.a, "www.example.org").status == "SERVFAIL"
-    n.reload(f"{{domain: {DOMAIN}}}")
-    answer = dig(n.a, "www.example.org")
-    assert answer.status == "SERVFAIL"
-    assert "set dns.upstream" in n.da.cli("dns", "why", "www.example.org").stdout
-    assert "set dns.upstream" in n.da.cli("doctor", "dns", check=False).stdout
 
 
 def test_forged_answers(lab):
@@ -368,3 +367,185 @@ def test_killed_engine_and_stop(lab):
     assert dig(n.a, "www.example.org").data == ["198.51.100.1"]
     n.da.stop()
     assert n.a.state() == before
+
+
+class HostDaemon(Daemon):
+    """One whose private /etc outlives it."""
+
+    resolv = None               # text; a Path: a link there; None: there is no such file
+
+    def start(self, wait=True):
+        if not hasattr(self, "holder"):
+            self.holder = self.host.start("sleep", "1000", log=self.dir / "holder.log")
+            self.etc = pathlib.Path(f"/proc/{self.holder.pid}/root/etc")
+            wait_for("it has an /etc of its own", lambda: "overlay /etc" in pathlib.Path(
+                f"/proc/{self.holder.pid}/mounts").read_text() and pathlib.Path(
+                f"/proc/{self.holder.pid}/comm").read_text() == "sleep\n")
+            self.file = self.etc / "resolv.conf"
+            self.file.unlink(missing_ok=True)
+            if isinstance(self.resolv, pathlib.Path):
+                self.file.symlink_to(self.resolv)
+            elif self.resolv is not None:
+                self.file.write_text(self.resolv)
+                self.file.chmod(0o640)
+                os.chown(self.file, 0, 4)
+            self.before = self.found()
+        self.proc = self.host.start("nsenter", f"--mount=/proc/{self.holder.pid}/ns/mnt",
+                                    SBINDIR / "warrend", "--config", self.config, "--state",
+                                    self.state_dir, "--socket", self.socket, *self.args,
+                                    private=False, log=self.dir / "warrend.log")
+        if wait:
+            self.ready()
+
+    def found(self):
+        """What the file is, byte for byte."""
+        if self.file.is_symlink():
+            return os.readlink(self.file)
+        if not self.file.exists():
+            return None
+        st = self.file.stat()
+        return self.file.read_text(), oct(st.st_mode), st.st_uid, st.st_gid
+
+    def ours(self):
+        return self.file.is_file() and "nameserver 100.100.100.100" in self.file.read_text()
+
+    def becomes_ours(self):
+        wait_for("the host asks here", self.ours, 20)
+
+    def overwrite(self, text):
+        new = self.etc / "resolv.conf.other"
+        new.write_text(text)
+        new.rename(self.file)
+
+    def cleanup(self):
+        self.host.run("nsenter", f"--mount=/proc/{self.holder.pid}/ns/mnt", SBINDIR / "warrend",
+                      "--cleanup", "--state", self.state_dir, "--config", self.config)
+
+    def looks_up(self, name):
+        done = self.host.run("nsenter", f"--mount=/proc/{self.holder.pid}/ns/mnt", "getent",
+                             "ahostsv4", name, check=False)
+        return done.stdout.split()[0] if done.returncode == 0 else None
+
+
+BASE = f"# written by hand\nsearch lan.example.com\nnameserver {OUT}\noptions timeout:1\n"
+BARE = f"{{domain: {DOMAIN}}}"
+
+
+def on_host(lab, resolv, dns=BARE):
+    class One(HostDaemon):
+        pass
+
+    One.resolv = resolv
+    n = Names(lab, dns=dns, daemon=One)
+    n.da.becomes_ours()
+    return n
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "none"])
+def test_the_hosts_configuration_is_ours_and_set_back(lab, kind):
+    target = lab.dir / "elsewhere"
+    target.write_text(BASE)
+    n = on_host(lab, {"file": BASE, "link": target, "none": None}[kind])
+    text = n.da.file.read_text()
+    assert f"nameserver {MAGIC}\nnameserver {MAGIC6}\n" in text
+    assert n.da.file.stat().st_mode & 0o777 == 0o644
+    assert n.da.looks_up(f"nas.{DOMAIN}") == B
+    if kind != "none":
+        assert f"search {DOMAIN} lan.example.com\n" in text
+        assert n.da.looks_up("nas") == B
+        # What was there before is asked for all else.
+        assert n.da.looks_up("www.example.org") == "198.51.100.1"
+        assert n.da.json("dns", "status")["SystemDNS"]["Nameservers"] == [OUT]
+    else:
+        assert f"search {DOMAIN}\n" in text
+        assert dig(n.a, "www.example.org").status == "SERVFAIL"
+        assert "set dns.upstream" in n.da.cli("dns", "why", "www.example.org").stdout
+        assert "set dns.upstream" in n.da.cli("doctor", "dns", check=False).stdout
+    assert n.da.stop() == 0
+    assert n.da.found() == n.da.before
+    assert target.read_text() == BASE
+    # After a crash of both, the next start and --cleanup do the same.
+    for how in ("start", "cleanup"):
+        n.da.start()
+        n.da.becomes_ours()
+        engine = n.da.engine_pid()
+        os.kill(n.da.proc.pid, signal.SIGKILL)
+        os.kill(engine, signal.SIGKILL)
+        n.da.proc.popen.wait(10)
+        assert n.da.ours()
+        if how == "start":
+            n.da.start()
+            n.da.becomes_ours()
+            n.da.stop()
+        else:
+            n.da.cleanup()
+        assert n.da.found() == n.da.before
+
+
+def test_another_program_writes_the_configuration(lab):
+    n = on_host(lab, BASE)
+    other = f"# Generated by NetworkManager\nnameserver {OUT}\nsearch else.example.com\n"
+    n.da.overwrite(other)
+    wait_for("it is told", lambda: n.da.metric("warren_dns_host_overwritten") == 1, 20)
+    n.da.becomes_ours()
+    assert "(NetworkManager) has written /etc/resolv.conf: ours is written again" in n.da.log()
+    wait_for("its search domain counts", lambda: f"search {DOMAIN} else.example.com" in
+             n.da.file.read_text(), 20)
+    assert n.da.looks_up("www.example.org") == "198.51.100.1"
+    n.da.stop()
+    assert n.da.file.read_text() == other, "what the other program wrote is there again"
+
+
+def test_it_is_left_to_another_program_that_keeps_writing(lab):
+    n = on_host(lab, BASE, dns=f"{{domain: {DOMAIN}, insist: false}}")
+    other = f"nameserver {OUT}\n"
+    n.da.overwrite(other)
+    wait_for("it is told", lambda: n.da.metric("warren_dns_host_overwritten") == 1, 20)
+    assert "it is left as it is" in n.da.log()
+    assert "another program has written it" in n.da.cli("doctor", "dns", check=False).stdout
+    assert n.da.file.read_text() == other
+    # The operator's next word makes it ours again, and its end is the other's file.
+    n.da.write(n.yaml(BARE))
+    n.da.cli("reload")
+    n.da.becomes_ours()
+    n.da.stop()
+    assert n.da.file.read_text() == other
+
+
+def test_the_configuration_while_engines_die_and_settings_change(lab):
+    n = on_host(lab, BASE)
+    engine = n.da.engine_pid()
+    os.kill(engine, signal.SIGKILL)
+    wait_for("another engine", lambda: n.da.engine_pid() not in (None, engine), 30)
+    n.da.ready(30)
+    n.served()
+    assert n.da.ours()
+    wait_for("names are looked up", lambda: n.da.looks_up("www.example.org") == "198.51.100.1",
+             30)
+    for words in ("host: off", "accept: false"):
+        n.reload(f"{{domain: {DOMAIN}, {words}}}")
+        wait_for("it is set back", lambda: n.da.found() == n.da.before, 20)
+        # What is there now is still where other names go.
+        assert dig(n.a, "txt.example.org", "TXT").data == ['"one text"']
+        n.reload(BARE)
+        n.da.becomes_ours()
+    n.da.stop()
+    assert n.da.found() == n.da.before
+
+
+def test_the_daemon_itself_does_not_ask_itself(lab):
+    """A peer that is known by name is found while the host's configuration leads to us."""
+    n = on_host(lab, BASE)
+    n.da.write(n.yaml(BARE).replace("'192.0.2.2:41641'", "'peer.example.org:41641'"))
+    n.da.cli("reload")
+    wait_for("the name is looked up", lambda: n.asked("peer.example.org"), 30)
+    n.a.pings(B, timeout=30)
+    before = n.asked("peer.example.org")
+    assert n.da.metric('warren_dns_queries{answer="resolver"}') == 0, "not by way of ourselves"
+    engine = n.da.engine_pid()
+    os.kill(engine, signal.SIGKILL)
+    wait_for("another engine", lambda: n.da.engine_pid() not in (None, engine), 30)
+    n.da.ready(30)
+    assert n.da.ours()
+    wait_for("it is looked up again", lambda: n.asked("peer.example.org") > before, 60)
+    n.a.pings(B, timeout=60)
