@@ -153,9 +153,16 @@ static void probe_send(struct netcheck *check, struct paths_probe *probe,
 	warren_stat_add(p->stun_sent, 1);
 }
 
-static bool all_answered(const struct netcheck *check)
+static bool all_answered(struct netcheck *check, uint64_t now)
 {
-	return paths_probes_over(&check->now, check->map, check->probes, check->n_probes);
+	if (!paths_probes_over(&check->now, check->map, check->probes, check->n_probes))
+		return false;
+	if (!paths_mapping_is_due(&check->now, check->probes, check->n_probes))
+		return true;
+	if (!check->waits_for_mapping && now + NETCHECK_MAPPING_TIME < check->end)
+		check->end = now + NETCHECK_MAPPING_TIME;
+	check->waits_for_mapping = true;
+	return false;
 }
 
 /* Sends what is due; the time of the next one, or of the end. */
@@ -254,14 +261,17 @@ static void run_turn(struct warren_ctx *ctx, void *arg)
 {
 	struct netcheck *check = arg;
 	uint64_t now = warren_now(), next;
+	bool over;
 
 	(void)ctx;
 	next = check->asks_relays ? check->end : probes_due(check, now);
-	if (now >= check->end || (!check->asks_relays && all_answered(check))) {
+	over = !check->asks_relays && all_answered(check, now);
+	if (over || now >= check->end) {
 		if (!ask_relays(check, now))
 			run_end(check);
 		return;
 	}
+	next = next < check->end ? next : check->end;
 	warren_timer_set(check->timer, next > now ? next - now : 1);
 }
 
@@ -289,6 +299,7 @@ void netcheck_start(struct netcheck *check, const char *reason, bool full)
 	check->start = now;
 	check->end = now + NETCHECK_STUN_TIME;
 	check->n_flight = 0;
+	check->waits_for_mapping = false;
 	memset(check->flight, 0, sizeof(check->flight));
 	memset(&check->now, 0, sizeof(check->now));
 	check->now.full = full;

@@ -17,6 +17,7 @@ struct paths;
 
 #define NETCHECK_STUN_TIME (3 * UINT64_C(1000000))
 #define NETCHECK_HTTPS_TIME (5 * UINT64_C(1000000))
+#define NETCHECK_MAPPING_TIME (500 * UINT64_C(1000))
 enum { NETCHECK_FLIGHT = 64, NETCHECK_NAMES = 32, NETCHECK_ENOUGH = 3 };
 
 struct netcheck_flight {		/* a request that is under way */
@@ -40,6 +41,7 @@ struct netcheck {
 	char reason[32], again_reason[32];
 	const struct warren_netmap *map;	/* of this run, with a reference */
 	uint64_t start, end;
+	bool waits_for_mapping;		/* all else is there: not for long */
 	struct paths_report now;
 	struct paths_probe probes[PATHS_PROBES];
 	uint32_t n_probes;

@@ -206,6 +206,26 @@ uint32_t paths_plan(const struct warren_netmap *map, const struct paths_report *
 	return plan.n;
 }
 
+/*
+ * Of what is sent after the first answer of a set: where no other region has told, another server
+ * of this one does, whether our NAT gives each of them another port.
+ */
+static bool tells_mapping(const struct paths_report *report, const struct paths_probe *probe)
+{
+	return !probe->six && probe->node > 0 && paths_report_worked(report, 0) &&
+	       report->mapping_varies == WARREN_TRI_UNKNOWN;
+}
+
+bool paths_mapping_is_due(const struct paths_report *report, const struct paths_probe *probes,
+			  uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		if ((!probes[i].done || probes[i].sent) && tells_mapping(report, &probes[i]))
+			return true;
+	}
+	return false;
+}
+
 bool paths_probe_helps(const struct paths_report *report, const struct warren_netmap *map,
 		       const struct paths_probe *probe)
 {
@@ -215,7 +235,7 @@ bool paths_probe_helps(const struct paths_report *report, const struct warren_ne
 	if (!region || paths_region_latency(region) == 0)
 		return true;
 	if (region->latency[probe->six])	/* its set has an answer */
-		return false;
+		return tells_mapping(report, probe);
 	return probe->six ? !paths_report_worked(report, 1)
 			  : report->mapping_varies == WARREN_TRI_UNKNOWN;
 }

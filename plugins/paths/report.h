@@ -79,6 +79,12 @@ bool paths_probe_helps(const struct paths_report *report, const struct warren_ne
 /* Whether none is left to be sent or answered; of those that were not sent no answer comes. */
 bool paths_probes_over(const struct paths_report *report, const struct warren_netmap *map,
 		       const struct paths_probe *probes, uint32_t n);
+/*
+ * The sets are over, but whether the mapping varies is not known, and a probe that would tell is
+ * due or under way.
+ */
+bool paths_mapping_is_due(const struct paths_report *report, const struct paths_probe *probes,
+			  uint32_t n);
 
 struct paths_reports {			/* the last ones, the oldest first */
 	struct paths_report list[PATHS_REPORTS];

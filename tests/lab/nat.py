@@ -262,7 +262,8 @@ class End(Host):
 
 class Internet(Switch):
     """The outermost switch, with our coordinator and a relay in each of two regions. `control`: an
-    address that the coordinator has as well, and is named by. `mesh`: two relays in the east.
+    address that the coordinator has as well, and is named by. `mesh`: two relays in the east;
+    "alone": and no other region.
     `stun_port`: where nodes ask the relays' hosts, 0 for as ever."""
 
     def __init__(self, lab, control=None, mesh=False, stun_port=0):
@@ -274,11 +275,11 @@ class Internet(Switch):
         self.sysctl("net.ipv6.conf.all.forwarding", 1)
         self.relays = [Relay(self.host(name, "dual"), region)
                        for name, region in (("east", 900), ("west", 901), ("easter", 900))
-                       [:3 if mesh else 2]]
+                       if name == "east" or (mesh if name == "easter" else mesh != "alone")]
         for relay in self.relays:
             relay.ready()
         if mesh:
-            self.mesh(self.relays[0], self.relays[2])
+            self.mesh(self.relays[0], self.relays[-1])
         hq = self.host("hq", "dual")
         if control:
             hq.ip("addr", "add", f"{control}/32", "dev", "eth0")

@@ -41,6 +41,16 @@ def test_our_node_asks_coturn(lab):
         assert relay.metric('warren_relay_stun{result="answered"}') == 0
 
 
+def test_two_servers_of_the_only_region(lab):
+    """Whether a NAT is hard only the second one can tell."""
+    net = Internet(lab, mesh="alone")
+    world = World(lab, {"one": ("easy",), "hard": ("hard",)}, net)
+    for name, node in world.nodes.items():
+        for run in range(2):                 # a full one, and one that builds on it
+            report = node.json("netcheck")
+            assert report["MappingVariesByDestIP"] is (name == "hard"), (name, run, report)
+
+
 def test_coturn_asks_our_relay(lab):
     """It is no client of ours, and is answered all the same; who asks too much is not."""
     net = Internet(lab)

@@ -157,6 +157,35 @@ static void test_useless_probes(void **state)
 	assert_false(paths_probe_helps(&r, &map, &six));
 }
 
+/* One region with two servers: the second one is asked whether it sees another port. */
+static void test_another_server_of_the_region(void **state)
+{
+	struct paths_probe probes[] = {
+		{ .region = 0, .node = 0, .done = true, .sent = true },
+		{ .region = 0, .node = 1, .delay = 100 * MSEC },
+		{ .region = 0, .node = 0, .delay = 200 * MSEC },
+		{ .region = 0, .node = 1, .six = 1 },
+	};
+	struct warren_addrport one = at("192.0.2.1:1"), two = at("192.0.2.1:2");
+	struct paths_report r = { .at = 1 };
+
+	(void)state;
+	assert_false(paths_mapping_is_due(&r, probes, 4));	/* that is not what is missing */
+	paths_report_answer(&r, 1, 0, MSEC, &one);
+	assert_true(paths_probe_helps(&r, &map, &probes[1]));
+	assert_false(paths_probe_helps(&r, &map, &probes[2]));
+	assert_true(paths_probes_over(&r, &map, probes, 3));
+	assert_true(paths_mapping_is_due(&r, probes, 3));
+	probes[1].done = true;		/* it has no address: nobody was asked */
+	assert_false(paths_mapping_is_due(&r, probes, 3));
+	probes[1].sent = true;
+	assert_true(paths_mapping_is_due(&r, probes, 3));
+	paths_report_answer(&r, 1, 0, MSEC, &two);
+	assert_int_equal(r.mapping_varies, WARREN_TRI_YES);
+	assert_false(paths_mapping_is_due(&r, probes, 3));
+	assert_false(paths_probe_helps(&r, &map, &probes[1]));
+}
+
 static void test_run_is_over(void **state)
 {
 	struct paths_probe probes[] = {
@@ -418,7 +447,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(full_plan), TEST(stun_is_off), TEST(next_plan), TEST(useless_probes),
-		TEST(run_is_over), TEST(interfaces_are_known_already),
+		TEST(run_is_over), TEST(another_server_of_the_region),
+		TEST(interfaces_are_known_already),
 		TEST(answers), TEST(home), TEST(home_remembers), TEST(home_without_answers),
 		TEST(home_scores), TEST(home_by_https), TEST(home_that_nobody_would_be_told),
 		TEST(history_is_bounded),
