@@ -7,6 +7,8 @@
 #include "stream.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +21,7 @@
 
 enum {
 	INPUT_LIMIT = 64 << 10, LOW = 64 << 10, HIGH = 256 << 10,
+	ASK_SECONDS = 600,		/* between keep-alives of TCP */
 	READ_ONCE = 64 << 10,		/* bytes per turn of the loop: others want theirs too */
 };
 
@@ -491,6 +494,19 @@ void warren_stream_timeouts(struct warren_stream *s, uint64_t read_usec, uint64_
 	if (s->out.len > 0)
 		restart_timer(s->write_timer, write_usec);
 	update(s);
+}
+
+void warren_stream_dead_after(struct warren_stream *s, uint64_t usec)
+{
+	const unsigned int msec = (unsigned int)(usec / 1000);
+	const int on = 1, idle = ASK_SECONDS;
+
+	for (; s->below; s = s->below)
+		continue;
+	/* A socket that is not TCP's has no such end; without it one lasts longer. */
+	(void)setsockopt(s->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &msec, sizeof(msec));
+	(void)setsockopt(s->fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+	(void)setsockopt(s->fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
 }
 
 void warren_stream_finish(struct warren_stream *s)

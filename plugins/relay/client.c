@@ -15,6 +15,9 @@
 enum {
 	LOGIN_USEC = 10000000, KEEP_ALIVE_USEC = 60000000, KEEP_ALIVE_SPREAD = 5000000,
 	LOW = 16 << 10, MESH_WRITE_USEC = 30000000,
+	DEAD_USEC = 15000000,		/* without a byte acknowledged */
+	FIRST_HOME_USEC = 5000000,	/* in which a client says where its home was all along */
+	SLOW_LOGIN_USEC = 2000000,
 	GONE_BURST = 3,			/* "not here" answers, and one more each second */
 };
 
@@ -47,9 +50,12 @@ static void client_free(struct relay_client *client)
 	relay_queues_free(client);
 	relay_last_words(client);
 	list_del(&client->all);
+	list_del(&client->login);
 	relay->n_clients--;
 	relay->n_homes -= client->home;
+	relay->n_not_ideal -= client->not_ideal;
 	warren_stat_set(relay->stats.clients, relay->n_clients);
+	warren_stat_set(relay->stats.not_ideal, relay->n_not_ideal);
 	warren_stat_set(relay->stats.homes, relay->n_homes);
 	warren_release(client->timer);
 	warren_release(client->wait);
@@ -75,6 +81,21 @@ void relay_clients_close_front(struct relay *relay)
 		if (client->of_front)
 			client_free(client);
 	}
+}
+
+bool relay_make_room(struct relay *relay)
+{
+	struct relay_client *client;
+
+	if (relay->n_clients < relay->clients_max)
+		return true;
+	if (list_empty(&relay->logins))
+		return false;
+	client = list_first(&relay->logins, struct relay_client, login);
+	if (warren_now() - client->since < SLOW_LOGIN_USEC)
+		return false;
+	client_free(client);
+	return relay->n_clients < relay->clients_max;
 }
 
 void relay_client_doom(struct relay_client *client, const char *why)
@@ -155,6 +176,7 @@ static void log_in(struct relay_client *client, const struct warren_derp_frame *
 	uint8_t plain[WARREN_DERP_INFO_MAX];
 	int result = -EBADMSG;
 
+	list_del(&client->login);
 	memcpy(client->key, frame->key, 32);
 	if (frame->len >= 40 && frame->len - 40 <= sizeof(plain))
 		result = warren_private_open(&relay->key, frame->key, frame->data, frame->len,
@@ -205,10 +227,10 @@ static void take_packet(struct relay_client *client, const struct warren_derp_fr
 		if (relay_mesh_forward(relay, to, client->key, frame->data, frame->len))
 			warren_stat_add(relay->stats.forwarded[1], 1);
 		else
-			warren_stat_add(relay->stats.dropped[RELAY_DROP_NEWEST], 1);
+			relay_dropped(relay, RELAY_DROP_NEWEST, frame->len);
 		return;
 	}
-	warren_stat_add(relay->stats.dropped[RELAY_DROP_UNKNOWN], 1);
+	relay_dropped(relay, RELAY_DROP_UNKNOWN, frame->len);
 	if (relay_is_disco(frame->data, frame->len) &&
 	    relay_bucket_take(&client->gone, 1, GONE_BURST, 1))
 		relay_client_gone(client, frame->key, WARREN_DERP_GONE_NOT_HERE);
@@ -223,7 +245,7 @@ static void take_forward(struct relay_client *client, const struct warren_derp_f
 
 	warren_stat_add(relay->stats.forwarded[0], 1);
 	if (!to || to->n_clients == 0) {
-		warren_stat_add(relay->stats.dropped[RELAY_DROP_UNKNOWN], 1);
+		relay_dropped(relay, RELAY_DROP_UNKNOWN, frame->len);
 		return;
 	}
 	if (from && from != to)
@@ -260,6 +282,8 @@ static void take_preferred(struct relay_client *client, bool preferred)
 {
 	struct relay *relay = client->relay;
 
+	if (preferred != client->home && warren_now() - client->since > FIRST_HOME_USEC)
+		warren_stat_add(relay->stats.home_moves[!preferred], 1);
 	relay->n_homes += preferred - client->home;
 	client->home = preferred;
 	warren_stat_set(relay->stats.homes, relay->n_homes);
@@ -427,6 +451,7 @@ static void begin(struct relay_client *client)
 	warren_timer_set(client->timer, LOGIN_USEC);
 	warren_stream_limits(client->stream, WARREN_DERP_FRAME_MAX, LOW, RELAY_HIGH);
 	warren_stream_timeouts(client->stream, 0, relay->write_timeout);
+	warren_stream_dead_after(client->stream, DEAD_USEC);
 	warren_stream_set(client->stream, &events, client);
 	relay_write(client, &frame);
 }
@@ -457,7 +482,10 @@ void relay_client_take(struct relay *relay, struct warren_stream *stream, bool n
 	list_init(&client->watch);
 	list_init(&client->of_peer);
 	list_add_tail(&relay->clients, &client->all);
+	list_add_tail(&relay->logins, &client->login);
 	relay->n_clients++;
+	relay->n_not_ideal += not_ideal;
+	warren_stat_set(relay->stats.not_ideal, relay->n_not_ideal);
 	warren_stat_set(relay->stats.clients, relay->n_clients);
 	warren_stream_peer(stream, &client->from);
 	begin(client);

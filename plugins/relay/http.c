@@ -94,7 +94,7 @@ static void derp(struct relay *relay, struct warren_exchange *x,
 		empty(x, 426, &wanted, 1);
 		return;
 	}
-	if (relay->n_clients >= relay->clients_max) {
+	if (!relay_make_room(relay)) {
 		refuse(relay, x, RELAY_REFUSED_FULL, "relay.clients are connected");
 		return;
 	}

@@ -51,6 +51,7 @@ static void route_free(struct relay_route *route)
 	list_del(&route->of_peer);
 	list_del(&route->of_mate);
 	mate->n_routes--;
+	warren_stat_set(mate->relay->stats.remote, --mate->relay->n_remote);
 	free(route);
 	relay_peer_check(mate->relay, peer);
 }
@@ -89,6 +90,7 @@ static void present(struct relay_mate *mate, const uint8_t key[32])
 	list_add_tail(&peer->routes, &route->of_peer);	/* the oldest one is used */
 	list_add_tail(&mate->routes, &route->of_mate);
 	mate->n_routes++;
+	warren_stat_set(relay->stats.remote, ++relay->n_remote);
 }
 
 static void gone(struct relay_mate *mate, const uint8_t key[32])
@@ -351,6 +353,7 @@ void relay_watch(struct relay_client *watcher)
 	if (!list_empty(&watcher->watch))
 		return;
 	list_add_tail(&relay->watchers, &watcher->watch);
+	warren_stat_set(relay->stats.watchers, ++relay->n_watchers);
 	list_for_each(client, &relay->clients, all) {
 		if (client->peer && relay_active(client->peer) == client)
 			tell(watcher, client);

@@ -158,12 +158,22 @@ static const struct warren_metric metrics[] = {
 	  .brief = "Connections of those that came as WebSocket." },
 	{ .name = "refused", .kind = WARREN_COUNTER, .unit = "1", .label = "reason",
 	  .brief = "Connections turned away: full, rate, verify; on `listen` tls, crowd." },
+	{ .name = "not_ideal", .kind = WARREN_GAUGE, .unit = "1",
+	  .brief = "Connections of clients that wanted another node of the region." },
+	{ .name = "watchers", .kind = WARREN_GAUGE, .unit = "1",
+	  .brief = "Other relays of the mesh that are told who is here." },
+	{ .name = "remote", .kind = WARREN_GAUGE, .unit = "1",
+	  .brief = "Keys at other relays of the mesh, once for each of those." },
+	{ .name = "home_moves", .kind = WARREN_COUNTER, .unit = "1", .label = "direction",
+	  .brief = "Clients that moved their home here, or away; not at their start." },
 	{ .name = "packets", .kind = WARREN_COUNTER, .unit = "packets", .label = "direction",
 	  .brief = "Packets from and to clients." },
 	{ .name = "bytes", .kind = WARREN_COUNTER, .unit = "bytes", .label = "direction",
 	  .brief = "Bytes of those packets." },
 	{ .name = "dropped", .kind = WARREN_COUNTER, .unit = "packets", .label = "reason",
 	  .brief = "Packets for nobody here, or for one that does not read." },
+	{ .name = "dropped_bytes", .kind = WARREN_COUNTER, .unit = "bytes", .label = "reason",
+	  .brief = "Bytes of those packets." },
 	{ .name = "forwarded", .kind = WARREN_COUNTER, .unit = "packets", .label = "direction",
 	  .brief = "Packets from and to other relays of the mesh." },
 	{ .name = "pongs", .kind = WARREN_COUNTER, .unit = "1", .brief = "Pings answered." },
@@ -244,6 +254,7 @@ static void open_stats(struct relay *relay)
 		"answered", "foreign", "limited", "other", "failed",
 	};
 	static const char *const ways[] = { "received", "sent" };
+	static const char *const moves[] = { "in", "out" };
 	static const char *const gone[] = { "disconnected", "not-here" };
 	struct relay_stats *stats = &relay->stats;
 
@@ -260,14 +271,20 @@ static void open_stats(struct relay *relay)
 		stats->refused[i] = warren_stat_open(relay->ctx, "refused", refused[i]);
 	for (int i = 0; i < RELAY_STUNS; i++)
 		stats->stun[i] = warren_stat_open(relay->ctx, "stun", stun[i]);
+	stats->not_ideal = warren_stat_open(relay->ctx, "not_ideal", NULL);
+	stats->watchers = warren_stat_open(relay->ctx, "watchers", NULL);
+	stats->remote = warren_stat_open(relay->ctx, "remote", NULL);
 	for (int i = 0; i < 2; i++) {
+		stats->home_moves[i] = warren_stat_open(relay->ctx, "home_moves", moves[i]);
 		stats->packets[i] = warren_stat_open(relay->ctx, "packets", ways[i]);
 		stats->bytes[i] = warren_stat_open(relay->ctx, "bytes", ways[i]);
 		stats->forwarded[i] = warren_stat_open(relay->ctx, "forwarded", ways[i]);
 		stats->gone[i] = warren_stat_open(relay->ctx, "peer_gone", gone[i]);
 	}
-	for (int i = 0; i < RELAY_DROPS; i++)
+	for (int i = 0; i < RELAY_DROPS; i++) {
 		stats->dropped[i] = warren_stat_open(relay->ctx, "dropped", drops[i]);
+		stats->dropped_bytes[i] = warren_stat_open(relay->ctx, "dropped_bytes", drops[i]);
+	}
 }
 
 static int load_key(struct relay *relay, struct warren_err *err)

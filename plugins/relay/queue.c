@@ -1,7 +1,7 @@
 /*
  * What is written to a client, and what waits while it reads slowly. A sender never waits for a
- * receiver: bulk data gives way from its oldest end, and has no part in the room of packets that
- * find paths and make sessions, where the first to come stays.
+ * receiver: what is oldest gives way. Bulk data has no part in the room of packets that find paths
+ * and make sessions.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -28,10 +28,16 @@ static bool is_handshake(const uint8_t *data, size_t len)
 	return len >= 4 && data[0] >= 1 && data[0] <= 3 && !data[1] && !data[2] && !data[3];
 }
 
-static void dropped(struct relay_client *client, enum relay_drop why)
+void relay_dropped(struct relay *relay, enum relay_drop why, size_t len)
+{
+	warren_stat_add(relay->stats.dropped[why], 1);
+	warren_stat_add(relay->stats.dropped_bytes[why], (int64_t)len);
+}
+
+static void dropped(struct relay_client *client, enum relay_drop why, size_t len)
 {
 	client->dropped++;
-	warren_stat_add(client->relay->stats.dropped[why], 1);
+	relay_dropped(client->relay, why, len);
 }
 
 /* ---- what is written in one turn of the loop leaves in one piece ---- */
@@ -156,6 +162,15 @@ static struct relay_packet *take_first(struct relay_client *client, struct relay
 	return packet;
 }
 
+static void drop_first(struct relay_client *client, struct relay_queue *queue,
+		       enum relay_drop why)
+{
+	struct relay_packet *packet = take_first(client, queue);
+
+	dropped(client, why, packet->len);
+	free(packet);
+}
+
 static void enqueue(struct relay_client *client, const uint8_t from[32], const uint8_t *data,
 		    size_t len)
 {
@@ -163,18 +178,12 @@ static void enqueue(struct relay_client *client, const uint8_t from[32], const u
 	struct relay_queue *queue = &client->queues[path ? RELAY_PATH : RELAY_DATA];
 	struct relay_packet *packet;
 
-	if (queue->count >= RELAY_QUEUE && path) {
-		dropped(client, RELAY_DROP_NEWEST);
-		return;
-	}
-	if (queue->count >= RELAY_QUEUE) {
-		free(take_first(client, queue));
-		dropped(client, RELAY_DROP_OLDEST);
-	}
+	if (queue->count >= RELAY_QUEUE)
+		drop_first(client, queue, RELAY_DROP_OLDEST);
 	packet = client->relay->queued + len > RELAY_QUEUED_MAX ? NULL :
 		 malloc(sizeof(*packet) + len);
 	if (!packet) {
-		dropped(client, RELAY_DROP_NEWEST);
+		dropped(client, RELAY_DROP_NEWEST, len);
 		return;
 	}
 	packet->len = len;
@@ -190,7 +199,7 @@ void relay_deliver(struct relay_client *to, const uint8_t from[32], const uint8_
 		   size_t len)
 {
 	if (to->state == RELAY_DOOMED)
-		dropped(to, RELAY_DROP_GONE);
+		dropped(to, RELAY_DROP_GONE, len);
 	else if (to->blocked)
 		enqueue(to, from, data, len);
 	else
@@ -222,9 +231,7 @@ void relay_flush(struct relay_client *client)
 void relay_queues_free(struct relay_client *client)
 {
 	for (int i = 0; i < RELAY_QUEUES; i++) {
-		while (client->queues[i].count > 0) {
-			free(take_first(client, &client->queues[i]));
-			warren_stat_add(client->relay->stats.dropped[RELAY_DROP_GONE], 1);
-		}
+		while (client->queues[i].count > 0)
+			drop_first(client, &client->queues[i], RELAY_DROP_GONE);
 	}
 }

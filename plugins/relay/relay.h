@@ -57,6 +57,7 @@ enum { RELAY_DATA, RELAY_PATH, RELAY_QUEUES };	/* PATH: disco, and WireGuard's h
 
 struct relay_client {
 	struct list all, of_peer, watch;
+	struct list login;		/* of those whose login has not come */
 	struct relay *relay;
 	struct relay_peer *peer;	/* from RELAY_UP on */
 	struct warren_stream *stream;
@@ -103,7 +104,9 @@ enum relay_stun {			/* the same of the metric `stun` */
 };
 
 struct relay_stats {
-	struct warren_stat *websockets, *clients, *peers, *homes, *duplicates, *accepted;
+	struct warren_stat *websockets, *not_ideal, *watchers, *remote, *home_moves[2];
+	struct warren_stat *dropped_bytes[RELAY_DROPS];
+	struct warren_stat *clients, *peers, *homes, *duplicates, *accepted;
 	struct warren_stat *refused[RELAY_REFUSALS];
 	struct warren_stat *packets[2], *bytes[2], *dropped[RELAY_DROPS];
 	struct warren_stat *forwarded[2], *pongs, *gone[2], *shed, *protocol;
@@ -140,7 +143,9 @@ struct relay {
 
 	struct list clients;
 	struct hash peers, links;
-	uint32_t n_clients, n_peers, n_homes, n_duplicates;
+	struct list logins;		/* clients whose login has not come, the oldest first */
+	uint32_t n_clients, n_peers, n_homes, n_duplicates, n_not_ideal;
+	uint32_t n_watchers, n_remote;
 	uint64_t refused;		/* by the verifier */
 	size_t queued;			/* bytes */
 	struct relay_bucket accepts;
@@ -205,6 +210,8 @@ void relay_client_verified(struct relay_client *client, const char *refused);
 /* After a verdict that came later: what has come meanwhile is looked at. */
 void relay_client_resume(struct relay_client *client);
 /* Later, from the loop; @why is a sentence for the log, NULL: none is due. */
+/* Is there room for another? Who has been slow to log in gives way. */
+bool relay_make_room(struct relay *relay);
 void relay_client_doom(struct relay_client *client, const char *why);
 void relay_client_gone(struct relay_client *client, const uint8_t key[32], uint8_t reason);
 void relay_clients_close(struct relay *relay);
@@ -214,6 +221,7 @@ bool relay_bucket_take(struct relay_bucket *bucket, uint64_t rate, uint64_t burs
 
 /* ---- queue.c: what waits for a client that reads slowly ---- */
 
+void relay_dropped(struct relay *relay, enum relay_drop why, size_t len);
 void relay_deliver(struct relay_client *to, const uint8_t from[32], const uint8_t *data,
 		   size_t len);
 /* Writes what waits while the stream takes it. */

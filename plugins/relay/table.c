@@ -25,6 +25,7 @@ void relay_init(struct relay *relay)
 {
 	list_init(&relay->clients);
 	list_init(&relay->own.conns);
+	list_init(&relay->logins);
 	list_init(&relay->mates);
 	list_init(&relay->watchers);
 	hash_init(&relay->peers);
@@ -152,6 +153,8 @@ void relay_leave(struct relay_client *client)
 
 	list_for_each_safe(link, next, &client->links, of_client)
 		link_free(relay, link);
+	if (!list_empty(&client->watch))
+		warren_stat_set(relay->stats.watchers, --relay->n_watchers);
 	list_del(&client->watch);
 	if (!peer)
 		return;

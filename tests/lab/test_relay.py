@@ -3,6 +3,7 @@
 import json
 import pathlib
 import re
+import subprocess
 import sys
 
 from lab import Daemon, run, wait_for
@@ -135,6 +136,71 @@ def test_websockets(pair, lab):
         assert browse(url) == "all is well\n"
         assert own.metric("warren_relay_websockets") == 3
         assert own.stop() == 0
+
+
+CLIENT = r"""
+import json, socket, sys
+from nacl.public import Box, PrivateKey, PublicKey
+
+def exactly(n):
+    data = b""
+    while len(data) < n:
+        more = s.recv(n - len(data))
+        assert more, "the relay has closed"
+        data += more
+    return data
+
+def frame():
+    head = exactly(5)
+    return head[0], exactly(int.from_bytes(head[1:], "big"))
+
+def send(kind, data):
+    s.sendall(bytes([kind]) + len(data).to_bytes(4, "big") + data)
+
+s = socket.create_connection((sys.argv[1], 443))
+s.sendall(b"GET /derp HTTP/1.1\r\nHost: x\r\nUpgrade: DERP\r\nConnection: Upgrade\r\n"
+          b"Derp-Fast-Start: 1\r\n\r\n")
+kind, data = frame()
+assert kind == 1
+key = PrivateKey.generate()
+info = json.dumps({"version": 2, "CanAckPings": True}).encode()
+send(2, bytes(key.public_key) + Box(key, PublicKey(data[8:40])).encrypt(info))
+assert frame()[0] == 3
+print(bytes(key.public_key).hex(), flush=True)
+if len(sys.argv) > 2:
+    send(4, bytes.fromhex(sys.argv[2]) + b"hello")
+sys.stdin.read()
+"""
+
+
+def test_a_client_that_is_cut_off(pair, lab):
+    """Nothing ends its connection, so nothing says so: what is not acknowledged does."""
+    ours, other = pair
+    script = lab.dir / "client.py"
+    script.write_text(CLIENT)
+    daemon = Daemon(ours, "relay: {verify: anyone, listen: 443, tls: off}\n")
+
+    clients = []
+
+    def client(host, *to):
+        popen = subprocess.Popen(host.argv(sys.executable, script, "192.0.2.1", *to), text=True,
+                                 stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        clients.append(popen)
+        return popen.stdout.readline().strip()
+
+    try:
+        key = client(other)
+        other.run("nft", "add table inet cut; add chain inet cut out { type filter hook output "
+                  "priority 0; policy drop; }; add chain inet cut in { type filter hook input "
+                  "priority 0; policy drop; }")
+        client(ours, key)
+        assert daemon.json("relay", "status")["clients"] == 2
+        wait_for("it is gone", lambda: daemon.json("relay", "status")["clients"] == 1, 60)
+        assert daemon.json("relay", "status")["connections"][0]["key"] != f"nodekey:{key}"
+    finally:
+        for popen in clients:
+            popen.kill()
+            popen.communicate()
 
 
 OWN = ("relay: {{verify: anyone, host: relay.test, listen: {listen}, listen-http: ':80', "

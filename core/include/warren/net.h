@@ -55,6 +55,11 @@ size_t warren_stream_pending(const struct warren_stream *stream);	/* bytes not y
 void warren_stream_limits(struct warren_stream *stream, size_t input, size_t low, size_t high);
 /* No byte in while we read, or none out while some wait: ends with -ETIMEDOUT. 0: never. */
 void warren_stream_timeouts(struct warren_stream *stream, uint64_t read_usec, uint64_t write_usec);
+/*
+ * Over TCP: a peer that has acknowledged nothing for so long is gone, with -ETIMEDOUT; one to whom
+ * nothing is sent is asked now and then.
+ */
+void warren_stream_dead_after(struct warren_stream *stream, uint64_t usec);
 /* Ends our direction after the output is sent; `ended` follows when the other side is done too. */
 void warren_stream_finish(struct warren_stream *stream);
 /* Now; unsent output is dropped. NULL is allowed. */

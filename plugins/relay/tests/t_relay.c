@@ -483,7 +483,6 @@ static void what_ends_a_connection(void **state)
 	}
 }
 
-/* What is sent while a client reads nothing: the oldest data gives way, the newest handshake. */
 /* Long and short ones of one turn stay in order, though the short ones are gathered. */
 static void in_one_turn(void **state)
 {
@@ -609,6 +608,7 @@ static void a_relay_of_another_mesh(void **state)
 	expect_closed(end);
 }
 
+/* What is sent while a client reads nothing: the oldest of each kind gives way. */
 static void a_slow_reader(void **state)
 {
 	enum { N = 150, LEN = 32 << 10 };
@@ -617,6 +617,7 @@ static void a_slow_reader(void **state)
 	struct end *a, *b;
 	uint8_t handshake[148] = { 1 };
 	uint32_t got = 0, last = 0, handshakes = 0;
+	uint8_t newest = 0;
 
 	(void)state;
 	a = logged_in(login_a);
@@ -635,6 +636,7 @@ static void a_slow_reader(void **state)
 		frame = expect(b, WARREN_DERP_RECV_PACKET);
 		if (frame.len == sizeof(handshake)) {
 			handshakes++;
+			newest = frame.data[4];
 			continue;
 		}
 		assert_int_equal(frame.len, LEN);
@@ -644,6 +646,7 @@ static void a_slow_reader(void **state)
 	}
 	assert_true(got >= RELAY_QUEUE && got < N);
 	assert_true(handshakes >= RELAY_QUEUE && handshakes < N);
+	assert_int_equal(newest, N - 1);
 	assert_int_equal(relay.queued, 0);
 }
 
@@ -785,6 +788,28 @@ static void by_which_address(void **state)
 	close(fd);
 }
 
+/* A place is for who logs in: the slowest of the others gives way, but not while it may be near. */
+static void who_does_not_log_in(void **state)
+{
+	static const char asks[] = "GET /derp HTTP/1.1\r\nHost: x\r\nUpgrade: DERP\r\n"
+				   "Connection: Upgrade\r\n\r\n";
+	struct end *first;
+
+	(void)state;
+	logged_in(login_a);
+	first = upgraded();
+	upgraded();
+	assert_int_equal(relay.n_clients, 3);
+	relay.clients_max = 3;
+	assert_non_null(strstr(head_of(connect_to_front(asks)), "HTTP/1.1 503 "));
+	hang_up(&ends[3], 3);
+	list_first(&relay.logins, struct relay_client, login)->since -= 3000000;
+	assert_non_null(strstr(head_of(connect_to_front(asks)), "HTTP/1.1 101 "));
+	expect_closed(first);
+	assert_int_equal(relay.n_clients, 3);
+	assert_int_equal(relay.n_peers, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -797,6 +822,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(in_one_turn, begin, finish),
 		cmocka_unit_test_setup_teardown(another_relay, begin, finish),
 		cmocka_unit_test_setup_teardown(a_relay_of_another_mesh, begin, finish),
+		cmocka_unit_test_setup_teardown(who_does_not_log_in, begin, finish),
 		cmocka_unit_test_setup_teardown(a_slow_reader, begin, finish),
 		cmocka_unit_test_setup_teardown(a_reader_at_the_mark, begin, finish),
 		cmocka_unit_test_setup_teardown(over_the_rate, begin, finish),
