@@ -65,7 +65,7 @@ static const struct warren_option firewall_options[] = {
 
 const struct warren_option router_options[ROUTER_OPTIONS] = {
 	{
-		.key = "accept", .type = WARREN_BOOL, .def = "false",
+		.key = "accept", .type = WARREN_BOOL, .def = "true",
 		.brief = "Reach the networks behind peers too.",
 		.help = "Else only the peers' own addresses are routed, and taken as sources. "
 			"One that this host is attached to itself stays its own: see `prefer`. "

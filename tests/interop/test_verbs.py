@@ -72,19 +72,21 @@ def test_up_shows_the_link_and_waits(tailnet):
     box.host.pings(stock.ip4)
 
 
-def test_networks_behind_peers_are_reached_when_told_so(tailnet):
+def test_networks_behind_peers_are_reached_unless_told_otherwise(tailnet):
     tsnet, box = Tsnet(tailnet), bare(tailnet)
     box.cli("up", "--login-server", tailnet.control.url, "--auth-key", "tskey-auth-any")
     tailnet.control.ask("routes", Key=tsnet.key, Routes=["10.91.0.0/16"])
     unused = "Some peers are advertising routes but --accept-routes is false"
-    wait_for("the map has the network", lambda: unused in box.cli("status").stdout)
-    assert "10.91.0.0/16" in box.status()["Peer"][tsnet.key]["AllowedIPs"]
 
     def routed():
         return "10.91.0.0/16" in box.host.ip("route", "show", "table", "52").stdout
-    assert not routed()
-    box.cli("set", "--accept-routes")
     wait_for("the network is routed", routed)
+    box.cli("set", "--accept-routes=false")
+    wait_for("it is routed no more", lambda: not routed())
+    assert unused in box.cli("status").stdout
+    assert "10.91.0.0/16" in box.status()["Peer"][tsnet.key]["AllowedIPs"]
+    box.cli("set", "--accept-routes")
+    wait_for("the network is routed again", routed)
     assert unused not in box.cli("status").stdout
     # The kernel behind tsnet answers for nobody there; that its key is used tells enough.
     sent = box.status()["Peer"][tsnet.key]["TxBytes"]
