@@ -475,3 +475,24 @@ int warren_state_path(struct warren_ctx *ctx, const char *name, char *out, size_
 		rc = -ENAMETOOLONG;
 	return rc ? refuse(state, ctx, name, rc, err, strerror(-rc)) : 0;
 }
+
+int wcore_state_subfolder(struct warren_ctx *ctx, const char *name, struct warren_err *err)
+{
+	struct wcore_state *state = wcore_engine_state(ctx->engine);
+	AUTO(auto_close) int folder = -1;
+	AUTO(auto_close) int fd = -1;
+	const char *problem;
+
+	if (!name_ok(name))
+		return refuse(state, ctx, name, -EINVAL, err, "that is no name of a folder");
+	folder = make_folder(state, ctx->name);
+	if (folder < 0)
+		return refuse(state, ctx, name, folder, err, strerror(-folder));
+	if (mkdirat(folder, name, 0700) == -1 && errno != EEXIST)
+		return refuse(state, ctx, name, -errno, err, strerror(errno));
+	fd = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd == -1)
+		return refuse(state, ctx, name, -errno, err, strerror(errno));
+	problem = judge(state, fd, true);
+	return problem ? refuse(state, ctx, name, -EPERM, err, problem) : TAKE_FD(fd);
+}

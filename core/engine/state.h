@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct warren_ctx;
 struct warren_err;
 struct wcore_state;
 
@@ -23,6 +24,8 @@ enum { WCORE_STATE_MAX = 64 << 20, WCORE_STATE_NAME = 128 };
  * daemon keeps no state, reading finds nothing and writing fails. NULL: no memory.
  */
 struct wcore_state *wcore_state_new_take(int dirfd, const char *shown);
+/* The folder @name in the one of the plugin, made if it is not there: a descriptor, or -errno. */
+int wcore_state_subfolder(struct warren_ctx *ctx, const char *name, struct warren_err *err);
 void wcore_state_free(struct wcore_state *state);	/* no job runs; NULL is allowed */
 
 #endif

@@ -70,29 +70,40 @@ static bool keep_two(int dir, int answer)
 	       dup2(answer, ANSWER_FD) != -1 && close_range(ANSWER_FD + 1, ~0U, 0) == 0;
 }
 
-static bool become(const struct mon_work *work)
+/* -errno with the reason in @out. */
+static int become(const struct mon_work *work, struct mon_outcome *out)
 {
-	const struct passwd *pw = work->own_groups ? getpwuid(work->uid) : NULL;
+	const struct passwd *pw = work->user ? getpwnam(work->user) :
+				  work->own_groups ? getpwuid(work->uid) : NULL;
+	uid_t uid = work->user && pw ? pw->pw_uid : work->uid;
 	gid_t gid = pw ? pw->pw_gid : work->own_groups ? NOBODY : work->gid;
 
-	return (pw ? initgroups(pw->pw_name, gid) : setgroups(0, NULL)) == 0 &&
-	       setresgid(gid, gid, gid) == 0 && setresuid(work->uid, work->uid, work->uid) == 0 &&
-	       prctl(PR_SET_DUMPABLE, 0) == 0;
+	if (work->user && !pw) {
+		str_addf(&out->why, "there is no user \"%s\" on this host", work->user);
+		return -ENOENT;
+	}
+	if ((pw ? initgroups(pw->pw_name, gid) : setgroups(0, NULL)) == 0 &&
+	    setresgid(gid, gid, gid) == 0 && setresuid(uid, uid, uid) == 0 &&
+	    prctl(PR_SET_DUMPABLE, 0) == 0)
+		return 0;
+	_exit(1);
 }
 
 static void run_child(const struct mon_work *work, int answer)
 {
 	struct mon_outcome out = { .fd = -1, .data = STR_INIT, .why = STR_INIT };
 	sigset_t none;
+	int result;
 
 	if (!keep_two(work->dir, answer))
 		_exit(1);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	umask(0);
-	if (!become(work))
-		_exit(1);
-	send_outcome(work->run(work, &out), &out);
+	result = become(work, &out);
+	if (!result)
+		result = work->run(work, &out);
+	send_outcome(result, &out);
 	_exit(0);
 }
 

@@ -33,6 +33,7 @@ struct mon_work {
 	bool own_groups;		/* @uid's of the password file, and not @gid */
 	int dir;			/* kept open for the child as MON_JOB_DIR; -1: none */
 	const char *path;
+	const char *user;		/* its name, instead of @uid and @gid; NULL: none */
 	const void *item;		/* of the request */
 	/* In the child. 0 or -errno. */
 	int (*run)(const struct mon_work *work, struct mon_outcome *out);

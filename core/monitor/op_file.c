@@ -1,17 +1,16 @@
 /*
  * FILE: files below a configured folder, in a child (job.h) with the uid and gid of the folder's
- * owner; where a command named the folder, with those of whoever gave it.
+ * owner, or of the user whom the configuration names; where a command named the folder, with those
+ * of whoever gave it.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/beneath.h"
 #include "base/str.h"
 #include "base/util.h"
 #include "monitor/job.h"
@@ -20,72 +19,6 @@
 #include "priv/check.h"
 
 enum { LIST_MAX = 4 << 20 };		/* bytes of one listing */
-
-static int open_beneath(const char *name, int flags, mode_t mode)
-{
-	struct open_how how = {
-		.flags = (uint64_t)(flags | O_CLOEXEC |
-				    (flags & O_PATH ? 0 : O_NOCTTY | O_NONBLOCK)),
-		.mode = flags & O_CREAT ? mode : 0,
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
-	};
-	int fd = (int)syscall(SYS_openat2, MON_JOB_DIR, name, &how, sizeof(how));
-
-	return fd == -1 ? -errno : fd;
-}
-
-/* The folder that @name lies in; *@leaf is its last part. */
-static int open_parent(const char *name, const char **leaf)
-{
-	const char *slash = strrchr(name, '/');
-	char folder[WARREN_PRIV_NAME];
-
-	*leaf = slash ? slash + 1 : name;
-	if (!slash)
-		return open_beneath(".", O_PATH | O_DIRECTORY, 0);
-	memcpy(folder, name, (size_t)(slash - name));
-	folder[slash - name] = '\0';
-	return open_beneath(folder, O_PATH | O_DIRECTORY, 0);
-}
-
-static int do_open(const struct warren_priv_file *req, struct mon_outcome *out)
-{
-	int flags = req->verb == WARREN_FILE_CREATE ? O_RDWR | O_CREAT : O_RDONLY;
-	AUTO(auto_close) int fd = open_beneath(req->name, flags, req->mode);
-	struct stat st;
-
-	if (fd < 0)
-		return fd;
-	if (fstat(fd, &st) == -1)
-		return -errno;
-	if (!S_ISREG(st.st_mode))
-		return -EINVAL;
-	out->fd = TAKE_FD(fd);
-	return 0;
-}
-
-static int do_rename(const struct warren_priv_file *req)
-{
-	const char *from_leaf, *to_leaf;
-	AUTO(auto_close) int from = open_parent(req->name, &from_leaf);
-	AUTO(auto_close) int to = open_parent(req->to, &to_leaf);
-
-	if (from < 0 || to < 0)
-		return from < 0 ? from : to;
-	return renameat(from, from_leaf, to, to_leaf) == -1 ? -errno : 0;
-}
-
-static int do_leaf(const struct warren_priv_file *req)
-{
-	const char *leaf;
-	AUTO(auto_close) int dir = open_parent(req->name, &leaf);
-
-	if (dir < 0)
-		return dir;
-	if (req->verb == WARREN_FILE_MKDIR)
-		return mkdirat(dir, leaf, req->mode) == -1 ? -errno : 0;
-	return unlinkat(dir, leaf, 0) == -1 ? -errno : 0;
-}
 
 static void add_entry(struct str *data, const struct stat *st, const char *name)
 {
@@ -103,42 +36,31 @@ static void add_entry(struct str *data, const struct stat *st, const char *name)
 	str_addn(data, padding, padded - len);
 }
 
-static int do_stat(const struct warren_priv_file *req, struct mon_outcome *out)
+static int list_one(void *arg, const char *name, const struct stat *st)
 {
-	AUTO(auto_close)
-	int fd = open_beneath(req->name[0] ? req->name : ".", O_PATH | O_NOFOLLOW, 0);
-	struct stat st;
+	struct str *data = arg;
 
-	if (fd < 0)
-		return fd;
-	if (fstat(fd, &st) == -1)
-		return -errno;
-	add_entry(&out->data, &st, NULL);
-	return 0;
+	add_entry(data, st, name);
+	return data->failed || data->len > LIST_MAX ? -E2BIG : 0;
 }
 
-static int do_list(const struct warren_priv_file *req, struct mon_outcome *out)
+static int do_file(const struct warren_priv_file *req, struct mon_outcome *out)
 {
-	int fd = open_beneath(req->name[0] ? req->name : ".", O_RDONLY | O_DIRECTORY, 0);
-	struct dirent *entry;
-	DIR *dir;
+	int fd = beneath_file(MON_JOB_DIR, req->name, req->verb == WARREN_FILE_CREATE, req->mode);
 
-	if (fd < 0)
-		return fd;
-	dir = fdopendir(fd);
-	if (!dir)
-		return -errno;
-	while ((entry = readdir(dir))) {
-		struct stat st;
+	if (fd >= 0)
+		out->fd = fd;
+	return fd < 0 ? fd : 0;
+}
 
-		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
-		    fstatat(fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == -1)
-			continue;
-		add_entry(&out->data, &st, entry->d_name);
-		if (out->data.failed || out->data.len > LIST_MAX)
-			return -E2BIG;
-	}
-	return 0;
+static int do_stat(const struct warren_priv_file *req, struct mon_outcome *out)
+{
+	struct stat st;
+	int result = beneath_stat(MON_JOB_DIR, req->name, &st);
+
+	if (!result)
+		add_entry(&out->data, &st, NULL);
+	return result;
 }
 
 static int do_verb(const struct warren_priv_file *req, struct mon_outcome *out)
@@ -146,16 +68,18 @@ static int do_verb(const struct warren_priv_file *req, struct mon_outcome *out)
 	switch (req->verb) {
 	case WARREN_FILE_OPEN:
 	case WARREN_FILE_CREATE:
-		return do_open(req, out);
+		return do_file(req, out);
 	case WARREN_FILE_RENAME:
-		return do_rename(req);
+		return beneath_rename(MON_JOB_DIR, req->name, req->to,
+				      req->flags & WARREN_FILE_ALONE);
 	case WARREN_FILE_UNLINK:
+		return beneath_unlink(MON_JOB_DIR, req->name);
 	case WARREN_FILE_MKDIR:
-		return do_leaf(req);
+		return beneath_mkdir(MON_JOB_DIR, req->name, req->mode);
 	case WARREN_FILE_STAT:
 		return do_stat(req, out);
 	default:
-		return do_list(req, out);
+		return beneath_list(MON_JOB_DIR, req->name, list_one, &out->data);
 	}
 }
 
@@ -178,6 +102,30 @@ static int run(const struct mon_work *work, struct mon_outcome *out)
 	return result;
 }
 
+/*
+ * Whose the files are, if the operator has named somebody: in the files of /etc and nowhere else,
+ * or a command could have the daemon write as anybody.
+ */
+static int read_owner(const struct mon_request *req, struct mon_work *work,
+		      struct warren_err *err)
+{
+	const struct warren_priv_file *item = req->items;
+	const struct ytree_node *node;
+	uid_t uid;
+
+	if (item->owner[0] == '\0')
+		return 0;
+	node = mon_config_scalar(req->config, item->owner, 0, &uid, err);
+	if (!node)
+		return -ENOENT;
+	if (uid != 0 || work->uid != 0)
+		return wpriv_refuse(err, -EPERM, "%s: the owner of files is named in the files "
+				    "of the configuration, as is their folder, and not by a "
+				    "command", item->owner);
+	work->user = node->text;
+	return 0;
+}
+
 int mon_op_file(struct mon *mon, const struct mon_request *req, struct mon_reply *reply,
 		struct warren_err *err)
 {
@@ -187,9 +135,10 @@ int mon_op_file(struct mon *mon, const struct mon_request *req, struct mon_reply
 							  &work.uid, err);
 	AUTO(auto_close) int dir = -1;
 	struct stat st;
+	int result = node ? read_owner(req, &work, err) : -ENOENT;
 
-	if (!node)
-		return -ENOENT;
+	if (result)
+		return result;
 	if (work.uid != 0) {
 		work.own_groups = true;
 		work.path = node->text;

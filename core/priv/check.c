@@ -222,8 +222,14 @@ int wpriv_check_file(const struct wpriv_limits *limits, const struct warren_priv
 		return result;
 	if (req->verb < WARREN_FILE_OPEN || req->verb > WARREN_FILE_LIST)
 		return wpriv_refuse(err, -EINVAL, "unknown verb %u of FILE", req->verb);
-	if (req->mode & ~0777u || req->reserved != 0)
+	if (req->mode & ~0777u)
 		return wpriv_refuse(err, -EINVAL, "mode %o of FILE: 0777 at most", req->mode);
+	if (req->flags & ~(uint32_t)WARREN_FILE_ALONE ||
+	    (req->flags && req->verb != WARREN_FILE_RENAME))
+		return wpriv_refuse(err, -EINVAL, "flags %x of FILE verb %u", req->flags,
+				    req->verb);
+	if (!text_valid(req->owner, WARREN_PRIV_KEY))
+		return wpriv_refuse(err, -EINVAL, "malformed key path of the owner");
 	result = check_name(req->name, req->verb != WARREN_FILE_LIST &&
 			    req->verb != WARREN_FILE_STAT, err);
 	if (result)

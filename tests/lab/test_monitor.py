@@ -422,11 +422,37 @@ def test_files_belong_to_the_folders_owner(host, lab):
     answer = d.op(w.FILE, w.file(key, w.F_OPEN, "link"))
     assert answer["result"] < 0, answer
     d.refused(w.EINVAL, "\"..\"", w.FILE, w.file(key, w.F_OPEN, "../outside"))
+    # Not over what is there, nor through a link.
+    d.ok(w.FILE, w.file(key, w.F_CREATE, "c.txt", mode=0o640))
+    d.refused(errno.EEXIST, "c.txt: File exists", w.FILE,
+              w.file(key, w.F_RENAME, "c.txt", "sub/b.txt", flags=1))
+    d.ok(w.FILE, w.file(key, w.F_RENAME, "c.txt", "d.txt", flags=1))
+    (inbox / "inside").symlink_to("d.txt")
+    d.refused(errno.ELOOP, "inside: Too many levels", w.FILE,
+              w.file(key, w.F_CREATE, "inside", mode=0o640))
     d.ok(w.FILE, w.file(key, w.F_UNLINK, "sub/b.txt"))
     for i in range(900):
         (inbox / f"a-rather-long-name-of-a-file-number-{i}").touch()
     names = bytes.fromhex(d.ok(w.FILE, w.file(key, w.F_LIST))["data"])
     assert names.count(b"a-rather-long") == 900
+
+
+def test_files_belong_to_whom_the_operator_names(host, lab):
+    inbox = lab.dir / "inbox"
+    inbox.mkdir()
+    inbox.chmod(0o1777)
+    d = w.Wired(host, yaml=f"taildrop: {{inbox: {inbox}, owner: daemon, other: nosuchuser}}\n")
+    d.ok(w.FILE, w.file("taildrop.inbox", w.F_CREATE, "a.txt", mode=0o644,
+                        owner="taildrop.owner"))
+    assert (inbox / "a.txt").owner() == "daemon"
+    assert (inbox / "a.txt").stat().st_gid == pwd.getpwnam("daemon").pw_gid
+    d.refused(errno.ENOENT, "there is no user \"nosuchuser\"", w.FILE,
+              w.file("taildrop.inbox", w.F_CREATE, "b", mode=0o644, owner="taildrop.other"))
+    d.refused(errno.ENOENT, "the files have no value at taildrop.none", w.FILE,
+              w.file("taildrop.inbox", w.F_CREATE, "b", mode=0o644, owner="taildrop.none"))
+    inbox.chmod(0o755)      # root's, in which that user may not write
+    d.refused(errno.EACCES, "c: Permission denied", w.FILE,
+              w.file("taildrop.inbox", w.F_CREATE, "c", mode=0o644, owner="taildrop.owner"))
 
 
 #

@@ -84,9 +84,9 @@ def nft_read():
     return struct.pack("=I", 0)
 
 
-def file(key, verb, name="", to="", mode=0):
-    return struct.pack("=128sIIII256s256s", key.encode(), 0, verb, mode, 0, name.encode(),
-                       to.encode())
+def file(key, verb, name="", to="", mode=0, flags=0, owner=""):
+    return struct.pack("=128sIIII256s256s128s", key.encode(), 0, verb, mode, flags, name.encode(),
+                       to.encode(), owner.encode())
 
 
 class Wired:

@@ -221,6 +221,11 @@ static void test_names_below_a_folder(void **state)
 	req.mode = 01777;
 	malformed(FILE, req, "0777 at most");
 	req.mode = 0;
+	req.to[0] = '\0';
+	req.verb = WARREN_FILE_UNLINK;
+	req.flags = WARREN_FILE_ALONE;
+	malformed(FILE, req, "flags 1");
+	req.flags = 0;
 	req.verb = 8;
 	malformed(FILE, req, "unknown verb 8");
 }

@@ -66,14 +66,20 @@ struct warren_priv_watch {
 
 enum { WARREN_FILE_OPEN = 1, WARREN_FILE_CREATE, WARREN_FILE_RENAME, WARREN_FILE_UNLINK,
        WARREN_FILE_MKDIR, WARREN_FILE_STAT, WARREN_FILE_LIST };
+enum { WARREN_FILE_ALONE = 1u << 0 };	/* RENAME: not over what is there */
+/*
+ * Done by a child that has the rights of the user whom `owner` names, in the files of /etc; else of
+ * the folder's owner; or, where a command named the folder, of whoever gave that.
+ */
 struct warren_priv_file {
 	char key[WARREN_PRIV_KEY];	/* of the WARREN_PATH|WARREN_DIR option */
 	uint32_t index;
 	uint32_t verb;
 	uint32_t mode;			/* of what is created, 0777 at most */
-	uint32_t reserved;
+	uint32_t flags;
 	char name[WARREN_PRIV_NAME];	/* below the folder; no "..", no leading "/" */
 	char to[WARREN_PRIV_NAME];	/* RENAME */
+	char owner[WARREN_PRIV_KEY];	/* key path of the user's name, or empty */
 };
 
 enum { WARREN_NS_HOST = 0, WARREN_NS_SERVICE = 1 };
@@ -265,6 +271,54 @@ int warren_priv_wait(struct warren_ctx *ctx, enum warren_op op, const void *req,
 typedef void warren_watch_fn(struct warren_ctx *ctx, void *arg);
 int warren_watch(struct warren_ctx *ctx, const struct warren_conf *conf, const char *key,
 		 warren_watch_fn *fn, void *arg);
+
+/*
+ * ---- Folders ----
+ *
+ * Files below a folder, by names that cannot lead out of it: one of the plugin's own below its
+ * state folder, worked on by the job pool; or one that the operator named, worked on by FILE. All
+ * functions: the context's lane; @done is called later, on it, while the context lives. -EAGAIN:
+ * the queue is full; -EINVAL: such a name cannot be.
+ */
+struct warren_dir;
+struct warren_dir_entry {
+	const char *name;
+	uint64_t size;
+	int64_t mtime;			/* microseconds since 1970 */
+	uint32_t mode;			/* st_mode */
+};
+struct warren_dir_answer {		/* lives for the call */
+	uint32_t size;
+	int result;			/* 0 or -errno */
+	const char *why;		/* a sentence with it */
+	int fd;				/* the callee's; -1: none */
+	const struct warren_dir_entry *entries;	/* of a list, in no order */
+	uint32_t n_entries;
+};
+typedef void warren_dir_fn(struct warren_ctx *ctx, const struct warren_dir_answer *answer,
+			   void *arg);
+
+/* In `start` and `reload`: made if it is not there. -errno with a sentence. */
+int warren_dir_state(struct warren_ctx *ctx, const char *name, struct warren_dir **out,
+		     struct warren_err *err);
+/*
+ * The folder that the WARREN_PATH|WARREN_DIR option @key of @conf names; @owner is the key beside
+ * it that names the user whose the files are, or NULL. Needs WARREN_PRIVOP(FILE). -ENOMEM.
+ */
+int warren_dir_conf(struct warren_ctx *ctx, const struct warren_conf *conf, const char *key,
+		    const char *owner, struct warren_dir **out);
+/* What is under way goes on, and nobody is told. NULL is allowed. */
+void warren_dir_close(struct warren_dir *dir);
+
+/* To read; or to read and write, made with @mode if it is not there. */
+int warren_dir_open(struct warren_dir *dir, const char *name, warren_dir_fn *done, void *arg);
+int warren_dir_create(struct warren_dir *dir, const char *name, uint32_t mode,
+		      warren_dir_fn *done, void *arg);
+/* @alone: -EEXIST where something is called @to. */
+int warren_dir_rename(struct warren_dir *dir, const char *name, const char *to, bool alone,
+		      warren_dir_fn *done, void *arg);
+int warren_dir_unlink(struct warren_dir *dir, const char *name, warren_dir_fn *done, void *arg);
+int warren_dir_list(struct warren_dir *dir, warren_dir_fn *done, void *arg);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus
