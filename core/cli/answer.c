@@ -34,23 +34,6 @@ static void print_data(struct cli_answer *answer, const json_t *data, bool inden
 		print_text(answer, text);
 }
 
-static void print_progress(struct cli_answer *answer, const json_t *progress)
-{
-	long long done = json_integer_value(json_object_get(progress, "done"));
-	long long total = json_integer_value(json_object_get(progress, "total"));
-	const char *unit = json_string_value(json_object_get(progress, "unit"));
-
-	if (!isatty(STDERR_FILENO))
-		return;
-	fflush(stdout);
-	if (total > 0)
-		fprintf(stderr, "\r%lld of %lld %s (%lld%%)\033[K", done, total, unit ? unit : "",
-			done * 100 / total);
-	else
-		fprintf(stderr, "\r%lld %s\033[K", done, unit ? unit : "");
-	answer->progress = true;
-}
-
 void cli_answer_clear(struct cli_answer *answer)
 {
 	if (answer->progress)
@@ -97,6 +80,7 @@ static void read_opens(struct cli_answer *answer, const json_t *opens)
 			.word = (size_t)json_integer_value(json_object_get(entry, "word")),
 			.skip = (size_t)json_integer_value(json_object_get(entry, "skip")),
 			.write = json_is_true(json_object_get(entry, "write")),
+			.dir = json_is_true(json_object_get(entry, "dir")),
 		};
 		if (!open->key)
 			return;
@@ -124,7 +108,7 @@ void cli_answer_line(struct cli_answer *answer, const char *line, size_t len)
 	if (!json_is_object(json)) {
 		str_add(&answer->error, "warren: the answer is no JSON");
 	} else if ((value = json_object_get(json, "progress"))) {
-		print_progress(answer, value);
+		cli_progress(answer, value);
 	} else {
 		cli_answer_clear(answer);
 		value = json_object_get(json, "text");
@@ -143,6 +127,13 @@ void cli_answer_line(struct cli_answer *answer, const char *line, size_t len)
 		if (value)
 			read_end(answer, value);
 		read_opens(answer, json_object_get(json, "open"));
+		value = json_object_get(json, "make");
+		if (value)
+			cli_make(answer, value);
+		if (json_is_true(json_object_get(json, "keep")))
+			cli_keep(answer);
+		if (json_is_true(json_object_get(json, "drop")))
+			cli_drop(answer);
 		if (json_is_true(json_object_get(json, "local")))
 			read_local(answer, json);
 	}
@@ -180,6 +171,23 @@ static int open_word(const char *path, bool write)
 	return open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
 }
 
+/* /dev/null stands for a folder too, which takes everything and keeps nothing. */
+static int open_folder(const char *path)
+{
+	return strcmp(path, "/dev/null") == 0 ? open(path, O_WRONLY | O_CLOEXEC) :
+		       open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+static bool open_one(struct cli_open *open, const char *path)
+{
+	open->fd = open->dir ? open_folder(path) : open_word(path, open->write);
+	if (open->fd == -1 && open->dir && (errno == ENOTDIR || errno == ENOENT))
+		cli_error("\"%s\" is not a directory", path);
+	else if (open->fd == -1)
+		cli_error("cannot open %s: %s", path, strerror(errno));
+	return open->fd != -1;
+}
+
 bool cli_open_files(struct cli_answer *answer, const struct wcore_request *request)
 {
 	for (size_t i = 0; i < answer->n_opens; i++) {
@@ -190,12 +198,8 @@ bool cli_open_files(struct cli_answer *answer, const struct wcore_request *reque
 			cli_error("the daemon asks for a file that is not on the command line");
 			return false;
 		}
-		open->fd = open_word(request->argv[open->word] + open->skip, open->write);
-		if (open->fd == -1) {
-			cli_error("cannot open %s: %s", request->argv[open->word] + open->skip,
-				  strerror(errno));
+		if (!open_one(open, request->argv[open->word] + open->skip))
 			return false;
-		}
 	}
 	return true;
 }

@@ -134,6 +134,7 @@ static void watch_end(const sigset_t *waiting)
 /* With what the command wants to be said, or else as the shell expects it: by the signal. */
 static void end_interrupted(struct cli_answer *answer, const sigset_t *waiting)
 {
+	cli_drop(answer);
 	cli_answer_clear(answer);
 	if (answer->hint) {
 		answer->ended = true;
@@ -177,6 +178,7 @@ static void read_answer(int fd, struct cli_answer *answer)
 	}
 	if (watched)
 		watch_end(&waiting);
+	cli_drop(answer);
 	cli_answer_clear(answer);
 }
 
@@ -219,7 +221,10 @@ static enum cli_asked ask_once(const char *path, const struct wcore_request *req
 		cli_error("cannot talk to the daemon on %s: %s", path, strerror(errno));
 		return CLI_BROKEN;
 	}
+	answer->socket = fd;
+	answer->files = files;
 	read_answer(fd, answer);
+	answer->files = NULL;
 	return CLI_ANSWERED;
 }
 

@@ -1,7 +1,8 @@
 /*
  * The words behind a command: options and operands.
  *
- * Operands are given to the POSITIONAL rows in order; a row with MANY takes all that are left.
+ * Operands are given to the POSITIONAL rows in order; a row with MANY takes all that are left, but
+ * for one for each row behind it.
  */
 #include "engine/args.h"
 
@@ -160,12 +161,40 @@ static int read_words(struct reader *r)
 	return r->args->help ? 0 : ret;
 }
 
+/* The rows behind one with MANY take its last words, if they leave it any or it may have none. */
+static void share_operands(struct reader *r)
+{
+	struct warren_option many = { 0 }, row;
+	uint32_t rows[WCORE_ARGS_LAST], n = 0;
+	size_t at = r->args->count;
+
+	for (uint32_t i = 0; wcore_table_row(r->rows, i, &row, sizeof(row)); i++) {
+		if (!(row.flags & WARREN_POSITIONAL))
+			continue;
+		if (many.key && n < WCORE_ARGS_LAST)
+			rows[n++] = i;
+		else if (row.flags & WARREN_MANY)
+			many = row;
+	}
+	while (n > 0 && at > 0) {
+		struct wcore_arg *arg = &r->args->v[--at];
+
+		if (arg->pair.name != many.key)
+			continue;
+		if (wcore_table_row(r->rows, rows[--n], &row, sizeof(row))) {
+			arg->pair.name = row.key;
+			arg->type = row.type;
+		}
+	}
+}
+
 int wcore_args_parse(struct wcore_args *args, const struct warren_table *rows,
 		     const char *const *argv, size_t from, size_t argc, struct warren_err *err)
 {
 	struct reader r = {
 		.args = args, .rows = rows, .argv = argv, .at = from, .argc = argc, .err = err,
 	};
+	int ret;
 
 	memset(args, 0, sizeof(*args));
 	/* Each word is at most one argument. */
@@ -174,7 +203,9 @@ int wcore_args_parse(struct wcore_args *args, const struct warren_table *rows,
 		err_add(err, NULL, "there is no memory for the arguments");
 		return -ENOMEM;
 	}
-	return read_words(&r);
+	ret = read_words(&r);
+	share_operands(&r);
+	return ret;
 }
 
 void wcore_args_free(struct wcore_args *args)

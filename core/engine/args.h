@@ -14,6 +14,8 @@
 
 #include "engine/conf.h"
 
+enum { WCORE_ARGS_LAST = 4 };		/* positional rows behind one with MANY */
+
 struct wcore_arg {
 	struct wcore_conf_pair pair;
 	uint32_t type;

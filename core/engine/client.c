@@ -2,7 +2,8 @@
  * One client of the control socket: its bytes in, its bytes out.
  *
  * While a command runs the client is not read, only watched for its end, so that requests cannot
- * pile up. What it does not take is queued; a queue that grows too long, or that nobody takes
+ * pile up; but for the answer to a question of the command's (reply_make.c). What it does not take
+ * is queued; a queue that grows too long, or that nobody takes
  * anything from, dooms the client. A doomed client is dropped from its timer and never from inside
  * a command that is just writing to it.
  */
@@ -52,6 +53,21 @@ bool wcore_client_has_line(const struct wcore_client *client)
 	return client->in.s && memchr(client->in.s, '\n', client->in.len);
 }
 
+bool wcore_client_take_line(struct wcore_client *client, struct str *line)
+{
+	const char *nl = client->in.s ? memchr(client->in.s, '\n', client->in.len) : NULL;
+	size_t len, rest;
+
+	if (!nl)
+		return false;
+	len = (size_t)(nl - client->in.s);
+	str_addn(line, client->in.s, len);
+	rest = client->in.len - len - 1;
+	memmove(client->in.s, nl + 1, rest);
+	str_cut(&client->in, rest);
+	return true;
+}
+
 void wcore_client_idle(struct wcore_client *client)
 {
 	client->idle_until = warren_now() + WCORE_IPC_IDLE * UINT64_C(1000000);
@@ -59,11 +75,17 @@ void wcore_client_idle(struct wcore_client *client)
 			 WCORE_IPC_IDLE * UINT64_C(1000000));
 }
 
+/* A request may come, or the answer to what the command that runs has asked. */
+static bool listens(const struct wcore_client *client)
+{
+	return !client->closing && (!client->reply || wcore_reply_asks(client->reply));
+}
+
 static void want(struct wcore_client *client)
 {
 	uint32_t what = client->closing ? 0 : WARREN_HUP;
 
-	if (!client->reply && !client->closing && !wcore_client_has_line(client))
+	if (listens(client) && !wcore_client_has_line(client))
 		what |= WARREN_IN;
 	if (waiting(client) > 0)
 		what |= WARREN_OUT;
@@ -226,10 +248,28 @@ static void end_of_input(struct wcore_client *client)
 	wcore_client_flush(client);
 }
 
+static void answer(struct wcore_client *client)
+{
+	AUTO(str_free) struct str line = STR_INIT;
+	bool whole = wcore_client_take_line(client, &line);
+	int fd = -1;
+
+	if (whole && client->n_fds > 0)
+		fd = client->fds[--client->n_fds];
+	if (whole ? client->n_fds > 0 || line.failed : client->in.len > WCORE_MADE_LINE) {
+		auto_close(&fd);
+		doom(client);
+	} else if (whole && wcore_reply_answered(client->reply, str_text(&line), line.len, fd)) {
+		doom(client);
+	}
+	if (!client->doomed)
+		wcore_client_flush(client);
+}
+
 static void on_io(struct warren_ctx *ctx, int fd, uint32_t what, void *arg)
 {
 	struct wcore_client *client = arg;
-	bool reading = (what & WARREN_IN) && !client->reply && !client->closing;
+	bool reading = (what & WARREN_IN) && listens(client);
 
 	(void)ctx;
 	(void)fd;
@@ -237,7 +277,9 @@ static void on_io(struct warren_ctx *ctx, int fd, uint32_t what, void *arg)
 		end_of_input(client);
 		return;
 	}
-	if (reading) {
+	if (reading && client->reply) {
+		answer(client);
+	} else if (reading) {
 		wcore_ipc_ready(client);
 		want(client);
 	}

@@ -52,6 +52,8 @@ int wcore_client_fd(const struct warren_reply *reply);
 void wcore_client_refuse(struct wcore_client *client, const char *error);
 /* A request is complete. */
 bool wcore_client_has_line(const struct wcore_client *client);
+/* The whole line at the start of what has come, without the newline; removes it. */
+bool wcore_client_take_line(struct wcore_client *client, struct str *line);
 /* From now on the next request is waited for. */
 void wcore_client_idle(struct wcore_client *client);
 /* Sends what waits, and says what it wants to hear of next. */

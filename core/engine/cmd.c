@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/err.h"
@@ -277,23 +278,31 @@ static void end_not_here(const struct wcore_env *env, const struct wcore_cmd *cm
 static bool ask_for_fds(const struct wcore_args *args, struct warren_reply *reply)
 {
 	AUTO(str_free) struct str ask = STR_INIT;
+	char too_many[80];
 	size_t missing = 0;
 
 	str_add(&ask, "{\"open\":[");
 	for (size_t i = 0; i < args->count; i++) {
 		const struct wcore_arg *arg = &args->v[i];
 
-		if ((arg->type != WARREN_FD_IN && arg->type != WARREN_FD_OUT) ||
+		if ((arg->type != WARREN_FD_IN && arg->type != WARREN_FD_OUT &&
+		     arg->type != WARREN_FD_DIR) ||
 		    wcore_reply_has_fd(reply, arg->pair.name))
 			continue;
 		str_add(&ask, missing++ > 0 ? ",{\"key\":" : "{\"key\":");
 		str_add_json(&ask, arg->pair.name, strlen(arg->pair.name));
-		str_addf(&ask, ",\"word\":%zu,\"skip\":%zu,\"write\":%s}", arg->word, arg->skip,
-			 arg->type == WARREN_FD_OUT ? "true" : "false");
+		str_addf(&ask, ",\"word\":%zu,\"skip\":%zu,\"write\":%s%s}", arg->word, arg->skip,
+			 arg->type == WARREN_FD_OUT ? "true" : "false",
+			 arg->type == WARREN_FD_DIR ? ",\"dir\":true" : "");
 	}
 	str_add(&ask, "]}");
-	if (missing > 0)
+	if (missing > WCORE_REPLY_FDS) {
+		snprintf(too_many, sizeof(too_many), "at most %d files at a time, these are %zu",
+			 WCORE_REPLY_FDS, missing);
+		warren_reply_end(reply, 2, too_many);
+	} else if (missing > 0) {
 		wcore_reply_ask(reply, str_text(&ask));
+	}
 	return missing > 0;
 }
 

@@ -65,6 +65,7 @@ static void offer_values(const struct complete *c, const struct warren_option *r
 		break;
 	case WARREN_FD_IN:
 	case WARREN_FD_OUT:
+	case WARREN_FD_DIR:
 	case WARREN_PATH:
 		warren_reply_text(c->reply, ":file");
 		break;

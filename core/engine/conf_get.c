@@ -96,7 +96,7 @@ const char *warren_conf_str(const struct warren_conf *conf, const char *key)
 {
 	const struct warren_conf *value =
 		scalar(conf, key, TYPE(STRING) | TYPE(ENUM) | TYPE(PATH) | TYPE(FD_IN) |
-		       TYPE(FD_OUT), __func__);
+		       TYPE(FD_OUT) | TYPE(FD_DIR), __func__);
 
 	if (value && value->row->opt.type == WARREN_ENUM)
 		return value->row->opt.values[value->number];
@@ -275,6 +275,7 @@ bool conf_equal(const struct warren_conf *a, const struct warren_conf *b)
 	case WARREN_PATH:
 	case WARREN_FD_IN:
 	case WARREN_FD_OUT:
+	case WARREN_FD_DIR:
 		return str_equal(a->text, b->text);
 	default:
 		return a->number == b->number;

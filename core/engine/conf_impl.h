@@ -54,7 +54,7 @@ struct warren_conf {
 	uint8_t shape;
 	union {
 		int64_t number;		/* BOOL INT SIZE DURATION; ENUM: index */
-		const char *text;	/* STRING PATH FD_IN FD_OUT */
+		const char *text;	/* STRING PATH FD_IN FD_OUT FD_DIR */
 		struct warren_addr addr;
 		struct warren_addrport addrport;
 		struct warren_prefix prefix;

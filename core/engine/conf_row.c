@@ -101,7 +101,7 @@ static void compile_row(struct conf_bind *b, const struct warren_option *opt, co
 		fail(b, what, opt->key, "tables are nested too deep");
 		return;
 	}
-	if (opt->type < WARREN_BOOL || opt->type > WARREN_FD_OUT) {
+	if (opt->type < WARREN_BOOL || opt->type > WARREN_FD_DIR) {
 		fail(b, what, opt->key, "unknown type");
 		return;
 	}

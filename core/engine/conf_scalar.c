@@ -36,6 +36,7 @@ static const struct {
 	[WARREN_MAP] = { "map", "a map of options" },
 	[WARREN_FD_IN] = { "file to read", "a file to read" },
 	[WARREN_FD_OUT] = { "file to write", "a file to write" },
+	[WARREN_FD_DIR] = { "folder", "a folder to make files in" },
 };
 
 const char *conf_type_name(uint32_t type)
@@ -236,6 +237,7 @@ bool conf_scalar_parse(struct conf_bind *b, const struct err_at *at, const char 
 	case WARREN_STRING:
 	case WARREN_FD_IN:
 	case WARREN_FD_OUT:
+	case WARREN_FD_DIR:
 		return parse_text(&s, value);
 	case WARREN_ENUM:
 		return parse_enum(&s, value);

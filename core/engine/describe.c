@@ -55,9 +55,10 @@ static void add_type(const struct warren_option *row, bool many, struct str *out
 		[WARREN_ADDRPORT] = "addresses and ports", [WARREN_PREFIX] = "networks",
 		[WARREN_PATH] = "paths", [WARREN_SECRET_REF] = "secrets",
 		[WARREN_MAP] = "maps", [WARREN_FD_IN] = "files", [WARREN_FD_OUT] = "files",
+		[WARREN_FD_DIR] = "folders",
 	};
 
-	if (row->type < WARREN_BOOL || row->type > WARREN_FD_OUT)
+	if (row->type < WARREN_BOOL || row->type > WARREN_FD_DIR)
 		str_add(out, "unknown");
 	else if (row->type == WARREN_PREFIX && (row->flags & WARREN_HOST_BITS))
 		str_add(out, many ? "addresses with length" : "address with length");

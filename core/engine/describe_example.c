@@ -103,7 +103,7 @@ static void add_scalar_example(const struct warren_option *row, struct str *out)
 		[WARREN_BOOL] = "true", [WARREN_DURATION] = "30s", [WARREN_STRING] = "text",
 		[WARREN_ADDR] = "192.0.2.1", [WARREN_ADDRPORT] = "192.0.2.1:41641",
 		[WARREN_PREFIX] = "10.0.0.0/8", [WARREN_PATH] = "/srv/files",
-		[WARREN_SECRET_REF] = "{file: /etc/warren/x.key}", [WARREN_FD_OUT] = NULL,
+		[WARREN_SECRET_REF] = "{file: /etc/warren/x.key}", [WARREN_FD_DIR] = NULL,
 	};
 
 	if (row->example)
@@ -116,7 +116,7 @@ static void add_scalar_example(const struct warren_option *row, struct str *out)
 		str_add(out, row->values[0]);
 	else if (row->type == WARREN_INT || row->type == WARREN_SIZE)
 		str_addf(out, "%lld", (long long)(row->min ? row->min : row->max ? row->max : 1));
-	else if (row->type <= WARREN_FD_OUT && examples[row->type])
+	else if (row->type <= WARREN_FD_DIR && examples[row->type])
 		str_add(out, examples[row->type]);
 }
 

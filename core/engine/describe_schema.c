@@ -38,11 +38,11 @@ static void add_scalar(const struct warren_option *row, struct str *out)
 		[WARREN_BOOL] = "bool", [WARREN_SIZE] = "size", [WARREN_DURATION] = "duration",
 		[WARREN_ADDR] = "addr", [WARREN_ADDRPORT] = "addrport",
 		[WARREN_PREFIX] = "prefix", [WARREN_PATH] = "path",
-		[WARREN_SECRET_REF] = "secret", [WARREN_FD_OUT] = NULL,
+		[WARREN_SECRET_REF] = "secret", [WARREN_FD_DIR] = NULL,
 	};
 	bool limited = row->min != 0 || row->max != 0;
 
-	if (row->type <= WARREN_FD_OUT && names[row->type]) {
+	if (row->type <= WARREN_FD_DIR && names[row->type]) {
 		str_addf(out, "\"$ref\":\"#/$defs/%s\"", names[row->type]);
 	} else if (row->type == WARREN_INT) {
 		str_add(out, "\"type\":\"integer\"");

@@ -22,6 +22,7 @@ static const char *value_word(uint32_t type)
 		[WARREN_DURATION] = "TIME", [WARREN_ADDR] = "ADDRESS",
 		[WARREN_ADDRPORT] = "ADDRESS:PORT", [WARREN_PREFIX] = "ADDRESS/BITS",
 		[WARREN_PATH] = "PATH", [WARREN_FD_IN] = "FILE", [WARREN_FD_OUT] = "FILE",
+		[WARREN_FD_DIR] = "FOLDER",
 	};
 
 	return type < ARRAY_SIZE(words) ? words[type] : NULL;

@@ -274,22 +274,6 @@ static void run_request(struct wcore_client *client, const struct wcore_request 
 		turn_taken(ipc, client->uid, wcore_clock_stopwatch() - began);
 }
 
-/* The whole line at the start of what has come, without the newline; removes it. */
-static bool take_line(struct wcore_client *client, struct str *line)
-{
-	const char *nl = client->in.s ? memchr(client->in.s, '\n', client->in.len) : NULL;
-	size_t len, rest;
-
-	if (!nl)
-		return false;
-	len = (size_t)(nl - client->in.s);
-	str_addn(line, client->in.s, len);
-	rest = client->in.len - len - 1;
-	memmove(client->in.s, nl + 1, rest);
-	str_cut(&client->in, rest);
-	return true;
-}
-
 static void parse_and_run(struct wcore_client *client, const struct str *line,
 			  const char *operator_)
 {
@@ -332,7 +316,7 @@ void wcore_ipc_ready(struct wcore_client *client)
 	if (!operator_known(ipc, operator_))
 		return;
 	warren_timer_stop(client->timer);
-	if (take_line(client, &line))
+	if (wcore_client_take_line(client, &line))
 		parse_and_run(client, &line, operator_);
 	if (!client->reply && !client->doomed)
 		wcore_client_idle(client);

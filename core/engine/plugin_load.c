@@ -87,7 +87,7 @@ static int options_check(const char *plugin, const struct warren_table *table, i
 		rc = warren_fail(err, NULL, "plugin `%s` nests its options more than %d deep",
 				 plugin, DEPTH_MOST);
 	for (uint32_t i = 0; !rc && wcore_table_row(table, i, &row, sizeof(row)); i++) {
-		if (row.type < WARREN_BOOL || row.type > WARREN_FD_OUT)
+		if (row.type < WARREN_BOOL || row.type > WARREN_FD_DIR)
 			rc = warren_fail(err, NULL, "plugin `%s`: option `%s` has the unknown type "
 					 "%u; rebuild it against the installed headers", plugin,
 					 row.key ? row.key : "", row.type);

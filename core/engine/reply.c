@@ -711,6 +711,23 @@ void warren_reply_progress(struct warren_reply *reply, int64_t done, int64_t tot
 	str_free(&line);
 }
 
+void warren_reply_transfer(struct warren_reply *reply, const char *name, int64_t done,
+			   int64_t total)
+{
+	AUTO(str_free) struct str clean = STR_INIT;
+	AUTO(str_free) struct str line = STR_INIT;
+
+	if (is_silent(reply))
+		return;
+	add_clean(&clean, name, strlen(name), false);
+	str_addf(&line, "{\"progress\":{\"done\":%lld,\"total\":%lld,\"unit\":\"bytes\",\"name\":",
+		 (long long)done, (long long)total);
+	str_add_json(&line, str_text(&clean), clean.len);
+	str_add(&line, "}}");
+	if (!clean.failed && !line.failed)
+		send_line(reply, str_text(&line), line.len);
+}
+
 void warren_reply_on_cancel(struct warren_reply *reply, void (*fn)(struct warren_reply *, void *),
 			    void *arg)
 {

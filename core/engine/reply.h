@@ -31,7 +31,7 @@ enum {
 	WCORE_REPLY_INDENT = 1u << 2,		/* the client shall print data with line ends */
 
 	WCORE_REPLY_DEPTH = 16,			/* objects and arrays inside each other */
-	WCORE_REPLY_FDS = 8,			/* descriptors of one request */
+	WCORE_REPLY_FDS = 64,			/* descriptors of one request */
 	WCORE_REPLY_MAX = 16 << 20,	/* bytes of one document, one table, one line */
 };
 
@@ -64,6 +64,18 @@ void wcore_reply_hang_up(struct warren_reply *reply);
 /* The argument of its sink if that is @sink and the client is there, else NULL. */
 void *wcore_reply_sink_arg(const struct warren_reply *reply, const struct wcore_reply_sink *sink);
 bool wcore_reply_ended(const struct warren_reply *reply);
+/* The client was asked for something, which reply_make.c describes. */
+bool wcore_reply_asks(const struct warren_reply *reply);
+enum { WCORE_MADE_NAME = 256, WCORE_MADE_LINE = 4096, WCORE_MADE_ERRNO = 4096 };
+struct wcore_made {
+	bool made;
+	int result;			/* -errno */
+	char name[WCORE_MADE_NAME];	/* "": none */
+};
+/* 0 or -EBADMSG. */
+int wcore_made_parse(const char *line, size_t len, struct wcore_made *out);
+/* That is its answer; takes @fd, or -1. -EBADMSG: it is none. */
+int wcore_reply_answered(struct warren_reply *reply, const char *line, size_t len, int fd);
 /* Columns of the client's terminal; 0: no terminal. */
 uint32_t wcore_reply_width(const struct warren_reply *reply);
 /* Sentences about errors begin with "warren @path: "; @path is borrowed. */

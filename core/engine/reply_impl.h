@@ -47,6 +47,10 @@ struct warren_reply {
 	struct reply_fd fds[WCORE_REPLY_FDS];
 	unsigned n_fds;
 
+	warren_make_fn *made;		/* the client was asked for a file, or to keep one */
+	void *made_arg;
+	bool keeping, has_made;
+
 	void (*cancel)(struct warren_reply *, void *);
 	void *cancel_arg;
 	struct wcore_tie *tie;		/* to the context of the command */

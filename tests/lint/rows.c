@@ -81,7 +81,7 @@ static void check_option(const char *above, const struct warren_option *option)
 		finding("%s: key path too long", where);
 	if (option->key && !name_ok(option->key, "-"))
 		finding("%s: keys are lower case, digits and dashes", where);
-	if (option->type < WARREN_BOOL || option->type > WARREN_FD_OUT)
+	if (option->type < WARREN_BOOL || option->type > WARREN_FD_DIR)
 		finding("%s: unknown type %u", where, option->type);
 	if (option->key)
 		check_brief(where, option->brief);

@@ -50,6 +50,24 @@ static int run_show(struct warren_ctx *ctx, const struct warren_conf *args,
 	return 0;
 }
 
+static const struct warren_option send_args[] = {
+	{ .key = "loud", .type = WARREN_BOOL, .brief = "Loud." },
+	{ .key = "files", .type = WARREN_STRING, .flags = WARREN_POSITIONAL | WARREN_MANY,
+	  .brief = "What." },
+	{ .key = "to", .type = WARREN_STRING, .flags = WARREN_POSITIONAL, .brief = "Whom to." },
+};
+
+static int run_send(struct warren_ctx *ctx, const struct warren_conf *args,
+		    struct warren_reply *reply, struct warren_err *err)
+{
+	const char *to = warren_conf_str(args, "to");
+
+	(void)ctx;
+	(void)err;
+	warren_reply_text(reply, "%u to %s", warren_conf_count(args, "files"), to ? to : "nobody");
+	return 0;
+}
+
 static const struct warren_option copy_args[] = {
 	{ .key = "to", .type = WARREN_FD_OUT, .flags = WARREN_REQUIRED, .brief = "Where to." },
 	{ .key = "from", .type = WARREN_FD_IN, .flags = WARREN_POSITIONAL | WARREN_REQUIRED,
@@ -97,6 +115,8 @@ static const struct warren_command commands[] = {
 	  .run = run_fail },
 	{ .path = "copy", .flags = WARREN_CMD_OFFLINE, .args = WARREN_TABLE(copy_args),
 	  .brief = "Copy a file.", .run = run_copy },
+	{ .path = "send", .flags = WARREN_CMD_OFFLINE, .args = WARREN_TABLE(send_args),
+	  .brief = "Send things.", .run = run_send },
 	{ .path = "wipe", .flags = WARREN_CMD_OFFLINE | WARREN_CMD_ROOT, .brief = "Wipe all.",
 	  .run = run_fail },
 	{ .path = "stock", .flags = WARREN_CMD_OFFLINE | WARREN_CMD_STOCK,
@@ -201,6 +221,10 @@ static void test_options(void **state)
 			    "{\"text\":\"rest --c\"}\n{\"text\":\"rest -\"}\n"
 			    "{\"end\":{\"exit\":0}}\nexit 0\n");
 	expect_in(run(f, "peer show --name= --force=no a"), "force 0");
+	/* The row behind one with MANY has the last word. */
+	expect_in(run(f, "send a --loud b c:"), "2 to c:");
+	expect_in(run(f, "send c:"), "0 to c:");
+	expect_in(run(f, "send"), "0 to nobody");
 }
 
 static void test_wrong_options(void **state)

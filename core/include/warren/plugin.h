@@ -90,6 +90,7 @@ enum {
 	WARREN_MAP,			/* rows in `sub` */
 	WARREN_FD_IN,			/* commands only: a file that the client opened to read */
 	WARREN_FD_OUT,			/* commands only: a file that the client opened to write */
+	WARREN_FD_DIR,			/* commands only: a folder; the client makes files there */
 };
 
 enum {
@@ -341,6 +342,8 @@ char *warren_stats_text(struct warren_ctx *ctx);
  * a key at the top opens a document of its own: a stream of them is how a command follows events.
  * Inside '[' all keys are NULL.
  *
+ * Operands. Where a MANY row is followed by others, these take the last words.
+ *
  * Text. One call is one line, or several with "\n" between them. Lines that hold tabs are rows of
  * a table: the core aligns the columns of rows that follow each other. Colours ("\033[31m") are
  * removed where the client did not ask for them, other control characters always.
@@ -392,12 +395,38 @@ void warren_reply_hint(struct warren_reply *reply, const char *fmt, ...) WARREN_
 /* Shown on a terminal until something else is written; @total 0: not known. */
 void warren_reply_progress(struct warren_reply *reply, int64_t done, int64_t total,
 			   const char *unit);
+/* Bytes of a file called @name: the client shows the rate and the time that is left as well. */
+void warren_reply_transfer(struct warren_reply *reply, const char *name, int64_t done,
+			   int64_t total);
 /* The client hung up: stop writing. Called at most once, not after the end. */
 void warren_reply_on_cancel(struct warren_reply *reply, void (*fn)(struct warren_reply *, void *),
 			    void *arg);
 void warren_reply_end(struct warren_reply *reply, int exit, const char *error);
-/* The descriptor that the client passed for the FD_IN/FD_OUT operand @key; the caller owns it. */
+/*
+ * The descriptor that the client passed for the FD_IN/FD_OUT operand @key, of a MANY one the next;
+ * the caller owns it.
+ */
 int warren_reply_take_fd(struct warren_reply *reply, const char *key);
+
+/*
+ * FD_DIR. The client opens the folder at first (warren_reply_take_fd() is a descriptor of it, or
+ * of /dev/null where that was named, good for telling which) and then makes files in it, one at a
+ * time, as whoever typed the command. A file has no name of its own until it is kept, and is
+ * removed if it never is. The plugin is on lane main.
+ */
+enum warren_make { WARREN_MAKE_SKIP = 1,	/* -EEXIST where there is such a name */
+		   WARREN_MAKE_OVERWRITE, WARREN_MAKE_RENAME };	/* "name (1).txt", 99 at most */
+/*
+ * @fd, to write, is the callee's; after _keep(): -1, and @name is what it is called now. @result:
+ * 0 or -errno. Not called any more when the client has hung up.
+ */
+typedef void warren_make_fn(struct warren_reply *reply, int result, int fd, const char *name,
+			    void *arg);
+/* 0: @done is called later. -EBUSY: one is not kept or dropped yet; -EINVAL; -EOPNOTSUPP. */
+int warren_reply_make(struct warren_reply *reply, const char *key, const char *name,
+		      enum warren_make how, warren_make_fn *done, void *arg);
+int warren_reply_keep(struct warren_reply *reply, warren_make_fn *done, void *arg);
+void warren_reply_drop(struct warren_reply *reply);
 
 /*
  * For long lists, inside `status`: @fn(..., @at) writes on in a later turn of the loop, and may ask
