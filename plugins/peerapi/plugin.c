@@ -39,8 +39,7 @@ static const struct warren_metric metrics[] = {
 	  .brief = "Connections of peers." },
 	{ .name = "requests", .kind = WARREN_COUNTER, .unit = "1", .brief = "Their requests." },
 	{ .name = "refused", .kind = WARREN_COUNTER, .unit = "1", .label = "reason",
-	  .brief = "Connections of nobody in the network and of too many at once; requests that "
-		   "no peer's daemon makes." },
+	  .brief = "Connections and requests that were refused." },
 };
 
 static const struct warren_port needs[] = {

@@ -1,0 +1,323 @@
+/*
+ * What peers ask for: to send a file, and what is here of one that was cut off. A partial file is
+ * told of to its sender alone.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include <sodium.h>
+
+#include "base/util.h"
+#include "taildrop.h"
+
+enum { BLOCKS = 16, HIGH = 256 << 10 };	/* of a job; bytes of the answer that may wait */
+
+static int refused_body(struct warren_exchange *x, const uint8_t *data, size_t len, void *arg)
+{
+	(void)data;
+	(void)len;
+	(void)arg;
+	warren_exchange_cancel(x);
+	return 0;
+}
+
+void drop_let_go(struct warren_exchange *x)
+{
+	static const struct warren_exchange_events nobody = {
+		.size = sizeof(nobody), .body = refused_body,
+	};
+
+	warren_exchange_set(x, &nobody, NULL);
+}
+
+/*
+ * ---- Hashes ----
+ */
+
+struct hashing {
+	struct list link;
+	struct taildrop *td;
+	struct warren_exchange *x;	/* NULL: the peer is gone */
+	int fd;
+	bool waiting, busy, end;
+	int64_t at;
+	struct str text;
+};
+
+struct listing {
+	struct list link;
+	struct taildrop *td;
+	struct warren_exchange *x;
+	char id[DROP_NAME];
+};
+
+static void hashing_free(struct hashing *h)
+{
+	list_del(&h->link);
+	auto_close(&h->fd);
+	str_free(&h->text);
+	warren_release(h);
+}
+
+static void hashing_over(struct hashing *h)
+{
+	if (h->x)
+		warren_exchange_cancel(h->x);
+	h->x = NULL;
+	if (!h->busy && !h->waiting)
+		hashing_free(h);
+}
+
+static size_t read_block(int fd, uint8_t *buf, int64_t at)
+{
+	size_t len = 0;
+
+	while (len < DROP_BLOCK) {
+		ssize_t n = pread(fd, buf + len, DROP_BLOCK - len, at + (int64_t)len);
+
+		if (n == -1 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			break;
+		len += (size_t)n;
+	}
+	return len;
+}
+
+static void hash_job(void *arg)
+{
+	struct hashing *h = arg;
+	uint8_t *buf = malloc(DROP_BLOCK);
+
+	h->end = !buf;
+	for (int i = 0; i < BLOCKS && !h->end; i++) {
+		struct drop_block block = { .size = (uint32_t)read_block(h->fd, buf, h->at) };
+
+		h->end = block.size < DROP_BLOCK;
+		if (block.size == 0)
+			break;
+		crypto_hash_sha256(block.sha256, buf, block.size);
+		drop_block_format(&block, &h->text);
+		h->at += block.size;
+	}
+	free(buf);
+}
+
+static void hashed(struct warren_ctx *ctx, void *arg);
+
+static void hash_on(struct hashing *h)
+{
+	if (h->busy || !h->x || warren_exchange_pending(h->x) > HIGH)
+		return;
+	if (h->end) {
+		struct warren_exchange *x = h->x;
+
+		h->x = NULL;
+		drop_let_go(x);
+		if (warren_exchange_end(x))
+			warren_exchange_cancel(x);
+		hashing_over(h);
+		return;
+	}
+	h->busy = warren_work(h->td->ctx, hash_job, hashed, h) == 0;
+	if (!h->busy)
+		hashing_over(h);
+}
+
+static void hashed(struct warren_ctx *ctx, void *arg)
+{
+	struct hashing *h = arg;
+
+	(void)ctx;
+	h->busy = false;
+	if (!h->x || h->text.failed || warren_exchange_write(h->x, h->text.s, h->text.len)) {
+		hashing_over(h);
+		return;
+	}
+	str_cut(&h->text, 0);
+	hash_on(h);
+}
+
+static void hash_drained(struct warren_exchange *x, void *arg)
+{
+	(void)x;
+	hash_on(arg);
+}
+
+static void hash_failed(struct warren_exchange *x, int result, const char *why, void *arg)
+{
+	struct hashing *h = arg;
+
+	(void)x;
+	(void)result;
+	(void)why;
+	h->x = NULL;
+	hashing_over(h);
+}
+
+static const struct warren_exchange_events hash_events = {
+	.size = sizeof(hash_events), .drained = hash_drained, .failed = hash_failed,
+};
+
+static void hash_opened(struct warren_ctx *ctx, const struct warren_dir_answer *answer, void *arg)
+{
+	struct warren_http_field type = { "Content-Type", "application/json" };
+	struct warren_http_head head = { .size = sizeof(head), .status = 200, .fields = &type,
+					 .n_fields = 1, .length = answer->fd >= 0 ? -1 : 0 };
+	struct hashing *h = arg;
+
+	(void)ctx;
+	h->waiting = false;
+	h->fd = answer->fd;
+	if (!h->x || warren_exchange_head(h->x, &head)) {
+		hashing_over(h);
+	} else if (h->fd == -1) {
+		drop_let_go(h->x);	/* nothing is here of it, and that is answered */
+		h->x = NULL;
+		hashing_over(h);
+	} else {
+		hash_on(h);
+	}
+}
+
+void drop_hashes(struct taildrop *td, struct warren_exchange *x, const char *partial)
+{
+	struct hashing *h = warren_zalloc(td->ctx, sizeof(*h));
+
+	if (!h) {
+		drop_say(x, 500, "no memory");
+		return;
+	}
+	h->td = td;
+	h->x = x;
+	h->fd = -1;
+	list_add_tail(&td->hashings, &h->link);
+	warren_exchange_set(x, &hash_events, h);
+	h->waiting = warren_dir_open(td->dir, partial, hash_opened, h) == 0;
+	if (!h->waiting)
+		hashing_over(h);
+}
+
+void drop_hashes_end(struct taildrop *td)
+{
+	struct hashing *h, *next;
+	struct listing *l, *next_l;
+
+	list_for_each_safe(h, next, &td->hashings, link) {
+		h->waiting = false;
+		hashing_over(h);
+	}
+	list_for_each_safe(l, next_l, &td->listings, link) {
+		if (l->x)
+			warren_exchange_cancel(l->x);
+		list_del(&l->link);
+		warren_release(l);
+	}
+}
+
+/*
+ * ---- Partial files ----
+ */
+
+static void list_failed(struct warren_exchange *x, int result, const char *why, void *arg)
+{
+	(void)x;
+	(void)result;
+	(void)why;
+	((struct listing *)arg)->x = NULL;
+}
+
+static const struct warren_exchange_events list_events = {
+	.size = sizeof(list_events), .failed = list_failed,
+};
+
+static void list_done(struct warren_ctx *ctx, const struct warren_dir_answer *answer, void *arg)
+{
+	struct listing *l = arg;
+	struct str text = STR_INIT;
+
+	(void)ctx;
+	str_addc(&text, '[');
+	for (uint32_t i = 0; i < answer->n_entries; i++) {
+		const char *entry = answer->entries[i].name;
+		char name[DROP_NAME], id[DROP_NAME];
+
+		if (!drop_partial_split(entry, name, id) || strcmp(id, l->id) != 0)
+			continue;
+		str_add(&text, text.len > 1 ? "," : "");
+		str_add_json(&text, entry, strlen(entry));
+	}
+	str_add(&text, "]\n");
+	if (l->x)
+		drop_let_go(l->x);
+	if (l->x && (answer->result || text.failed))
+		drop_say(l->x, 500, "the folder cannot be read");
+	else if (l->x && warren_exchange_reply(l->x, 200, "application/json", text.s, text.len))
+		warren_exchange_cancel(l->x);
+	str_free(&text);
+	list_del(&l->link);
+	warren_release(l);
+}
+
+void drop_list_partials(struct taildrop *td, struct warren_exchange *x, const char *id)
+{
+	struct listing *l = warren_zalloc(td->ctx, sizeof(*l));
+
+	if (!l) {
+		drop_say(x, 500, "no memory");
+		return;
+	}
+	l->td = td;
+	l->x = x;
+	str_copy(l->id, sizeof(l->id), id);
+	list_add_tail(&td->listings, &l->link);
+	warren_exchange_set(x, &list_events, l);
+	if (warren_dir_list(td->dir, list_done, l) == 0)
+		return;
+	list_del(&l->link);
+	warren_release(l);
+	drop_let_go(x);
+	drop_say(x, 500, "too much is under way");
+}
+
+/*
+ * ---- Requests ----
+ */
+
+static void refuse(struct taildrop *td, struct warren_exchange *x, const struct warren_node *node)
+{
+	warren_stat_add(td->refused, 1);
+	warren_log_limit(td->ctx, &td->log_refused, LOG_INFO, "%s may not send files here",
+			 node->name ? node->name : "a peer");
+	drop_say(x, 403, "Taildrop disabled; no storage directory");
+}
+
+void drop_request(struct warren_exchange *x, const struct warren_http_head *head,
+		  const struct warren_peerapi_caller *caller, void *arg)
+{
+	bool get = strcmp(head->method, "GET") == 0, put = strcmp(head->method, "PUT") == 0;
+	char name[DROP_NAME] = "", partial[DROP_NAME];
+	struct taildrop *td = arg;
+
+	drop_let_go(x);
+	if (!drop_may_send(td, caller->map, caller->node)) {
+		refuse(td, x, caller->node);
+	} else if (!get && !put) {
+		drop_say(x, 405, "expected method GET or PUT");
+	} else if (!drop_path_name(head->path, name) ||
+		   (name[0] && !drop_name_ok(name, caller->node->stable_id)) ||
+		   (put && !name[0])) {
+		drop_say(x, 400, "invalid filename");
+	} else if (put) {
+		drop_receive(td, x, head, caller->node, name);
+	} else if (name[0]) {
+		drop_partial(name, caller->node->stable_id, partial);
+		drop_hashes(td, x, partial);
+	} else {
+		drop_list_partials(td, x, caller->node->stable_id);
+	}
+}
