@@ -34,6 +34,7 @@ struct dns {
 	uint32_t n_asks;
 	struct list ways;		/* way.c: the resolvers spoken to */
 	struct dns_server *server;	/* serve.c */
+	struct list lan;		/* lan.c */
 	struct {			/* host.c: /etc/resolv.conf */
 		bool asking, changed;	/* a request is under way; the file was written */
 		bool ours;		/* it is as we wrote it */
@@ -62,6 +63,7 @@ struct dns {
 enum { DNS_HOST_FILE = 0, DNS_HOST_OFF };	/* values of `host` */
 int dns_check_name(const struct warren_conf *at, struct warren_err *err);
 int dns_check_upstream(const struct warren_conf *at, struct warren_err *err);
+int dns_check_listen(const struct warren_conf *at, struct warren_err *err);
 int dns_words_check(const struct warren_conf *conf, struct warren_err *err);
 int dns_words_read(const struct warren_conf *conf, struct dns_words *out);	/* or -ENOMEM */
 void dns_words_free(struct dns_words *words);
@@ -152,7 +154,19 @@ void dns_try_fail(struct dns_try *try);
 int dns_serve_start(struct dns *dns, struct warren_err *err);
 void dns_serve_end(struct dns *dns);
 const char *dns_serve_problem(const struct dns *dns);	/* or NULL */
-bool dns_serve_ready(const struct dns *dns);	/* somebody would be answered */
+bool dns_serve_ready(const struct dns *dns);	/* programs of this host would be answered */
+/* More of them: a socket for datagrams, a connection. @conn: `from` 0, so the LAN's. */
+void dns_serve_port_take(struct dns *dns, int fd, const struct warren_svc_conn *conn);
+void dns_serve_conn_take(struct dns *dns, int fd);
+void dns_serve_close(struct dns *dns, const struct warren_svc_conn *conn);
+
+/*
+ * ---- lan.c: `listen` ----
+ */
+int dns_lan_follow(struct dns *dns);	/* the configuration; 0 or -ENOMEM */
+bool dns_lan_allows(const struct dns *dns, const struct warren_addr *addr);
+const char *dns_lan_problem(const struct dns *dns);	/* or NULL */
+void dns_lan_end(struct dns *dns);
 
 /*
  * ---- host.c: the host's own resolver configuration ----

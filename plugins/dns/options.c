@@ -31,6 +31,17 @@ int dns_check_upstream(const struct warren_conf *at, struct warren_err *err)
 	return 0;
 }
 
+int dns_check_listen(const struct warren_conf *at, struct warren_err *err)
+{
+	const struct warren_addrport ap = warren_conf_addrport(at, NULL);
+	static const struct warren_addr any;
+
+	if (dns_is_service(&ap.addr) || memcmp(ap.addr.bytes, any.bytes, sizeof(any.bytes)) == 0)
+		return warren_fail(err, at, "expected an address of this host on its LAN, with a "
+				   "port, as in 192.168.1.1:53");
+	return 0;
+}
+
 static void read_list(const struct warren_conf *conf, const char *key, struct dns_list *out)
 {
 	uint32_t n = warren_conf_count(conf, key);
@@ -49,6 +60,12 @@ int dns_words_check(const struct warren_conf *conf, struct warren_err *err)
 	if (warren_conf_count(conf, "upstream") > DNS_UPSTREAMS)
 		return warren_fail_key(err, -EINVAL, conf, "upstream", "more than %d resolvers",
 				       DNS_UPSTREAMS);
+	if (warren_conf_count(conf, "listen") > DNS_LISTEN)
+		return warren_fail_key(err, -EINVAL, conf, "listen", "more than %d addresses",
+				       DNS_LISTEN);
+	if (warren_conf_count(conf, "allow") > DNS_ALLOW)
+		return warren_fail_key(err, -EINVAL, conf, "allow", "more than %d networks",
+				       DNS_ALLOW);
 	for (uint32_t i = 0; i < warren_conf_count(conf, "split"); i++) {
 		const struct warren_conf *at = warren_conf_at(conf, "split", i);
 
@@ -59,6 +76,16 @@ int dns_words_check(const struct warren_conf *conf, struct warren_err *err)
 			return warren_fail(err, at, "more than %d resolvers", DNS_UPSTREAMS);
 	}
 	return 0;
+}
+
+static void read_lan(const struct warren_conf *conf, struct dns_words *out)
+{
+	for (uint32_t i = 0; i < warren_conf_count(conf, "listen") && i < DNS_LISTEN; i++)
+		out->listen[out->n_listen++] =
+			warren_conf_addrport(warren_conf_at(conf, "listen", i), NULL);
+	for (uint32_t i = 0; i < warren_conf_count(conf, "allow") && i < DNS_ALLOW; i++)
+		out->allow[out->n_allow++] =
+			warren_conf_prefix(warren_conf_at(conf, "allow", i), NULL);
 }
 
 int dns_words_read(const struct warren_conf *conf, struct dns_words *out)
@@ -73,6 +100,7 @@ int dns_words_read(const struct warren_conf *conf, struct dns_words *out)
 	if (warren_conf_has(conf, "domain"))
 		(void)dns_name_parse(warren_conf_str(conf, "domain"), &out->domain);
 	read_list(conf, "upstream", &out->upstream);
+	read_lan(conf, out);
 	out->split = n ? calloc(n, sizeof(*out->split)) : NULL;
 	if (n && !out->split)
 		return -ENOMEM;

@@ -96,13 +96,22 @@ static bool is_behind(const struct warren_netmap *map, const struct warren_addr 
 	return false;
 }
 
+static bool is_ourselves(const struct dns_plan *plan, const struct warren_addrport *at)
+{
+	for (uint32_t i = 0; i < plan->words->n_listen; i++) {
+		if (addrport_equal(&plan->words->listen[i], at))
+			return true;
+	}
+	return dns_is_service(&at->addr);
+}
+
 /* To ask ourselves would go round in circles. */
-static void add_upstream(struct dns_route *route, const struct warren_netmap *map,
-			 const struct dns_upstream *upstream)
+static void add_upstream(const struct dns_plan *plan, struct dns_route *route,
+			 const struct warren_netmap *map, const struct dns_upstream *upstream)
 {
 	struct dns_upstream *to = &route->up[route->n];
 
-	if (route->n == DNS_UPSTREAMS || dns_is_service(&upstream->at.addr)) {
+	if (route->n == DNS_UPSTREAMS || is_ourselves(plan, &upstream->at)) {
 		route->unusable++;
 		return;
 	}
@@ -112,14 +121,15 @@ static void add_upstream(struct dns_route *route, const struct warren_netmap *ma
 	route->n++;
 }
 
-static void add_texts(struct dns_route *route, const struct warren_netmap *map,
-		      const struct warren_resolver *list, uint32_t n)
+static void add_texts(const struct dns_plan *plan, struct dns_route *route,
+		      const struct warren_netmap *map, const struct warren_resolver *list,
+		      uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++) {
 		struct dns_upstream upstream;
 
 		if (dns_upstream_parse(list[i].address, &upstream) == 0)
-			add_upstream(route, map, &upstream);
+			add_upstream(plan, route, map, &upstream);
 		else
 			route->unusable++;
 	}
@@ -139,13 +149,13 @@ static int add_words(struct dns_plan *plan, const struct dns_words *words,
 			return -ENOMEM;
 		route->local = split->to.n == 0;
 		for (uint32_t k = 0; k < split->to.n; k++)
-			add_upstream(route, map, &split->to.up[k]);
+			add_upstream(plan, route, map, &split->to.up[k]);
 	}
 	if (words->upstream.n == 0)
 		return 0;
 	route = add_route(plan, &root, "dns.upstream");
 	for (uint32_t k = 0; route && k < words->upstream.n; k++)
-		add_upstream(route, map, &words->upstream.up[k]);
+		add_upstream(plan, route, map, &words->upstream.up[k]);
 	return route ? 0 : -ENOMEM;
 }
 
@@ -156,7 +166,7 @@ static int add_default(struct dns_plan *plan, const struct warren_netmap *map,
 	struct dns_route *route = n > 0 ? add_route(plan, &root, origin) : NULL;
 
 	if (route)
-		add_texts(route, map, list, n);
+		add_texts(plan, route, map, list, n);
 	return n == 0 || route ? 0 : -ENOMEM;
 }
 
@@ -175,7 +185,7 @@ static int add_server_routes(struct dns_plan *plan, const struct warren_netmap *
 		if (!route)
 			return -ENOMEM;
 		route->local = from->n_resolvers == 0;
-		add_texts(route, map, from->resolvers, from->n_resolvers);
+		add_texts(plan, route, map, from->resolvers, from->n_resolvers);
 	}
 	return add_default(plan, map, dns->resolvers, dns->n_resolvers, "the network's resolvers");
 }
@@ -196,7 +206,7 @@ static int add_host(struct dns_plan *plan, const struct dns_words *words,
 				   "the network's fallback resolvers") : 0;
 	route = add_route(plan, &root, "this host's own configuration");
 	for (uint32_t i = 0; route && i < host->servers.n; i++)
-		add_upstream(route, map, &host->servers.up[i]);
+		add_upstream(plan, route, map, &host->servers.up[i]);
 	for (uint32_t i = 0; i < host->n_search && plan->n_search < DNS_SEARCH; i++)
 		plan->search[plan->n_search++] = host->search[i];
 	return route ? 0 : -ENOMEM;
@@ -405,12 +415,15 @@ struct dns_plan *dns_plan_new(const struct dns_words *words, const struct warren
 
 	if (!plan)
 		return NULL;
+	plan->words = words;
 	dns_zone_init(&plan->zone);
 	hash_init(&plan->routes);
 	if (add_words(plan, words, map) == 0 &&
 	    (!map || !map->self || add_map(plan, words, map) == 0) &&
-	    add_host(plan, words, map) == 0)
+	    add_host(plan, words, map) == 0) {
+		plan->words = NULL;
 		return plan;
+	}
 	dns_plan_free(plan);
 	return NULL;
 }

@@ -13,6 +13,8 @@
 enum {
 	DNS_UPSTREAMS = 8,		/* resolvers of one route */
 	DNS_SEARCH = 32,
+	DNS_LISTEN = 8,
+	DNS_ALLOW = 32,
 	DNS_RECORD_MAX = 4096,		/* bytes of a record of the network */
 };
 
@@ -49,6 +51,9 @@ struct dns_words {
 	bool accept, ipv6;
 	bool write, insist;		/* that file; and again, when others have written it */
 	struct dns_hostconf host;
+	struct warren_addrport listen[DNS_LISTEN];	/* for the LAN, and who of it */
+	struct warren_prefix allow[DNS_ALLOW];
+	uint32_t n_listen, n_allow;
 	struct dns_name domain;
 	char hostname[64];		/* of this node, where the map does not say */
 	struct dns_list upstream;
@@ -65,6 +70,7 @@ struct dns_plan {
 	uint32_t n_search, n_routes, bad_records;
 	bool magic;			/* names of nodes without a domain are answered */
 	bool networked;			/* there is a map */
+	const struct dns_words *words;	/* while it is made */
 };
 
 /* "10.0.0.53", "10.0.0.53:5353", "[2001:db8::1]:53". 0 or -EINVAL. */

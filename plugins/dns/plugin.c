@@ -9,6 +9,7 @@
  *	resolve.c		the three together
  *	forward.c way.c tcp.c	asking resolvers
  *	serve.c			clients, by UDP and TCP
+ *	lan.c			clients of the LAN
  *	host.c hostconf.c	/etc/resolv.conf
  *	show.c			commands, status, doctor
  *
@@ -66,6 +67,18 @@ static const struct warren_option options[] = {
 		.key = "domain", .type = WARREN_STRING, .max = 253, .check = dns_check_name,
 		.example = "home.example.com",
 		.brief = "The domain of nodes whose names have none, as with `static`.",
+	},
+	{
+		.key = "listen", .type = WARREN_ADDRPORT, .flags = WARREN_MANY,
+		.check = dns_check_listen, .example = "['192.168.1.1:53']",
+		.brief = "Addresses of this host at which the LAN is served too.",
+		.help = "By UDP and TCP. The host's firewall has to let the LAN in.",
+	},
+	{
+		.key = "allow", .type = WARREN_PREFIX, .flags = WARREN_MANY,
+		.def = "[10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 127.0.0.0/8, 'fc00::/7', "
+		       "'fe80::/10', '::1']",
+		.brief = "Who may ask at those addresses; nobody else gets an answer.",
 	},
 	{
 		.key = "ipv6", .type = WARREN_BOOL, .def = "false",
@@ -251,6 +264,7 @@ static void dns_end(void *arg)
 {
 	struct dns *dns = arg;
 
+	dns_lan_end(dns);
 	dns_serve_end(dns);
 	dns_forward_end(dns);
 	dns_ways_end(dns);
@@ -266,6 +280,7 @@ static int init(struct dns *dns, struct warren_ctx *ctx, const struct warren_con
 	dns_cache_init(&dns->cache, (size_t)warren_conf_int(conf, "cache-size"));
 	dns_forward_init(dns);
 	list_init(&dns->ways);
+	list_init(&dns->lan);
 	if (!warren_on_end(ctx, dns_end, dns))
 		return -ENOMEM;
 	dns->in = warren_zalloc(ctx, DNS_MSG_MAX);
@@ -301,7 +316,11 @@ static int dns_start(struct warren_ctx *ctx, const struct warren_conf *conf,
 		return warren_fail(err, NULL, "out of memory");
 	dns_host_clear(dns, dns->host.ours);	/* by an engine before this one */
 	result = warren_subscribe(ctx, "netmap", on_netmap, dns);
-	return result ? result : dns_serve_start(dns, err);
+	if (!result)
+		result = dns_serve_start(dns, err);
+	if (!result && dns_lan_follow(dns))
+		return warren_fail(err, NULL, "out of memory");
+	return result;
 }
 
 static int dns_reload(struct warren_ctx *ctx, const struct warren_conf *old,
@@ -315,7 +334,7 @@ static int dns_reload(struct warren_ctx *ctx, const struct warren_conf *old,
 		return warren_fail(err, NULL, "out of memory");
 	words.host = before.host;
 	dns->words = words;
-	if (make_plan(dns)) {
+	if (make_plan(dns) || dns_lan_follow(dns)) {
 		dns_words_free(&words);
 		dns->words = before;
 		return warren_fail(err, NULL, "out of memory");

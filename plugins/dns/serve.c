@@ -1,5 +1,5 @@
 /*
- * Clients of the service addresses, by UDP and TCP.
+ * Clients, by UDP and TCP: of the service addresses, and of those that lan.c adds.
  *
  * A query that can be answered at once is answered within the call that read it, without a record
  * of who asked. Else there is one, a `client`, until its answer has come.
@@ -30,6 +30,7 @@ struct port {				/* a socket that takes datagrams */
 	struct warren_io *io;
 	int fd;				/* the io's */
 	struct warren_svc_conn conn;
+	bool lan;
 	struct list clients;
 };
 
@@ -190,6 +191,8 @@ static bool may_ask(const struct port *port, const struct warren_addr *addr)
 {
 	const struct dns *dns = port->server->dns;
 
+	if (port->lan)
+		return dns_lan_allows(dns, addr);
 	return port->conn.from == WARREN_SVC_FROM_HOST || dns->svcnet->own(dns->svcnet_self, addr);
 }
 
@@ -227,15 +230,15 @@ static void port_free(struct port *port)
 	free(port);
 }
 
-static void on_opened(void *arg, int fd, const struct warren_svc_conn *conn)
+static struct port *port_new_take(struct dns_server *server, int fd,
+				  const struct warren_svc_conn *conn)
 {
-	struct dns_server *server = arg;
 	struct port *port = calloc(1, sizeof(*port));
 	const int room = BURST;
 
 	if (!port) {
 		close(fd);
-		return;
+		return NULL;
 	}
 	port->server = server;
 	port->fd = fd;
@@ -247,22 +250,48 @@ static void on_opened(void *arg, int fd, const struct warren_svc_conn *conn)
 	port->io = warren_io_new_take(server->dns->ctx, fd, on_datagram, port);
 	if (!port->io) {
 		port_free(port);
-		return;
+		return NULL;
 	}
 	warren_io_want(port->io, WARREN_IN);
-	dns_host_update(server->dns, false);
+	return port;
+}
+
+static void on_opened(void *arg, int fd, const struct warren_svc_conn *conn)
+{
+	struct dns_server *server = arg;
+
+	if (port_new_take(server, fd, conn))
+		dns_host_update(server->dns, false);
+}
+
+void dns_serve_port_take(struct dns *dns, int fd, const struct warren_svc_conn *conn)
+{
+	struct port *port = port_new_take(dns->server, fd, conn);
+
+	if (port)
+		port->lan = true;
+}
+
+static void close_port(struct dns_server *server, const struct warren_svc_conn *conn, bool lan)
+{
+	struct port *port, *next;
+
+	list_for_each_safe(port, next, &server->ports, node) {
+		if (port->lan == lan && port->conn.from == conn->from &&
+		    addrport_equal(&port->conn.local, &conn->local))
+			port_free(port);
+	}
 }
 
 static void on_closing(void *arg, const struct warren_svc_conn *conn)
 {
-	struct dns_server *server = arg;
-	struct port *port, *next;
+	close_port(arg, conn, false);
+}
 
-	list_for_each_safe(port, next, &server->ports, node) {
-		if (port->conn.from == conn->from &&
-		    addrport_equal(&port->conn.local, &conn->local))
-			port_free(port);
-	}
+void dns_serve_close(struct dns *dns, const struct warren_svc_conn *conn)
+{
+	if (dns->server)
+		close_port(dns->server, conn, true);
 }
 
 /*
@@ -301,12 +330,10 @@ static void on_ended(struct warren_stream *stream, int result, const char *why, 
 	conn_free(conn);
 }
 
-static void on_accepted(void *arg, int fd, const struct warren_svc_conn *from)
+static void conn_begin(struct dns_server *server, int fd)
 {
-	struct dns_server *server = arg;
 	struct conn *conn;
 
-	(void)from;
 	if (server->n_conns >= CONNS_MAX) {
 		warren_stat_add(server->dns->stats.dropped, 1);
 		close(fd);
@@ -329,6 +356,17 @@ static void on_accepted(void *arg, int fd, const struct warren_svc_conn *from)
 	warren_stream_limits(conn->stream, 2 + DNS_MSG_MAX, 0, 4 * DNS_MSG_MAX);
 	warren_stream_timeouts(conn->stream, idle_usec, idle_usec);
 	warren_stream_set(conn->stream, &conn_events, conn);
+}
+
+static void on_accepted(void *arg, int fd, const struct warren_svc_conn *from)
+{
+	(void)from;
+	conn_begin(arg, fd);
+}
+
+void dns_serve_conn_take(struct dns *dns, int fd)
+{
+	conn_begin(dns->server, fd);
 }
 
 /*
@@ -377,7 +415,15 @@ void dns_serve_end(struct dns *dns)
 
 bool dns_serve_ready(const struct dns *dns)
 {
-	return dns->server && !list_empty(&dns->server->ports);
+	const struct port *port;
+
+	if (!dns->server)
+		return false;
+	list_for_each(port, &dns->server->ports, node) {
+		if (!port->lan)
+			return true;
+	}
+	return false;
 }
 
 const char *dns_serve_problem(const struct dns *dns)

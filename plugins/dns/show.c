@@ -515,10 +515,13 @@ void dns_status(struct warren_ctx *ctx, struct warren_reply *reply)
 bool dns_doctor_listener(struct warren_ctx *ctx, struct warren_check_result *result)
 {
 	const char *problem = dns_serve_problem(warren_self(ctx));
+	const char *lan = dns_lan_problem(warren_self(ctx));
 
 	if (problem)
 		warren_finding(result, "nobody can ask 100.100.100.100: %s", problem);
-	return !problem;
+	if (lan)
+		warren_finding(result, "the LAN is not served: %s", lan);
+	return !problem && !lan;
 }
 
 bool dns_doctor_host(struct warren_ctx *ctx, struct warren_check_result *result)

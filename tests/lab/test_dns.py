@@ -1,5 +1,6 @@
 """dns: the resolver at the service addresses, asked by dig, with unbound and dnsmasq behind it."""
 
+import json
 import os
 import pathlib
 import re
@@ -39,6 +40,8 @@ server:
     local-data: "www.example.org. 300 IN AAAA 2001:db8::1"
     local-data: 'txt.example.org. 300 IN TXT "one text"'
     local-data: "mx.example.org. 300 IN MX 10 mail.example.org."
+    local-zone: "wild.example.org." redirect
+    local-data: "wild.example.org. 300 IN A 198.51.100.2"
     local-data: "peer.example.org. 1 IN A 192.0.2.2"
     local-data: "1.100.51.198.in-addr.arpa. 300 IN PTR www.example.org."
 """
@@ -103,6 +106,13 @@ def dig(host, name, rrtype="A", *options, server=MAGIC, check=True):
                     check=False)
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return Answer(done.stdout)
+
+
+def interface_of(host, address):
+    """The interface that has an address."""
+    links = json.loads(host.ip("-j", "addr").stdout)
+    return next(link["ifname"] for link in links
+                if any(one["local"] == address for one in link["addr_info"]))
 
 
 class Names:
@@ -549,3 +559,27 @@ def test_the_daemon_itself_does_not_ask_itself(lab):
     assert n.da.ours()
     wait_for("it is looked up again", lambda: n.asked("peer.example.org") > before, 60)
     n.a.pings(B, timeout=60)
+
+
+def test_the_lan_of_a_gateway_is_served(lab):
+    n = Names(lab)
+    def lan(allow):
+        return n.usual(f", listen: ['{LAN}:53', '203.0.113.99:53'], allow: [{allow}]")
+    n.reload(lan("203.0.113.0/24"))
+    asked = f"nas.{DOMAIN}"
+    wait_for("the LAN is served", lambda: dig(n.c, asked, server=LAN, check=False).data == [B], 20)
+    assert dig(n.c, asked, "A", "+tcp", server=LAN).data == [B]
+    assert dig(n.c, "www.example.org", server=LAN).data == ["198.51.100.1"]
+    # An address that is not there yet is told of, and served once it is.
+    assert "203.0.113.99" in n.da.cli("doctor", "dns", check=False).stdout
+    n.a.ip("addr", "add", "203.0.113.99/24", "dev", interface_of(n.a, LAN))
+    wait_for("the other address is served too", lambda: dig(
+        n.c, asked, "A", "+time=1", server="203.0.113.99", check=False).data == [B], 60)
+    # Nobody else: not by UDP, not by TCP.
+    n.reload(lan("10.0.0.0/8"))
+    assert dig(n.c, asked, "A", "+time=1", server=LAN, check=False).status is None
+    assert dig(n.c, asked, "A", "+tcp", "+time=1", server=LAN, check=False).status is None
+    # Not any more.
+    n.reload(n.usual())
+    wait_for("the sockets are gone", lambda: ":53 " not in n.a.run("ss", "-lntu").stdout, 20)
+    assert dig(n.a, asked).data == [B]

@@ -287,6 +287,12 @@ static void test_only_bad_resolvers(void **state)
 	w->dns.n_resolvers = 1;
 	make(w);
 	assert_string_equal(ask(w, "example.org", "A"), "SERVFAIL");
+	assert_int_equal(addrport_parse("192.0.2.53:53", &w->words.listen[0]), 0);
+	w->words.n_listen = 1;
+	w->resolvers[0].address = "192.0.2.53";
+	w->dns.resolvers = w->resolvers;
+	make(w);
+	assert_string_equal(ask(w, "example.org", "A"), "SERVFAIL");
 	w->dns.n_resolvers = 0;
 	w->dns.fallback = w->resolvers;
 	w->resolvers[0].address = "192.0.2.1";
