@@ -30,7 +30,7 @@ int dns_upstream_parse(const char *text, struct dns_upstream *out)
 
 bool dns_upstream_equal(const struct dns_upstream *a, const struct dns_upstream *b)
 {
-	return addrport_equal(&a->at, &b->at) && a->tailnet == b->tailnet;
+	return addrport_equal(&a->at, &b->at) && a->tailnet == b->tailnet && a->led == b->led;
 }
 
 bool dns_is_service(const struct warren_addr *addr)
@@ -118,6 +118,7 @@ static void add_upstream(const struct dns_plan *plan, struct dns_route *route,
 	*to = *upstream;
 	to->tailnet = map && map->self && !is_own(map, &to->at.addr) &&
 		      is_behind(map, &to->at.addr);
+	to->led = map && map->exit_chosen && !to->tailnet;
 	route->n++;
 }
 

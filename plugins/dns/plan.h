@@ -21,6 +21,7 @@ enum {
 struct dns_upstream {
 	struct warren_addrport at;
 	bool tailnet;			/* reached through the tunnel, and nowhere else */
+	bool led;			/* an exit node is in use: as the host's own traffic */
 };
 
 struct dns_route {

@@ -134,7 +134,7 @@ static const struct warren_metric metrics[] = {
 };
 
 static const struct warren_port needs[] = {
-	{ .name = "netmap", .major = 0, .minor = 1, .brief = "Names, addresses, resolvers." },
+	{ .name = "netmap", .major = 0, .minor = 4, .brief = "Names, addresses, resolvers." },
 	{ .name = "svcnet", .major = 0, .minor = 1, .flags = WARREN_ENABLE, .provider = "svcnet",
 	  .brief = "The service addresses; resolvers inside the network." },
 };
@@ -204,6 +204,7 @@ static bool concerns_names(const struct warren_netmap *before, const struct warr
 	const uint32_t other = WARREN_NODE_ALLOWED_IPS | WARREN_NODE_OTHER;
 
 	if (!before || map->previous == 0 || map->previous != before->serial ||
+	    map->exit_chosen != before->exit_chosen ||
 	    map->changed & (WARREN_NETMAP_SELF | WARREN_NETMAP_DNS))
 		return true;
 	for (uint32_t i = 0; i < map->n_changes; i++) {

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <warren/net.h>
@@ -14,10 +15,9 @@
 static const uint64_t timeout_usec = 5000000;
 
 struct dns_tcp {
-	struct dns_try *try;		/* NULL: given up while svcnet dials */
-	struct warren_dial *dial;
+	struct dns_try *try;		/* NULL: given up meanwhile */
 	struct warren_stream *stream;
-	bool dialing;			/* svcnet will call */
+	bool dialing;			/* svcnet or the monitor will call */
 };
 
 static void fail(struct dns_tcp *tcp)
@@ -76,17 +76,6 @@ static void begin(struct dns_tcp *tcp, struct warren_stream *stream)
 		fail(tcp);
 }
 
-static void on_stream(struct warren_ctx *ctx, struct warren_stream *stream, const char *why,
-		      void *arg)
-{
-	struct dns_tcp *tcp = arg;
-
-	(void)ctx;
-	(void)why;
-	tcp->dial = NULL;
-	begin(tcp, stream);
-}
-
 static void on_dialed(struct warren_ctx *ctx, int result, int fd, const char *why, void *arg)
 {
 	struct dns_tcp *tcp = arg;
@@ -102,18 +91,33 @@ static void on_dialed(struct warren_ctx *ctx, int result, int fd, const char *wh
 	warren_release(tcp);
 }
 
+/* It is connected while the question waits in it; what fails ends the stream. */
+static void on_given(struct warren_ctx *ctx, const struct warren_priv_answer *answer, void *arg)
+{
+	struct dns_tcp *tcp = arg;
+	int fd = answer->result == 0 && answer->count == 1 ? answer->fds[0] : -1;
+	struct sockaddr_storage ss;
+	socklen_t len;
+
+	if (fd != -1 && tcp->try) {
+		len = addrport_to_sockaddr(&tcp->try->way->to.at, &ss);
+		if (connect(fd, (struct sockaddr *)&ss, len) == -1 && errno != EINPROGRESS) {
+			close(fd);
+			fd = -1;
+		}
+	}
+	on_dialed(ctx, fd == -1 ? -EIO : 0, fd, NULL, tcp);
+}
+
 static int dial(struct dns_tcp *tcp, const struct dns_way *way)
 {
-	struct dns *dns = way->dns;
-	char name[ADDR_TEXT];
-	const struct warren_dial_options options = {
-		.size = sizeof(options), .flags = WARREN_DIAL_NO_PROXY, .timeout = timeout_usec,
-		.name = addr_format(&way->to.at.addr, name), .port = way->to.at.port,
-		.addresses = &way->to.at.addr, .n_addresses = 1,
+	const struct warren_priv_socket request = {
+		.family = way->to.at.addr.family, .type = WARREN_SOCK_TCP,
+		.flags = way->to.led ? 0 : WARREN_SOCK_BYPASS,
 	};
 
-	tcp->dial = warren_dial(dns->ctx, &options, on_stream, tcp);
-	return tcp->dial ? 0 : -ENOMEM;
+	return warren_priv(way->dns->ctx, WARREN_OP_SOCKET, &request, sizeof(request), on_given,
+			   tcp);
 }
 
 int dns_tcp_start(struct dns_try *try)
@@ -138,7 +142,7 @@ int dns_tcp_start(struct dns_try *try)
 		warren_release(tcp);
 		return result;
 	}
-	tcp->dialing = way->to.tailnet;
+	tcp->dialing = true;
 	try->tcp = tcp;
 	return 0;
 }
@@ -147,7 +151,6 @@ void dns_tcp_end(struct dns_tcp *tcp)
 {
 	if (!tcp)
 		return;
-	warren_dial_cancel(tcp->dial);
 	warren_stream_close(tcp->stream);
 	tcp->try = NULL;
 	if (!tcp->dialing)

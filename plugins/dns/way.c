@@ -4,7 +4,8 @@
  * A line is a connected socket, so that the kernel takes datagrams of that resolver alone and tells
  * of its absence. Its port is the kernel's random choice, each question's id is random, and a line
  * serves few questions and a short time: who wants to forge an answer has to guess both anew
- * (RFC 5452). Sockets come from the monitor, or through the tunnel from svcnet.
+ * (RFC 5452). Sockets come from the monitor, or through the tunnel from svcnet. While an exit node
+ * is in use they have no mark: what is asked goes the way of all else, or nowhere.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -233,7 +234,7 @@ static int open_line(struct dns_way *way)
 	};
 	const struct warren_priv_socket request = {
 		.family = way->to.at.addr.family, .type = WARREN_SOCK_UDP,
-		.flags = WARREN_SOCK_BYPASS,
+		.flags = way->to.led ? 0 : WARREN_SOCK_BYPASS,
 	};
 	struct dns *dns = way->dns;
 	int result;

@@ -583,3 +583,25 @@ def test_the_lan_of_a_gateway_is_served(lab):
     n.reload(n.usual())
     wait_for("the sockets are gone", lambda: ":53 " not in n.a.run("ss", "-lntu").stdout, 20)
     assert dig(n.a, asked).data == [B]
+
+
+def test_nothing_is_asked_beside_an_exit_node(lab):
+    n = Names(lab)
+    assert dig(n.a, "www.example.org").data == ["198.51.100.1"]
+
+    def use(exitnode):
+        n.da.write(n.yaml(n.usual()).replace("endpoint: '192.0.2.2:41641'",
+                                             "endpoint: '192.0.2.2:41641', exit-node: true")
+                   + exitnode)
+        n.da.cli("reload")
+
+    use("exitnode: {use: nas}\n")
+    # It leads nowhere here: better no answer than one from beside it.
+    assert dig(n.a, "txt.example.org", "TXT").status == "SERVFAIL"
+    assert n.asked("txt.example.org") == 0
+    assert dig(n.a, f"nas.{DOMAIN}").data == [B]
+    use("exitnode: {use: nas, allow-lan-access: true}\n")
+    assert dig(n.a, "txt.example.org", "TXT").data == ['"one text"']
+    assert len(dig(n.a, "large.example.org", "TXT").data) == 40
+    use("exitnode: {}\n")
+    assert dig(n.a, "mx.example.org", "MX").data == ["10 mail.example.org."]
