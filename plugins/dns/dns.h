@@ -136,6 +136,8 @@ int dns_try_udp(struct dns_way *way, struct dns_try *try);
 int dns_try_tcp(struct dns_way *way, struct dns_try *try);
 void dns_try_end(struct dns_try *try);
 void dns_way_failed(struct dns_way *way);	/* it did not answer in time */
+/* New sockets: those that are there may have the address of an uplink that is gone. */
+void dns_way_renew(struct dns_way *way);
 void dns_ways_sweep(struct dns *dns);	/* forgets those that the plan does not name */
 void dns_ways_end(struct dns *dns);	/* after dns_forward_end() */
 

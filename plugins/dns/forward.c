@@ -124,6 +124,8 @@ static bool begin(struct ask *ask)
 		slot->try.events = &events;
 		slot->try.arg = slot;
 		slot->try.edns = true;
+		if (way && ask->begun > ask->n)
+			dns_way_renew(way);	/* it was silent */
 		if (!way || dns_try_udp(way, &slot->try))
 			continue;
 		slot->over = false;

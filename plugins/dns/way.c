@@ -350,8 +350,17 @@ struct dns_way *dns_way_get(struct dns *dns, const struct dns_upstream *to)
 	return way;
 }
 
+void dns_way_renew(struct dns_way *way)
+{
+	struct dns_line *line;
+
+	list_for_each(line, &way->lines, node)
+		line->uses = LINE_USES;
+}
+
 void dns_way_failed(struct dns_way *way)
 {
+	dns_way_renew(way);
 	way->n_failed++;
 	if (!way->failing_since)
 		way->failing_since = warren_now();
