@@ -18,6 +18,7 @@
 #include <libnftnl/table.h>
 #include <libnftnl/udata.h>
 #include <linux/netfilter.h>
+#include <linux/netfilter/nf_nat.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <net/if.h>
@@ -482,6 +483,35 @@ void nft_mss_from_route(struct nftnl_rule **rule)
 	nftnl_expr_set_u32(expr, NFTNL_EXPR_EXTHDR_OFFSET, MSS_OFFSET);
 	nftnl_expr_set_u32(expr, NFTNL_EXPR_EXTHDR_LEN, MSS_SIZE);
 	nftnl_expr_set_u32(expr, NFTNL_EXPR_EXTHDR_OP, NFT_EXTHDR_OP_TCPOPT);
+}
+
+static void immediate(struct nftnl_rule **rule, uint32_t reg, const void *data, uint32_t len)
+{
+	struct nftnl_expr *expr = add(rule, "immediate");
+
+	if (!expr)
+		return;
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_IMM_DREG, reg);
+	nftnl_expr_set(expr, NFTNL_EXPR_IMM_DATA, data, len);
+}
+
+void nft_map_network(struct nftnl_rule **rule, bool dst, uint8_t family, const uint8_t *first,
+		     const uint8_t *last)
+{
+	const uint32_t len = family == 6 ? 16 : 4;
+	struct nftnl_expr *expr;
+
+	immediate(rule, NFT_REG_1, first, len);
+	immediate(rule, NFT_REG_2, last, len);
+	expr = add(rule, "nat");
+	if (!expr)
+		return;
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_NAT_TYPE, dst ? NFT_NAT_DNAT : NFT_NAT_SNAT);
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_NAT_FAMILY, family == 6 ? NFPROTO_IPV6 : NFPROTO_IPV4);
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_NAT_REG_ADDR_MIN, NFT_REG_1);
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_NAT_REG_ADDR_MAX, NFT_REG_2);
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_NAT_FLAGS, NF_NAT_RANGE_MAP_IPS |
+			   NF_NAT_RANGE_NETMAP);
 }
 
 void nft_masquerade(struct nftnl_rule **rule)

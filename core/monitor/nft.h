@@ -81,6 +81,12 @@ void nft_ct_mark_set(struct nftnl_rule **rule, uint32_t mark, uint32_t mask);
 void nft_mark_is(struct nftnl_rule **rule, uint32_t op, uint32_t mark, uint32_t mask);
 void nft_mss_from_route(struct nftnl_rule **rule);
 void nft_masquerade(struct nftnl_rule **rule);
+/*
+ * Swaps the first bits of the destination (@dst) or source for those of the range @first to @last,
+ * one to one; of @family (4, 6), in a chain of type nat.
+ */
+void nft_map_network(struct nftnl_rule **rule, bool dst, uint8_t family, const uint8_t *first,
+		     const uint8_t *last);
 void nft_counter(struct nftnl_rule **rule);
 void nft_verdict(struct nftnl_rule **rule, int verdict);	/* NF_DROP, NF_ACCEPT, NFT_RETURN */
 void nft_comment(struct nftnl_rule **rule, const char *text);

@@ -30,7 +30,7 @@ enum {
 	PRIO_PREROUTING = -310,
 	PRIO_FILTER = -190,		/* before mangle, after connections are tracked */
 	PRIO_ANSWER = -150,		/* mangle: a change of the mark routes anew */
-	PRIO_SNAT = 100,
+	PRIO_DNAT = -100, PRIO_SNAT = 100,
 	PRIO_LEAK = 300,		/* after all address translation */
 
 	CT_INVALID = 1 << 0, CT_ESTABLISHED = 1 << 1, CT_RELATED = 1 << 2,
@@ -423,6 +423,21 @@ static void forward_out_of_tunnel(struct build *b)
 	end_drop(b, rule);
 }
 
+/* Hosts that peers know by other addresses begin conversations, as others behind this node. */
+static void forward_mapped(struct build *b)
+{
+	struct nftnl_rule *rule;
+
+	for (size_t i = 0; i < b->want->n_items && !(b->flags & WARREN_NFT_STATEFUL); i++) {
+		if (b->want->items[i].kind != WARREN_NFT_MAPPED)
+			continue;
+		rule = begin(b, "forward");
+		match_out(b, &rule);
+		match_prefix(&rule, SOURCE, &b->want->items[i].local);
+		end_approved(b, rule);
+	}
+}
+
 static void forward_into_tunnel(struct build *b)
 {
 	struct nftnl_rule *rule = begin(b, "forward");
@@ -445,6 +460,7 @@ static void forward_into_tunnel(struct build *b)
 		match_behind(&rule, SOURCE, six);
 		end_approved(b, rule);
 	}
+	forward_mapped(b);
 	/*
 	 * Containers of this host, and ports of its own that it leads to a peer: not approved, so
 	 * the host's own rules decide. Anything else would be the Internet, or a neighbour.
@@ -485,6 +501,56 @@ static void add_forward(struct build *b)
 	clamp(b, NFT_META_OIFNAME);
 	forward_out_of_tunnel(b);
 	forward_into_tunnel(b);
+}
+
+/*
+ * ---- Networks that peers know by other addresses ----
+ */
+
+static bool any_mapped(const struct build *b)
+{
+	for (size_t i = 0; i < b->want->n_items; i++) {
+		if (b->want->items[i].kind == WARREN_NFT_MAPPED)
+			return true;
+	}
+	return false;
+}
+
+static void map_network(struct nftnl_rule **rule, bool dst, const struct warren_prefix *to)
+{
+	const uint32_t bits = to->addr.family == 6 ? 128 : 32;
+	uint8_t last[16];
+
+	memcpy(last, to->addr.bytes, sizeof(last));
+	for (uint32_t bit = to->bits; bit < bits; bit++)
+		last[bit / 8] |= (uint8_t)(0x80u >> (bit % 8));
+	nft_map_network(rule, dst, to->addr.family, to->addr.bytes, last);
+}
+
+static void add_mapped(struct build *b)
+{
+	struct nftnl_rule *rule;
+
+	if (!any_mapped(b))
+		return;
+	add_chain(b, "mapped", "nat", NF_INET_PRE_ROUTING, PRIO_DNAT);
+	add_chain(b, "mapping", "nat", NF_INET_POST_ROUTING, PRIO_SNAT - 1);
+	for (size_t i = 0; i < b->want->n_items; i++) {
+		const struct warren_priv_nft *item = &b->want->items[i];
+
+		if (item->kind != WARREN_NFT_MAPPED)
+			continue;
+		rule = begin(b, "mapped");
+		match_in(b, &rule);
+		match_prefix(&rule, DESTINATION, &item->prefix);
+		map_network(&rule, true, &item->local);
+		nft_batch_rule(&b->batch, rule, true);
+		rule = begin(b, "mapping");
+		match_out(b, &rule);
+		match_prefix(&rule, SOURCE, &item->local);
+		map_network(&rule, false, &item->prefix);
+		nft_batch_rule(&b->batch, rule, true);
+	}
 }
 
 /* What leaves for somewhere else than a peer, and was approved as coming from one. */
@@ -680,6 +746,7 @@ int nft_table_apply(struct nft *nft, const struct nft_want *want, bool replace,
 	add_input(&b);
 	add_forward(&b);
 	add_postrouting(&b);
+	add_mapped(&b);
 	if (b.flags & WARREN_NFT_ANSWER)
 		add_answers(&b);
 	result = nft_batch_commit(&b.batch);

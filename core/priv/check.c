@@ -525,10 +525,16 @@ int wpriv_check_nft(const struct wpriv_limits *limits, const struct warren_priv_
 	bool open = req->kind == WARREN_NFT_OPEN, table = req->kind == WARREN_NFT_TABLE;
 	uint32_t all = prefix->addr.family == 6 ? 128 : 32;
 
-	if (req->kind < WARREN_NFT_TABLE || req->kind > WARREN_NFT_OPEN)
+	if (req->kind < WARREN_NFT_TABLE || req->kind > WARREN_NFT_MAPPED)
 		return wpriv_refuse(err, -EINVAL, "unknown kind %u of NFT", req->kind);
-	if (req->reserved != 0 || !zeroes(req->reserved2, sizeof(req->reserved2)))
+	if (req->reserved != 0)
 		return wpriv_refuse(err, -EINVAL, "reserved bytes are not zero");
+	if (req->kind == WARREN_NFT_MAPPED ?
+	    !prefix_valid(&req->local, false) || !host_bits_zero(&req->local) ||
+	    req->local.addr.family != prefix->addr.family || req->local.bits != prefix->bits :
+	    !zeroes(&req->local, sizeof(req->local)))
+		return wpriv_refuse(err, -EINVAL, "only MAPPED of NFT has two networks, of the "
+				    "same length");
 	if (!table && (req->mode != 0 || req->flags != 0 ||
 		       !zeroes(req->ifname, sizeof(req->ifname))))
 		return wpriv_refuse(err, -EINVAL, "only the TABLE of NFT has mode, flags and name");

@@ -53,6 +53,16 @@ static int add_network(struct router_fw *fw, uint32_t kind, const struct warren_
 	return 0;
 }
 
+static int add_mapped(struct router_fw *fw, const struct router_mapped *mapped)
+{
+	size_t before = fw->n;
+	int result = add_network(fw, WARREN_NFT_MAPPED, &mapped->as);
+
+	if (fw->n > before)
+		fw->items[before].local = mapped->local;
+	return result;
+}
+
 static bool is_own(const struct warren_node *self, const struct warren_prefix *network)
 {
 	for (uint32_t i = 0; i < self->n_addresses; i++) {
@@ -63,8 +73,10 @@ static bool is_own(const struct warren_node *self, const struct warren_prefix *n
 }
 
 static int add_behind(struct router_fw *fw, const struct warren_node *self,
-		      const struct warren_prefix *network)
+		      const struct router_fw_conf *conf, const struct warren_prefix *network)
 {
+	int result;
+
 	if (is_own(self, network))
 		return 0;
 	if (network->bits == 0) {
@@ -72,7 +84,13 @@ static int add_behind(struct router_fw *fw, const struct warren_node *self,
 								  WARREN_NFT_EXIT4;
 		return 0;
 	}
-	return add_network(fw, WARREN_NFT_BEHIND, network);
+	result = add_network(fw, WARREN_NFT_BEHIND, network);
+	for (uint32_t i = 0; !result && i < conf->n_mapped; i++) {
+		if (!prefix_equal(&conf->mapped[i].as, network))
+			continue;
+		result = add_mapped(fw, &conf->mapped[i]);
+	}
+	return result;
 }
 
 static int fill(const struct warren_netmap *map, const struct router_fw_conf *conf,
@@ -89,9 +107,9 @@ static int fill(const struct warren_netmap *map, const struct router_fw_conf *co
 			result = add_network(out, WARREN_NFT_POOL, &map->networks[i]);
 	}
 	for (uint32_t i = 0; !result && i < self->n_allowed_ips; i++)
-		result = add_behind(out, self, &self->allowed_ips[i]);
+		result = add_behind(out, self, conf, &self->allowed_ips[i]);
 	for (uint32_t i = 0; !result && i < n_offers; i++)
-		result = add_behind(out, self, &offers[i]);
+		result = add_behind(out, self, conf, &offers[i]);
 	for (uint32_t i = 0; !result && i < conf->n_open; i++) {
 		struct warren_priv_nft *item = add(out, WARREN_NFT_OPEN);
 

@@ -13,13 +13,19 @@
 #include <warren/priv.h>
 #include <warren/service/netmap.h>
 
-enum { ROUTER_OPEN_MAX = 32, ROUTER_OFFERS_MAX = 256 };
+enum { ROUTER_OPEN_MAX = 32, ROUTER_OFFERS_MAX = 256, ROUTER_MAPPED_MAX = 64 };
+
+struct router_mapped {			/* a network that peers know by other addresses */
+	struct warren_prefix as, local;
+};
 
 struct router_fw_conf {
 	uint32_t mode;			/* WARREN_NFT_OFF ... */
 	bool snat, stateful;
 	uint32_t n_open;
 	struct { uint8_t protocol; uint16_t port; } open[ROUTER_OPEN_MAX];
+	uint32_t n_mapped;
+	struct router_mapped mapped[ROUTER_MAPPED_MAX];
 };
 
 struct router_fw {			/* a request: the list of its items */

@@ -63,6 +63,22 @@ static const struct warren_option firewall_options[] = {
 	},
 };
 
+static const struct warren_option advertise_options[] = {
+	{
+		.key = "as", .type = WARREN_PREFIX, .flags = WARREN_REQUIRED,
+		.brief = "The network, as peers know it.",
+		.check = check_advertised, .example = "10.146.0.0/20",
+	},
+	{
+		.key = "local", .type = WARREN_PREFIX,
+		.brief = "The network as it is, where several sites have the same one.",
+		.help = "Of the same length as `as`. Addresses are swapped one to one, in both "
+			"directions: with {local: 192.168.1.0/24, as: 10.11.0.0/24} peers reach "
+			"192.168.1.7 as 10.11.0.7. It needs `firewall` not to be off.",
+		.check = check_advertised, .example = "192.168.1.0/24",
+	},
+};
+
 const struct warren_option router_options[ROUTER_OPTIONS] = {
 	{
 		.key = "accept", .type = WARREN_BOOL, .def = "true",
@@ -72,14 +88,14 @@ const struct warren_option router_options[ROUTER_OPTIONS] = {
 			"Peers of the section `static` are always taken with all they have.",
 	},
 	{
-		.key = "advertise", .type = WARREN_PREFIX, .flags = WARREN_MANY,
+		.key = "advertise", .type = WARREN_MAP, .flags = WARREN_MANY | WARREN_OR_TEXT,
+		.sub = WARREN_TABLE(advertise_options),
 		.brief = "Networks behind this node that it offers to lead to.",
 		.help = "An administrator of the network approves them. 0.0.0.0/0 and ::/0 offer "
 			"to be an exit node. What it approves beyond this list is not served. "
 			"While something is, forwarding is on (net.ipv4.ip_forward, "
 			"net.ipv6.conf.all.forwarding), unless `firewall` is off.",
-		.check = check_advertised,
-		.example = "[10.146.0.0/20]",
+		.example = "[10.146.0.0/20, {local: 192.168.1.0/24, as: 10.11.0.0/24}]",
 	},
 	{
 		.key = "snat", .type = WARREN_BOOL, .def = "true",
@@ -145,6 +161,28 @@ const struct warren_option router_options[ROUTER_OPTIONS] = {
 	},
 };
 
+static int check_mapped(const struct warren_conf *conf, struct warren_err *err)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < warren_conf_count(conf, "advertise"); i++) {
+		const struct warren_conf *at = warren_conf_at(conf, "advertise", i);
+		struct warren_prefix as = warren_conf_prefix(at, "as"), local;
+
+		if (!warren_conf_has(at, "local"))
+			continue;
+		local = warren_conf_prefix(at, "local");
+		if (local.addr.family != as.addr.family || local.bits != as.bits || as.bits == 0)
+			return warren_fail_key(err, -EINVAL, at, "local", "addresses are swapped "
+					       "one to one: `local` and `as` must be networks of "
+					       "the same length");
+		if (++n > ROUTER_MAPPED_MAX)
+			return warren_fail_key(err, -EINVAL, at, "local", "more than %d networks "
+					       "with other addresses", ROUTER_MAPPED_MAX);
+	}
+	return 0;
+}
+
 int router_conf_check(const struct warren_conf *conf, struct warren_err *err)
 {
 	int64_t mark = warren_conf_int(conf, "mark"), mask = warren_conf_int(conf, "mark-mask");
@@ -155,6 +193,8 @@ int router_conf_check(const struct warren_conf *conf, struct warren_err *err)
 	if (warren_conf_count(conf, "advertise") > ROUTER_OFFERS_MAX)
 		return warren_fail_key(err, -EINVAL, conf, "advertise", "more than %d networks",
 				       ROUTER_OFFERS_MAX);
+	if (check_mapped(conf, err))
+		return -EINVAL;
 	if (mark & ~mask)
 		return warren_fail_key(err, -EINVAL, conf, "mark", "0x%llx has bits outside "
 				       "mark-mask 0x%llx", (unsigned long long)mark,
@@ -180,6 +220,17 @@ static void read_firewall(struct router_fw_conf *out, const struct warren_conf *
 	}
 }
 
+static void read_offer(struct router_conf *out, const struct warren_conf *at)
+{
+	struct warren_prefix as = warren_conf_prefix(at, "as");
+
+	out->offers[out->n_offers++] = as;
+	if (warren_conf_has(at, "local") && out->fw.n_mapped < ROUTER_MAPPED_MAX)
+		out->fw.mapped[out->fw.n_mapped++] = (struct router_mapped){
+			.as = as, .local = warren_conf_prefix(at, "local"),
+		};
+}
+
 void router_conf_read(struct router_conf *out, const struct warren_conf *conf)
 {
 	out->routes = warren_conf_bool(conf, "routes");
@@ -195,8 +246,7 @@ void router_conf_read(struct router_conf *out, const struct warren_conf *conf)
 	out->n_offers = 0;
 	for (uint32_t i = 0; i < warren_conf_count(conf, "advertise") &&
 			     out->n_offers < ROUTER_OFFERS_MAX; i++)
-		out->offers[out->n_offers++] =
-			warren_conf_prefix(warren_conf_at(conf, "advertise", i), NULL);
+		read_offer(out, warren_conf_at(conf, "advertise", i));
 }
 
 int router_conf_tell(const struct warren_netmap_ops *netmap, void *self, struct warren_ctx *ctx,
@@ -209,7 +259,7 @@ int router_conf_tell(const struct warren_netmap_ops *netmap, void *self, struct 
 
 	for (uint32_t i = 0; i < n; i++) {
 		struct warren_prefix network =
-			warren_conf_prefix(warren_conf_at(conf, "advertise", i), NULL);
+			warren_conf_prefix(warren_conf_at(conf, "advertise", i), "as");
 
 		str_addf(&list, "%c\"%s\"", i ? ',' : '[', prefix_format(&network, text));
 	}

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from gateway import BOX, LAN, NET, NET6, PEER, Capture, Gateway, readme
+from gateway import BOX, LAN, NET, NET6, PEER, PEER6, Capture, Gateway, readme
 from lab import wait_for
 
 EXIT = "router: {}\nexitnode: {advertise: true}\n"
@@ -129,3 +129,22 @@ def test_nothing_leaks_while_everything_changes(lab):
     g.box.ip("addr", "add", "10.90.0.9/32", "dev", "lo")
     g.box.run("ping", "-n", "-c", "1", "-W", "1", "-I", "10.90.0.9", NET, check=False)
     assert re.search(r"10\.90\.0\.9", "\n".join(capture.leaks()))
+
+
+def test_a_network_that_peers_know_by_other_addresses(lab):
+    g = Gateway(lab, box="router: {advertise: [{local: 10.77.0.0/24, as: 10.11.0.0/24}, "
+                "{local: '2001:db8:77::/64', as: 'fd11::/64'}]}\n",
+                peer_ips="10.90.0.1, 'fd90::1', 10.11.0.0/24, 'fd11::/64', 10.77.0.0/24",
+                ruleset=("drop-all",))
+    g.reach(g.peer, "10.11.0.2", "10.77.0.1")
+    g.reach(g.peer, "fd11::2", "2001:db8:77::1")
+    g.reach(g.lan, PEER, "10.11.0.2")
+    g.reach(g.lan, PEER6, "fd11::2")
+    g.refused(g.peer, LAN)
+    g.refused(g.net, PEER)
+    g.db.write(g.box_yaml.replace("{local: 10.77.0.0/24, as: 10.11.0.0/24}, ", ""))
+    g.db.cli("reload")
+    g.refused(g.peer, "10.11.0.2")
+    g.reach(g.peer, "fd11::2")
+    assert g.db.stop() == 0
+    assert g.state() == g.before

@@ -76,7 +76,7 @@ def sysctl(name, value, ifname=""):
 
 
 def nft(kind, net=None, mode=0, flags=0, ifname="", index=0, port=0, protocol=0):
-    return struct.pack("=IIIIHBB16s18s2x", kind, mode, flags, index, port, protocol, 0,
+    return struct.pack("=IIIIHBB16s18s18x", kind, mode, flags, index, port, protocol, 0,
                        ifname.encode(), prefix(net))
 
 

@@ -468,8 +468,8 @@ static void test_nft_list(void **state)
 		req.reserved = 1;
 		malformed(NFT, req, "reserved");
 		req = list[i];
-		req.reserved2[1] = 1;
-		malformed(NFT, req, "reserved");
+		req.local.bits = 1;
+		malformed(NFT, req, "of the same length");
 	}
 	list[4] = table;
 	expect_line(__LINE__, -EINVAL, "only TABLE", WARREN_OP_NFT, list, 5);
@@ -506,10 +506,17 @@ static void test_nft_items(void **state)
 	forbidden(NFT, req, "eth0");
 	req.kind = 0;
 	malformed(NFT, req, "unknown kind 0");
-	req.kind = WARREN_NFT_OPEN + 1;
-	malformed(NFT, req, "unknown kind 6");
+	req.kind = WARREN_NFT_MAPPED + 1;
+	malformed(NFT, req, "unknown kind 7");
 	req = (struct warren_priv_nft){ .kind = WARREN_NFT_SELF, .prefix = net4 };
 	malformed(NFT, req, "malformed network");
+	req = (struct warren_priv_nft){ .kind = WARREN_NFT_MAPPED, .prefix = net4, .local = net4 };
+	expect_line(__LINE__, 0, NULL, WARREN_OP_NFT,
+		    (const struct warren_priv_nft[]){ table, req }, 2);
+	req.local.bits--;
+	malformed(NFT, req, "of the same length");
+	req.kind = WARREN_NFT_BEHIND;
+	malformed(NFT, req, "of the same length");
 	req = (struct warren_priv_nft){ .kind = WARREN_NFT_BEHIND, .prefix = net4 };
 	req.prefix.bits = 0;
 	malformed(NFT, req, "malformed network");

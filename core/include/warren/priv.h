@@ -176,7 +176,8 @@ struct warren_priv_sysctl {		/* answer: a handle; CLOSE sets the value back */
  * Source: firewall-cooperation.md 1, 3, 6, 7.
  */
 enum { WARREN_NFT_TABLE = 1, WARREN_NFT_SELF, WARREN_NFT_POOL, WARREN_NFT_BEHIND,
-       WARREN_NFT_OPEN };
+       WARREN_NFT_OPEN,
+       WARREN_NFT_MAPPED };		/* BEHIND, with addresses that others know it by */
 enum { WARREN_NFT_OFF = 0,		/* TABLE: nothing is there; it stands alone */
        WARREN_NFT_OWN_TABLE,		/* chains of others are left alone */
        WARREN_NFT_APPEND,		/* at their ends, where that is of use */
@@ -196,8 +197,9 @@ struct warren_priv_nft {
 	uint8_t protocol;		/* OPEN: 6, 17 */
 	uint8_t reserved;
 	char ifname[WARREN_PRIV_IFNAME];	/* TABLE: the tunnel */
-	struct warren_prefix prefix;	/* SELF: own inner address; POOL: inner network; BEHIND */
-	uint8_t reserved2[2];
+	/* SELF: own inner address; POOL: inner network; BEHIND; MAPPED: as peers know it */
+	struct warren_prefix prefix;
+	struct warren_prefix local;	/* MAPPED: as it is, of the same length */
 };
 
 struct warren_priv_nft_read {		/* answer: value = repairs so far; data: see below */

@@ -75,8 +75,11 @@ static const char *spell(const struct router_fw *fw, struct str *out)
 			break;
 		default:
 			str_addf(out, "%c%s", item->kind == WARREN_NFT_SELF ? 'S' :
-				 item->kind == WARREN_NFT_POOL ? 'P' : 'B',
+				 item->kind == WARREN_NFT_POOL ? 'P' :
+				 item->kind == WARREN_NFT_MAPPED ? 'M' : 'B',
 				 prefix_format(&item->prefix, text));
+			if (item->kind == WARREN_NFT_MAPPED)
+				str_addf(out, "=%s", prefix_format(&item->local, text));
 			break;
 		}
 	}
@@ -157,6 +160,27 @@ static void test_forwards(void **state)
 	router_fw_free(&fw);
 }
 
+/* What is approved is led to under its other addresses; what is not, is not. */
+static void test_networks_with_other_addresses(void **state)
+{
+	struct router_fw_conf conf = usual;
+	struct map m;
+
+	(void)state;
+	make_map(&m);
+	m.map.n_networks = 0;
+	m.self.n_addresses = 0;
+	m.allowed[0] = prefix("10.11.0.0/24");
+	m.allowed[1] = m.allowed[0];
+	m.self.n_allowed_ips = 3;
+	conf.n_open = 0;
+	conf.n_mapped = 2;
+	conf.mapped[0] = (struct router_mapped){ prefix("10.12.0.0/24"), prefix("192.168.2.0/24") };
+	conf.mapped[1] = (struct router_mapped){ prefix("10.11.0.0/24"), prefix("192.168.1.0/24") };
+	expect(&m, &conf, NULL, 0, "T3:1:warren0 B10.11.0.0/24 M10.11.0.0/24=192.168.1.0/24 "
+	       "B10.99.0.0/24");
+}
+
 /* Who came in elsewhere is answered there, from the first moment on. */
 static void test_leads_before_there_is_a_network(void **state)
 {
@@ -219,6 +243,7 @@ int main(void)
 		cmocka_unit_test(test_what_needs_no_approval),
 		cmocka_unit_test(test_nothing_is_wanted),
 		cmocka_unit_test(test_forwards),
+		cmocka_unit_test(test_networks_with_other_addresses),
 		cmocka_unit_test(test_leads_before_there_is_a_network),
 		cmocka_unit_test(test_too_many),
 		cmocka_unit_test(test_ports),
