@@ -580,6 +580,22 @@ static void write_nobody(const struct ctl_view *view, struct warren_reply *reply
 	write_node(view, &row, reply);
 }
 
+/* Only while one is used. */
+static void write_exit_node(const struct ctl_view *view, struct warren_reply *reply)
+{
+	for (uint32_t i = 0; view->map && i < view->map->n_peers; i++) {
+		const struct warren_node *node = view->map->peers[i];
+
+		if (!is_used(view, node))
+			continue;
+		warren_reply_open(reply, "ExitNodeStatus", '{');
+		warren_reply_str(reply, "ID", "%s", node->stable_id ? node->stable_id : "");
+		warren_reply_bool(reply, "Online", is_online(view, node));
+		write_prefixes(node->addresses, node->n_addresses, "TailscaleIPs", reply);
+		warren_reply_close(reply);
+	}
+}
+
 static void write_tailnet(const struct ctl_view *view, struct warren_reply *reply)
 {
 	const struct warren_netmap *map = view->map;
@@ -695,6 +711,7 @@ void ctl_view_json(const struct ctl_view *view, struct warren_reply *reply)
 	warren_reply_open(reply, "Health", '[');
 	each_health(view, health_element, reply);
 	warren_reply_close(reply);
+	write_exit_node(view, reply);
 	write_tailnet(view, reply);
 	write_records(map, reply);
 	write_people(view, reply);

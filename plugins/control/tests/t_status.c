@@ -210,6 +210,16 @@ static void accept_none(struct ctl_view *view, struct warren_netmap *copy)
 	view->map = copy;
 }
 
+static void use_exit(struct warren_netmap *copy)
+{
+	copy->exit_chosen = true;
+	for (uint32_t i = 0; i < copy->n_peers; i++) {
+		if (copy->peers[i]->exit_v4)
+			copy->exit_node = copy->peers[i]->id;
+	}
+	assert_true(copy->exit_node != 0);
+}
+
 static void test_trouble(void **state)
 {
 	struct warren_netmap copy;
@@ -222,6 +232,10 @@ static void test_trouble(void **state)
 	counters[0x6c].rx_bytes = 716;
 	counters[0x6c].path.kind = WARREN_PATH_RELAY;
 	expect_text(&view, "status-with-exit-node-auto");
+	use_exit(&copy);
+	counters[0x6c].path.kind = WARREN_PATH_UDP;
+	expect_text(&view, "status-with-exit-node");
+	counters[0x6c].path.kind = WARREN_PATH_RELAY;
 	view = view_of(set_offline(*state), CTL_RUNNING);
 	accept_none(&view, &copy);
 	expect_text(&view, "status-peer-offline");
@@ -336,6 +350,31 @@ static void test_json_active(void **state)
 }
 
 /* Through a peer relay; and home is where we chose, whatever the map says of it. */
+static void test_json_of_an_exit_node(void **state)
+{
+	AUTO(str_free) struct str out = STR_INIT;
+	struct warren_netmap copy;
+	struct ctl_view view;
+	const char *id, *address;
+	json_t *status, *peer;
+	const char *key;
+	int exit, used = 0, online;
+
+	stock_map_feed(*state, "map.json");
+	view = view_of(stock_map_feed(*state, "exit.json"), CTL_RUNNING);
+	accept_none(&view, &copy);
+	use_exit(&copy);
+	show(&view, true, &out, &exit);
+	status = json_loads(str_text(&out), 0, NULL);
+	assert_int_equal(json_unpack(status, "{s:{s:s, s:b, s:[s]}}", "ExitNodeStatus", "ID", &id,
+				     "Online", &online, "TailscaleIPs", &address), 0);
+	assert_string_equal(address, "100.64.0.3/32");
+	json_object_foreach(json_object_get(status, "Peer"), key, peer)
+		used += json_is_true(json_object_get(peer, "ExitNode"));
+	assert_int_equal(used, 1);
+	json_decref(status);
+}
+
 static void test_ways(void **state)
 {
 	struct ctl_view view = view_of(stock_map_feed(*state, "map.json"), CTL_RUNNING);
@@ -416,6 +455,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_json, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_json_active, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ways, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_json_of_an_exit_node, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_json_in_trouble, setup, teardown),
 		cmocka_unit_test(test_all_differences_are_there),
 	};
