@@ -145,7 +145,6 @@ int main(int argc, char **argv)
 		.privsep = true, .log_format = MON_LOG_AUTO, .log_level = -1,
 	};
 	bool cleanup = false;
-	const char *result;
 	int status = parse(argc, argv, &options, &cleanup);
 
 	if (status)
@@ -161,7 +160,6 @@ int main(int argc, char **argv)
 	}
 	if (!cleanup)
 		return mon_run(&options);
-	/* systemd says how the service ended, and starts it again after it failed. */
-	result = getenv("SERVICE_RESULT");
-	return mon_cleanup(&options, result && strcmp(result, "success") != 0);
+	/* Under systemd it follows each end of the service, of which another start may come. */
+	return mon_cleanup(&options, getenv("SERVICE_RESULT") != NULL);
 }

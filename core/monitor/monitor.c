@@ -130,7 +130,7 @@ static int undo_leftovers(struct mon *mon, bool keep_shut, struct warren_err *er
 	/* A full disk must not keep us from taking it back, so the new journal comes after. */
 	mon->journal = (struct mon_journal){ .fd = -1, .things = &mon->things };
 	if (keep_shut)
-		mon->was_shut = mon_undo_open(mon);
+		mon->was_shut = mon_undo_open(mon, false);
 	else
 		mon_undo_all(mon);
 	if (mon->was_shut)
@@ -384,10 +384,11 @@ int mon_run(const struct mon_options *options)
 			turn(&mon);
 	}
 	/* A start that failed is no reason to let out what must not leave. */
-	if (mon.exit && mon.was_shut)
-		(void)mon_undo_open(&mon);
-	else
+	if (mon.exit && !mon.was_shut)
 		mon_undo_all(&mon);
+	else if (mon_undo_open(&mon, !mon.exit))
+		mon_log(LOG_NOTICE, "the internet stays out of reach until the next start, or "
+			"`warrend --cleanup`");
 	remove_folder(&mon);
 	mon_free(&mon);
 	return mon.exit;

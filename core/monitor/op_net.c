@@ -17,6 +17,7 @@
 #include "base/util.h"
 #include "monitor/monitor.h"
 #include "monitor/op.h"
+#include "monitor/undo.h"
 #include "priv/check.h"
 
 enum step_kind { STEP_NONE, STEP_ADD, STEP_AGAIN, STEP_REPLACE, STEP_DEL, STEP_LINK };
@@ -132,13 +133,14 @@ static int plan_del(struct transaction *t, struct step *step, struct mon_thing *
 {
 	if (!found || strcmp(found->owner, t->req->owner) != 0)
 		return wpriv_refuse(err, -ENOENT, "it is not one that %s has added", t->req->owner);
-	*step = (struct step){ .kind = STEP_DEL, .thing = found };
+	*step = (struct step){ .kind = mon_undo_stays(t->mon, found) ? STEP_NONE : STEP_DEL,
+			       .thing = found };
 	return 0;
 }
 
 static bool same_route(const struct warren_priv_route *a, const struct warren_priv_route *b)
 {
-	return a->type == b->type && strcmp(a->ifname, b->ifname) == 0 &&
+	return a->type == b->type && a->stays == b->stays && strcmp(a->ifname, b->ifname) == 0 &&
 	       addr_equal(&a->source, &b->source);
 }
 

@@ -113,6 +113,11 @@ static bool of_owner(const struct mon_thing *thing, const char *owner)
 	return thing->claimed && strcmp(thing->owner, owner) == 0;
 }
 
+static bool of_owner_open(const struct mon_thing *thing, const char *owner)
+{
+	return of_owner(thing, owner) && !thing->shuts;
+}
+
 static bool unclaimed(const struct mon_thing *thing, const char *arg)
 {
 	(void)arg;
@@ -153,16 +158,22 @@ static bool opens(const struct mon_thing *thing, const char *arg)
 	return !thing->shuts;
 }
 
-bool mon_undo_open(struct mon *mon)
+/*
+ * Notes of each thing whether it has a part in what shuts the way; with @stopped only routes count
+ * that are to stay after a stop. Returns whether anything has.
+ */
+static bool note_shut(struct mon *mon, bool stopped)
 {
-	bool shut[2] = { false, false }, any_shut;
+	bool shut[2] = { false, false };
 	struct mon_thing *thing;
 
 	list_for_each(thing, &mon->things.all, node) {
-		shut[0] = shut[0] || is_shutter(thing, 4);
-		shut[1] = shut[1] || is_shutter(thing, 6);
+		bool counts = thing->kind == MON_ROUTE &&
+			      (!stopped || thing->what.route.stays == 1);
+
+		shut[0] = shut[0] || (counts && is_shutter(thing, 4));
+		shut[1] = shut[1] || (counts && is_shutter(thing, 6));
 	}
-	any_shut = shut[0] || shut[1];
 	list_for_each(thing, &mon->things.all, node) {
 		if (thing->kind == MON_RULE)
 			thing->shuts = shut[thing->what.rule.family == 6];
@@ -170,8 +181,21 @@ bool mon_undo_open(struct mon *mon)
 			thing->shuts = shut[thing->what.route.dst.addr.family == 6] &&
 				       thing->what.route.type != WARREN_ROUTE_UNICAST;
 	}
+	return shut[0] || shut[1];
+}
+
+bool mon_undo_open(struct mon *mon, bool stopped)
+{
+	bool shut = note_shut(mon, stopped);
+
 	undo_if(mon, opens, NULL);
-	return any_shut;
+	return shut;
+}
+
+bool mon_undo_stays(struct mon *mon, const struct mon_thing *thing)
+{
+	return mon->engine.stopping && (thing->kind == MON_ROUTE || thing->kind == MON_RULE) &&
+	       note_shut(mon, true) && thing->shuts;
 }
 
 void mon_undo_owner(struct mon *mon, const char *owner)
@@ -185,7 +209,12 @@ void mon_undo_owner(struct mon *mon, const char *owner)
 		if (kept && of_owner(thing, owner))
 			thing->claimed = false;
 	}
-	undo_if(mon, of_owner, owner);
+	/* The whole daemon stops: what is to stay is left to the end of it. */
+	list_for_each(thing, &mon->things.all, node)
+		thing->shuts = false;
+	if (mon->engine.stopping)
+		(void)note_shut(mon, true);
+	undo_if(mon, of_owner_open, owner);
 }
 
 void mon_hold(struct mon *mon)

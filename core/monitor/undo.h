@@ -20,9 +20,11 @@ void mon_undo_unclaimed(struct mon *mon);
 void mon_undo_all(struct mon *mon);
 /*
  * All but what shuts the way to the internet: an UNREACHABLE default route, THROW routes beside it
- * and the rules of its family. True: there is such a route.
+ * and the rules of its family; @stopped: one that is to stay after a stop. True: there is one.
  */
-bool mon_undo_open(struct mon *mon);
+bool mon_undo_open(struct mon *mon, bool stopped);
+/* The daemon is being stopped, and this is to stay. */
+bool mon_undo_stays(struct mon *mon, const struct mon_thing *thing);
 /*
  * The engine died: watches and sockets that need not be kept go, the rest waits, without an
  * owner, for the next engine. Routes into the tunnel stay, so that nothing leaves in the clear.

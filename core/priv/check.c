@@ -406,6 +406,9 @@ int wpriv_check_route(const struct wpriv_limits *limits, const struct warren_pri
 		return wpriv_refuse(err, -EINVAL, "malformed source address of ROUTE");
 	if (!zeroes(req->reserved, sizeof(req->reserved)))
 		return wpriv_refuse(err, -EINVAL, "reserved bytes are not zero");
+	if (req->stays > 1 || (req->stays == 1 && (req->type != WARREN_ROUTE_UNREACHABLE ||
+						   req->dst.bits != 0)))
+		return wpriv_refuse(err, -EINVAL, "only an unreachable default route stays");
 	if (req->type == WARREN_ROUTE_UNICAST)
 		return check_ifname(add ? limits : NULL, req->ifname, err);
 	if (!zeroes(req->ifname, sizeof(req->ifname)))

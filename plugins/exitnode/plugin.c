@@ -80,6 +80,13 @@ static const struct warren_option options[] = {
 		.help = "closed: the internet is out of reach until the next start, or `warrend "
 			"--cleanup`. open: the host's own routes take over, in the clear.",
 	},
+	{
+		.key = "on-stop", .type = WARREN_ENUM, .def = "open", .values = on_crash,
+		.brief = "What is left of `use` when the daemon is stopped.",
+		.help = "open: the host is as it was. closed: as after a crash, so that nothing "
+			"leaves in the clear while the daemon is restarted or upgraded; `warrend "
+			"--cleanup` opens the way. It needs `on-crash` to be closed.",
+	},
 };
 
 /* Whoever counts on this host as a way needs it open; both would be a ring. */
@@ -90,6 +97,10 @@ static int exitnode_check(const struct warren_conf *conf, struct warren_err *err
 	if (use && use[0] && warren_conf_bool(conf, "advertise"))
 		return warren_fail_key(err, -EINVAL, conf, "use", "Cannot advertise an exit node "
 				       "and use an exit node at the same time.");
+	if (warren_conf_enum(conf, "on-stop") == CRASH_CLOSED &&
+	    warren_conf_enum(conf, "on-crash") == CRASH_OPEN)
+		return warren_fail_key(err, -EINVAL, conf, "on-stop", "closed after a stop and "
+				       "open after a crash makes no sense");
 	if (warren_conf_count(conf, "bypass") > WARREN_BYPASS_MAX)
 		return warren_fail_key(err, -EINVAL, conf, "bypass", "more than %d entries",
 				       WARREN_BYPASS_MAX);
@@ -286,6 +297,7 @@ static int lead(struct exitnode *e, struct warren_err *err)
 	struct warren_router_lead lead = {
 		.size = sizeof(lead), .bypass = bypass,
 		.shut = warren_conf_enum(e->conf, "on-crash") == CRASH_CLOSED,
+		.stays = warren_conf_enum(e->conf, "on-stop") == CRASH_CLOSED,
 		.attached = warren_conf_bool(e->conf, "allow-lan-access"),
 	};
 	int result;
@@ -527,6 +539,8 @@ static void use_status(const struct exitnode *e, struct warren_reply *reply)
 	warren_reply_bool(reply, "lan", warren_conf_bool(e->conf, "allow-lan-access"));
 	warren_reply_bool(reply, "shut_after_crash",
 			  warren_conf_enum(e->conf, "on-crash") == CRASH_CLOSED);
+	warren_reply_bool(reply, "shut_after_stop",
+			  warren_conf_enum(e->conf, "on-stop") == CRASH_CLOSED);
 	warren_reply_close(reply);
 	if (!wanted(e)[0])
 		return;
@@ -539,6 +553,8 @@ static void use_status(const struct exitnode *e, struct warren_reply *reply)
 		warren_reply_text(reply, "if both processes are killed, the internet stays out of "
 				  "reach (unreachable default in the routing table) until the "
 				  "next start or `warrend --cleanup`");
+	if (warren_conf_enum(e->conf, "on-stop") == CRASH_CLOSED)
+		warren_reply_text(reply, "the same after the daemon is stopped (on-stop)");
 }
 
 static void exitnode_status(struct warren_ctx *ctx, struct warren_reply *reply)

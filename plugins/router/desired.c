@@ -39,7 +39,7 @@ static const struct {
 /* The verb comes first in all three; equal bytes need structures without padding. */
 _Static_assert(sizeof(struct warren_priv_addr) == 4 + 16 + 8 + 18 + 6 &&
 	       offsetof(struct warren_priv_addr, verb) == 0, "addr has no padding");
-_Static_assert(sizeof(struct warren_priv_route) == 16 + 18 + 17 + 16 + 5 &&
+_Static_assert(sizeof(struct warren_priv_route) == 16 + 18 + 17 + 16 + 1 + 4 &&
 	       offsetof(struct warren_priv_route, verb) == 0, "route has no padding");
 _Static_assert(sizeof(struct warren_priv_rule) == 28 + 12 + 18 + 16 + 2 &&
 	       offsetof(struct warren_priv_rule, verb) == 0, "rule has no padding");
@@ -463,6 +463,7 @@ static void add_shut(const struct router_conf *conf, uint32_t type, uint32_t met
 	item->table = conf->table;
 	item->metric = metric;
 	item->dst = *dst;
+	item->stays = type == WARREN_ROUTE_UNREACHABLE && conf->lead->stays;
 	list->n++;
 }
 

@@ -298,6 +298,27 @@ def test_on_crash_open_leaves_nothing(lab):
     u.seen_as(NET, BOX)
 
 
+def test_a_restart_leaks_nothing(lab):
+    """An upgrade: stopped in order, cleaned up as systemd does, and started again."""
+    u = Use(lab, "use: a, on-stop: closed")
+    u.seen_as(NET, OUT["a"])
+    capture = Capture(u)
+    flood(u, NET, NET6)
+    assert u.d.stop() == 0
+    cleanup = (SBINDIR / "warrend", "--state", u.d.state_dir, "--cleanup")
+    u.box.run(*cleanup, env=dict(os.environ, SERVICE_RESULT="success"))
+    assert u.shut() == [True, True]
+    assert u.ask(NET) is None and u.ask(NET6) is None
+    u.d.start()
+    u.seen_as(NET, OUT["a"])
+    u.seen_as(NET6, OUT6["a"])
+    assert u.d.stop() == 0
+    assert not capture.leaks()
+    u.box.run(*cleanup)
+    assert u.state() == u.before
+    assert capture.leaks()
+
+
 def test_who_came_in_is_answered_there(lab):
     """The operator's SSH: `use:` typed over it does not cut him off."""
     u = Use(lab, "")
@@ -423,7 +444,7 @@ def test_auto_takes_another_when_one_fails(lab):
     u.daemons["a"].proc.kill()
     u.seen_as(NET, OUT["b"], timeout=60)
     assert u.node() == {"wanted": "auto", "state": "used", "node": "b", "lan": False,
-                        "shut_after_crash": True}
+                        "shut_after_crash": True, "shut_after_stop": False}
     lines = u.d.cli("exit-node", "list").stdout
     assert re.search(r"10\.90\.0\.3 +b +- +- +selected", lines), lines
     assert "a " in u.d.cli("exit-node", "list").stdout

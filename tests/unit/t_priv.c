@@ -314,6 +314,9 @@ static void test_route(void **state)
 	req = good;
 	memcpy(req.ifname, "eth0\0\0\0", 8);
 	forbidden(ROUTE, req, "eth0");
+	req = good;
+	req.stays = 1;
+	malformed(ROUTE, req, "only an unreachable default");
 }
 
 static void test_rule(void **state)

@@ -132,7 +132,8 @@ struct warren_priv_route {		/* one item of a ROUTE transaction */
 	struct warren_prefix dst;
 	struct warren_addr source;	/* preferred source, or family 0 */
 	char ifname[WARREN_PRIV_IFNAME];	/* UNICAST: an interface of ours */
-	uint8_t reserved[5];
+	uint8_t stays;			/* UNREACHABLE default: after a stop, as after a crash */
+	uint8_t reserved[4];
 };
 
 enum { WARREN_RULE_ADD = 1, WARREN_RULE_DEL };

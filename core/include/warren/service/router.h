@@ -28,6 +28,7 @@ struct warren_router_bypass {
 struct warren_router_lead {		/* how this host reaches all of the internet */
 	uint32_t size;
 	bool shut;			/* in the tunnel or not at all, whatever dies */
+	bool stays;			/* and that also after a stop of the daemon */
 	bool attached;			/* networks that the host is attached to stay reachable */
 	uint32_t n_bypass;		/* WARREN_BYPASS_MAX at most */
 	const struct warren_router_bypass *bypass;
