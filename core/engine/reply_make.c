@@ -32,7 +32,6 @@ bool wcore_reply_asks(const struct warren_reply *reply)
 
 int wcore_made_parse(const char *line, size_t len, struct wcore_made *out)
 {
-	AUTO(auto_free) char *name = NULL;
 	json_t *json = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
 	const json_t *kept = json_object_get(json, "kept");
 	const json_t *failed = json_object_get(json, "failed");

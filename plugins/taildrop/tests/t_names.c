@@ -44,7 +44,7 @@ static void bad_names(void **state)
 		"", ".", "..", "../x", "a/b", "/etc/passwd", "a\\b", "c:", "x*", "\"x\"", "<x>",
 		"a|b",
 		" a", "a ", "a\t", "a\nb", "a\x7f", "a\x1b[31m", "\xc2\xa0x", "x\xe3\x80\x80",
-		"x.partial", "x.deleted", "\xff", "a\xc3", "\xc0\xaf", "a\xe2\x80\xae" "fdp.exe",
+		"x.partial", "x.deleted", "\xff", "a\xc3", "\xc0\xaf", "a\xe2\x80\xae.exe",
 		"a\xe2\x80\x8b", "\xc2\x85", "\xee\x80\x80",
 	};
 	char longest[300];
