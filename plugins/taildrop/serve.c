@@ -173,11 +173,16 @@ static void hash_opened(struct warren_ctx *ctx, const struct warren_dir_answer *
 	(void)ctx;
 	h->waiting = false;
 	h->fd = answer->fd;
-	if (!h->x || warren_exchange_head(h->x, &head)) {
-		hashing_over(h);
-	} else if (h->fd == -1) {
-		drop_let_go(h->x);	/* nothing is here of it, and that is answered */
+	if (h->x && h->fd == -1) {
+		struct warren_exchange *x = h->x;
+
+		/* Nothing is here of it: with that answer the exchange is over. */
 		h->x = NULL;
+		drop_let_go(x);
+		if (warren_exchange_head(x, &head))
+			warren_exchange_cancel(x);
+		hashing_over(h);
+	} else if (!h->x || warren_exchange_head(h->x, &head)) {
 		hashing_over(h);
 	} else {
 		hash_on(h);
