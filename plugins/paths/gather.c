@@ -21,7 +21,8 @@ void paths_gather(struct paths *p, const char *reason)
 	bool full = str_starts(reason, "link-change") || str_starts(reason, "start");
 
 	netcheck_start(&p->netcheck, reason, full);
-	uplinks_look(&p->uplinks);
+	if (!p->metered)
+		uplinks_look(&p->uplinks);
 }
 
 /*
@@ -66,7 +67,8 @@ static void build(struct paths *p, struct paths_endpoints *out)
 	for (int six = 0; six < 2 && !p->uplink_lost; six++)
 		if (report->global[six].addr.family)
 			paths_endpoints_add(out, &report->global[six], PATHS_STUN);
-	uplinks_endpoints(&p->uplinks, out);
+	if (!p->metered)
+		uplinks_endpoints(&p->uplinks, out);
 	for (uint32_t i = 0; i < p->tracked.n; i++)
 		paths_endpoints_add(out, &p->tracked.list[i].address, p->tracked.list[i].type);
 	for (uint32_t i = 0; i < p->n_fixed; i++)
@@ -189,7 +191,10 @@ static void look_at_traffic(const struct warren_peer_status *status, void *arg)
 
 static void arm_period(struct paths *p)
 {
-	warren_timer_set(p->period, PERIOD + randombytes_uniform((uint32_t)PERIOD_SPREAD));
+	/* A home that was lost is looked for as ever. */
+	uint64_t period = p->metered && !p->relays.lost ? PATHS_FULL_INTERVAL : PERIOD;
+
+	warren_timer_set(p->period, period + randombytes_uniform((uint32_t)PERIOD_SPREAD));
 }
 
 static void period_over(struct warren_ctx *ctx, void *arg)

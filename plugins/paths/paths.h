@@ -92,7 +92,7 @@ struct paths {
 
 	struct warren_addrport fixed[PATHS_STATIC_MAX];
 	uint32_t n_fixed;
-	bool loopback, port_fixed;
+	bool loopback, port_fixed, metered;
 	bool mtu_series;		/* the server wants path MTUs probed, without fragments */
 
 	struct paths_endpoints tracked, published;

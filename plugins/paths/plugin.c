@@ -28,6 +28,9 @@ static int check_endpoint(const struct warren_conf *at, struct warren_err *err)
 	return 0;
 }
 
+enum { PROFILE_NORMAL, PROFILE_METERED };
+static const char *const profiles[] = { "normal", "metered", NULL };
+
 static const struct warren_option options[] = {
 	{
 		.key = "endpoints", .type = WARREN_ADDRPORT, .flags = WARREN_MANY,
@@ -48,6 +51,14 @@ static const struct warren_option options[] = {
 		.help = "Asks the gateway of the default route, if its address is a private one, "
 			"to let peers reach this host from outside. The mapping is renewed, and "
 			"deleted when the daemon ends.",
+	},
+	{
+		.key = "profile", .type = WARREN_ENUM, .def = "normal", .values = profiles,
+		.brief = "How much traffic this node may make of its own.",
+		.help = "metered: for links that are paid by the byte. While there is traffic, its "
+			"addresses are asked for every 5 minutes instead of every 20 to 26 s, and "
+			"those of other uplinks only when they are used. A node without traffic "
+			"stays under 1 MB a day either way.",
 	},
 };
 
@@ -198,6 +209,7 @@ static void conf_read(struct paths *p, const struct warren_conf *conf)
 {
 	p->n_fixed = 0;
 	p->loopback = warren_conf_bool(conf, "loopback");
+	p->metered = warren_conf_enum(conf, "profile") == PROFILE_METERED;
 	portmapper_set(&p->portmapper, warren_conf_bool(conf, "portmap"));
 	for (uint32_t i = 0; i < warren_conf_count(conf, "endpoints"); i++)
 		p->fixed[p->n_fixed++] =
