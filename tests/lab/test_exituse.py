@@ -160,7 +160,9 @@ class Capture:
         self.log = u.lab.dir / f"leaks{len(u.lab.procs)}.log"
         self.proc = u.isp.start(
             "tcpdump", "-n", "-l", "-i", u.isp_side, "-p", "-Q", "in", "--immediate-mode",
-            f"(ip or ip6) and not udp port 41641 and not (icmp6 and ip6[40] >= 130) {but}",
+            # What belongs to the link alone: neighbours, and who listens to which group.
+            f"(ip or ip6) and not udp port 41641 and not (icmp6 and ip6[40] >= 130) "
+            f"and not dst net ff02::/16 {but}",
             private=False, log=self.log)
         wait_for("tcpdump listens", lambda: "listening on" in self.proc.output())
 

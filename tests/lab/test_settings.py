@@ -134,7 +134,8 @@ def test_set_operator_and_router(lab):
     assert '"router":\n  ' in overlay(daemon)
     done = warren(daemon, "set", f"--operator={STRANGER}", uid=OPERATOR)
     assert done.returncode == 1 and "only root says" in done.stderr
-    assert daemon.json("config", "show")["config"]["router"]["advertise"] == ["10.146.0.0/20"]
+    assert daemon.json("config", "show")["config"]["router"]["advertise"] == [
+        {"as": "10.146.0.0/20"}]
     before = overlay(daemon)
     done = warren(daemon, "set", "--shields-up", "--ssh")
     assert done.returncode == 1 and "--ssh needs the plugin `ssh`" in done.stderr
