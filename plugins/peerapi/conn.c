@@ -347,11 +347,3 @@ void papi_recheck(struct peerapi *p, bool all)
 		}
 	}
 }
-
-void papi_close_all(struct peerapi *p)
-{
-	struct conn *conn, *next;
-
-	list_for_each_safe(conn, next, &p->conns, link)
-		conn_free(conn);
-}

@@ -43,7 +43,6 @@ void papi_map(struct peerapi *p, const struct warren_netmap *map);
 void papi_accepted(void *arg, int fd, const struct warren_svc_conn *conn);
 /* The map has changed: whoever is not in it any more is cut off. @all: everybody is. */
 void papi_recheck(struct peerapi *p, bool all);
-void papi_close_all(struct peerapi *p);	/* without a word */
 uint32_t papi_conns_of(const struct peerapi *p, int64_t node);
 
 /* route.c */

@@ -235,11 +235,11 @@ static void conf_read(struct peerapi *p, const struct warren_conf *conf)
 	p->per_peer_max = (uint32_t)warren_conf_int(conf, "per-peer");
 }
 
+/* Connections have ended by then: HTTP, streams and timers are the context's, and newer. */
 static void end(void *arg)
 {
 	struct peerapi *p = arg;
 
-	papi_close_all(p);
 	papi_routes_free(p);
 	papi_calls_free(p);
 	warren_obj_unref(p->map);
