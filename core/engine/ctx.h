@@ -7,7 +7,7 @@
  * stale pointer in another plugin gets -ESHUTDOWN, not freed memory.
  *
  * Life: wcore_ctx_new -> (plugin starts, runs, stops) -> wcore_ctx_close. Between the plugin's stop
- * and close the lifecycle waits for `jobs` to become 0.
+ * and close the lifecycle gives up its lookups and waits for `jobs` to become 0.
  */
 #ifndef WARREN_ENGINE_CTX_H
 #define WARREN_ENGINE_CTX_H
@@ -27,6 +27,7 @@ struct wcore_plugin;
 struct wcore_retired;
 struct wcore_document;
 struct wcore_tie;
+struct wcore_lookup;
 
 #pragma GCC visibility push(default)
 
@@ -75,6 +76,8 @@ struct warren_ctx {
 	struct wcore_owned *owned, *early;	/* lane; the newest first */
 	size_t n_owned, bytes;
 	uint32_t jobs;			/* lane: jobs whose `done` has not run yet */
+	struct wcore_lookup *lookups;	/* lane; of lookup.c */
+	bool lookups_over;
 	bool refusing;			/* under the lane's queue mutex */
 	struct wcore_document *documents;	/* lane; of state.c */
 	struct wcore_retired *retired, **retired_tail;	/* lane */
@@ -100,6 +103,8 @@ struct warren_ctx *wcore_ctx_new(struct wcore_engine *engine, struct wcore_lane 
  * any more. The structure stays, in phase GONE. Must not be called while ctx->jobs > 0.
  */
 void wcore_ctx_close(struct warren_ctx *ctx);
+/* Lane. Tells whoever waits for a lookup that there will be no answer. */
+void wcore_lookups_end(struct warren_ctx *ctx);
 /* The memory of a closed context, if its grace is over or no worker is left. Lane. */
 bool wcore_ctx_bury(struct warren_ctx *ctx);
 /* Lane. Looks again in a few milliseconds whether retired things can be freed. */

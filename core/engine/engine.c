@@ -51,6 +51,7 @@ static bool make_parts(struct wcore_engine *engine, struct warren_err *err)
 	engine->stats = wcore_stats_new();
 	engine->epochs = wcore_epochs_new();
 	engine->pool = wcore_pool_new();
+	engine->lookups = wcore_pool_new();
 	engine->state = wcore_state_new_take(o->state_dir, o->state_shown);
 	o->state_dir = -1;
 	engine->main = wcore_lane_new("main", false, err);
@@ -58,6 +59,7 @@ static bool make_parts(struct wcore_engine *engine, struct warren_err *err)
 		return false;
 	engine->core = wcore_engine_ctx_new(engine, engine->main, NULL);
 	if (engine->bus && engine->services && engine->stats && engine->epochs && engine->pool &&
+	    engine->lookups &&
 	    engine->state && engine->core && !wcore_step_init(engine))
 		return true;
 	warren_fail(err, NULL, "no memory for the engine");
@@ -141,6 +143,7 @@ void wcore_engine_free(struct wcore_engine *engine)
 	if (!engine || engine->abandoned)
 		return;
 	wcore_pool_free(engine->pool);
+	wcore_pool_leave(engine->lookups);
 	for (size_t i = 0; i < engine->n_lanes; i++)
 		end_lane(engine, engine->lanes[i]);
 	if (engine->core && engine->bus && engine->services && engine->epochs)
@@ -374,6 +377,11 @@ struct wcore_epochs *wcore_engine_epochs(const struct wcore_engine *engine)
 struct wcore_pool *wcore_engine_pool(const struct wcore_engine *engine)
 {
 	return engine->pool;
+}
+
+struct wcore_pool *wcore_engine_lookups(const struct wcore_engine *engine)
+{
+	return engine->lookups;
 }
 
 struct wcore_state *wcore_engine_state(const struct wcore_engine *engine)

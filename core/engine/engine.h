@@ -121,6 +121,7 @@ struct wcore_services *wcore_engine_services(const struct wcore_engine *engine);
 struct wcore_stats *wcore_engine_stats(const struct wcore_engine *engine);
 struct wcore_epochs *wcore_engine_epochs(const struct wcore_engine *engine);
 struct wcore_pool *wcore_engine_pool(const struct wcore_engine *engine);
+struct wcore_pool *wcore_engine_lookups(const struct wcore_engine *engine);
 struct wcore_state *wcore_engine_state(const struct wcore_engine *engine);
 
 /*

@@ -85,7 +85,7 @@ struct wcore_engine {
 	struct wcore_services *services;
 	struct wcore_stats *stats;
 	struct wcore_epochs *epochs;
-	struct wcore_pool *pool;
+	struct wcore_pool *pool, *lookups;
 	struct wcore_state *state;
 	struct wcore_priv *priv;
 	wcore_owner_end_fn *owner_end;

@@ -207,6 +207,7 @@ static void close_there(struct call *call)
 {
 	struct warren_ctx *ctx = call->ctx;
 
+	wcore_lookups_end(ctx);
 	if (ctx->jobs) {
 		ctx->idle = jobs_idle;
 		call->result = WARREN_PENDING;

@@ -1,6 +1,7 @@
 /*
- * Names to addresses: getaddrinfo() on the job pool, so that the host's own idea of names (hosts
- * file, resolv.conf, NSS modules) counts and no lane waits for it.
+ * Names to addresses: getaddrinfo() on a pool of threads, so that the host's own idea of names
+ * (hosts file, resolv.conf, NSS modules) counts and no lane waits for it. Where no resolver answers
+ * it takes its time and cannot be told to end, so jobs have another pool, and no stop waits.
  *
  * The C library keeps a configuration per thread, which a thread may change. Once the host's
  * configuration names ourselves, the threads of the pool get the resolvers that were named before.
@@ -19,6 +20,8 @@
 #include <warren/plugin.h>
 
 #include "engine/ctx.h"
+#include "engine/engine.h"
+#include "engine/work.h"
 
 enum { ADDRS_MAX = 16, NAME_BYTES = 254 };	/* RFC 1035 2.3.4: 253 characters */
 
@@ -31,7 +34,9 @@ static struct {
 	struct sockaddr_in servers[SERVERS_MAX];
 } others = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-struct lookup {
+struct wcore_lookup {
+	struct wcore_lookup *prev, *next;	/* of the context, while it wants to know */
+	bool given_up;
 	warren_resolve_fn *done;
 	void *arg;
 	int result;
@@ -96,7 +101,7 @@ static void set_others(void *owner, const struct sockaddr_in *servers, int n)
 
 static void lookup_job(void *arg)
 {
-	struct lookup *l = arg;
+	struct wcore_lookup *l = arg;
 	struct addrinfo hints = { .ai_family = AF_UNSPEC, .ai_socktype = SOCK_DGRAM };
 	struct addrinfo *list = NULL;
 	int gai, n = 0;
@@ -118,12 +123,49 @@ static void lookup_job(void *arg)
 		snprintf(l->why, sizeof(l->why), "the name has no address");
 }
 
+static void lookup_link(struct warren_ctx *ctx, struct wcore_lookup *l)
+{
+	l->next = ctx->lookups;
+	if (l->next)
+		l->next->prev = l;
+	ctx->lookups = l;
+}
+
+static void lookup_unlink(struct warren_ctx *ctx, struct wcore_lookup *l)
+{
+	if (l->prev)
+		l->prev->next = l->next;
+	else
+		ctx->lookups = l->next;
+	if (l->next)
+		l->next->prev = l->prev;
+}
+
 static void lookup_done(struct warren_ctx *ctx, void *arg)
 {
-	struct lookup *l = arg;
+	struct wcore_lookup *l = arg;
 
-	l->done(ctx, l->result, l->addrs, l->result < 0 ? l->why : NULL, l->arg);
+	if (!l->given_up) {
+		lookup_unlink(ctx, l);
+		l->done(ctx, l->result, l->addrs, l->result < 0 ? l->why : NULL, l->arg);
+	}
 	free(l);
+}
+
+void wcore_lookups_end(struct warren_ctx *ctx)
+{
+	struct wcore_lookup *l;
+
+	ctx->lookups_over = true;
+	while ((l = ctx->lookups)) {
+		uint64_t entered;
+
+		lookup_unlink(ctx, l);
+		l->given_up = true;
+		entered = wcore_ctx_enter(ctx);
+		l->done(ctx, -ECANCELED, NULL, "given up, since it is not needed any more", l->arg);
+		wcore_ctx_leave(ctx, entered, "end of a lookup");
+	}
 }
 
 static bool is_literal(const char *name, struct warren_addr *addr)
@@ -137,10 +179,12 @@ static bool is_literal(const char *name, struct warren_addr *addr)
 
 int warren_resolve(struct warren_ctx *ctx, const char *name, warren_resolve_fn *done, void *arg)
 {
-	struct lookup *l;
+	struct wcore_lookup *l;
 	int rc;
 
 	wcore_ctx_assert_open(ctx, "warren_resolve");
+	if (ctx->lookups_over)
+		return -ECANCELED;
 	if (!*name || strlen(name) >= NAME_BYTES)
 		return -EINVAL;
 	l = calloc(1, sizeof(*l));
@@ -153,9 +197,12 @@ int warren_resolve(struct warren_ctx *ctx, const char *name, warren_resolve_fn *
 	if (is_literal(name, &l->addrs[0]))
 		rc = wcore_ctx_post(ctx, lookup_done, l, free, "answer of a lookup");
 	else
-		rc = warren_work(ctx, lookup_job, lookup_done, l);
+		rc = wcore_pool_lasting(wcore_engine_lookups(ctx->engine), ctx, lookup_job,
+					lookup_done, free, l);
 	if (rc)
 		free(l);
+	else
+		lookup_link(ctx, l);
 	return rc;
 }
 

@@ -26,6 +26,7 @@ struct job {
 	struct job *next;
 	void (*job)(void *arg);
 	warren_call_fn *done;
+	void (*drop)(void *arg);	/* NULL: the context waits for the job */
 	void *arg;
 };
 
@@ -33,9 +34,10 @@ struct wcore_pool {
 	pthread_mutex_t mutex;
 	pthread_cond_t work, gone;
 	struct job *head, **tail;
-	uint32_t queued, threads, idle;
+	uint32_t queued, threads, idle, running;
 	pthread_t ended;
 	bool ending, has_ended;
+	bool left, abandoned;		/* the engine is going; what runs is on its own */
 };
 
 struct wcore_pool *wcore_pool_new(void)
@@ -75,7 +77,26 @@ static struct job *next_job(struct wcore_pool *pool)
 	if (!pool->head)
 		pool->tail = &pool->head;
 	pool->queued--;
+	pool->running++;
 	return job;
+}
+
+static void job_drop(struct wcore_post *post)
+{
+	struct job *job = CONTAINER_OF(post, struct job, post);
+
+	if (job->drop)
+		job->drop(job->arg);
+	free(job);
+}
+
+/* With the mutex held, so that nobody leaves the pool meanwhile. */
+static void send_home(struct wcore_pool *pool, struct job *job)
+{
+	pool->running--;
+	/* Refused is only what may last: else a context with jobs does not close. */
+	if (pool->left || wcore_lane_post(job->post.ctx->lane, &job->post))
+		job_drop(&job->post);
 }
 
 static void *pool_thread(void *arg)
@@ -89,9 +110,13 @@ static void *pool_thread(void *arg)
 	while ((job = next_job(pool))) {
 		pthread_mutex_unlock(&pool->mutex);
 		job->job(job->arg);
-		/* Never refused: a context with jobs does not close. */
-		wcore_lane_post(job->post.ctx->lane, &job->post);
 		pthread_mutex_lock(&pool->mutex);
+		send_home(pool, job);
+	}
+	if (pool->abandoned) {
+		pthread_detach(pthread_self());
+		pthread_mutex_unlock(&pool->mutex);
+		return NULL;
 	}
 	before = pool->ended;
 	has_before = pool->has_ended;
@@ -105,6 +130,16 @@ static void *pool_thread(void *arg)
 	return NULL;
 }
 
+static void pool_destroy(struct wcore_pool *pool)
+{
+	if (pool->has_ended)
+		pthread_join(pool->ended, NULL);
+	pthread_cond_destroy(&pool->work);
+	pthread_cond_destroy(&pool->gone);
+	pthread_mutex_destroy(&pool->mutex);
+	free(pool);
+}
+
 void wcore_pool_free(struct wcore_pool *pool)
 {
 	if (!pool)
@@ -115,12 +150,32 @@ void wcore_pool_free(struct wcore_pool *pool)
 	while (pool->threads)
 		pthread_cond_wait(&pool->gone, &pool->mutex);
 	pthread_mutex_unlock(&pool->mutex);
-	if (pool->has_ended)
+	pool_destroy(pool);
+}
+
+void wcore_pool_leave(struct wcore_pool *pool)
+{
+	struct job *job;
+
+	if (!pool)
+		return;
+	pthread_mutex_lock(&pool->mutex);
+	pool->ending = pool->left = true;
+	while ((job = pool->head)) {
+		pool->head = job->next;
+		job_drop(&job->post);
+	}
+	pool->tail = &pool->head;
+	pool->queued = 0;
+	pthread_cond_broadcast(&pool->work);
+	while (pool->threads > pool->running)
+		pthread_cond_wait(&pool->gone, &pool->mutex);
+	pool->abandoned = pool->running > 0;
+	pthread_mutex_unlock(&pool->mutex);
+	if (!pool->abandoned)
+		pool_destroy(pool);
+	else if (pool->has_ended)
 		pthread_join(pool->ended, NULL);
-	pthread_cond_destroy(&pool->work);
-	pthread_cond_destroy(&pool->gone);
-	pthread_mutex_destroy(&pool->mutex);
-	free(pool);
 }
 
 uint32_t wcore_pool_threads(struct wcore_pool *pool)
@@ -180,32 +235,35 @@ static void job_done(struct wcore_post *post)
 	if (job.done)
 		job.done(ctx, job.arg);
 	wcore_ctx_leave(ctx, entered, "end of a job");
-	if (--ctx->jobs == 0 && ctx->idle)
+	if (!job.drop && --ctx->jobs == 0 && ctx->idle)
 		ctx->idle(ctx, ctx->idle_arg);
 }
 
-static void job_drop(struct wcore_post *post)
+int wcore_pool_lasting(struct wcore_pool *pool, struct warren_ctx *ctx, void (*job_fn)(void *arg),
+		       warren_call_fn *done, void (*drop)(void *arg), void *arg)
 {
-	free(CONTAINER_OF(post, struct job, post));
-}
-
-int warren_work(struct warren_ctx *ctx, void (*job_fn)(void *arg), warren_call_fn *done, void *arg)
-{
-	struct job *job;
+	struct job *job = calloc(1, sizeof(*job));
 	int rc;
 
-	wcore_ctx_assert_open(ctx, "warren_work");
-	job = calloc(1, sizeof(*job));
 	if (!job)
 		return -ENOMEM;
 	*job = (struct job){
 		.post = { .ctx = ctx, .run = job_done, .drop = job_drop },
-		.job = job_fn, .done = done, .arg = arg,
+		.job = job_fn, .done = done, .drop = drop, .arg = arg,
 	};
-	rc = pool_add(wcore_engine_pool(ctx->engine), job);
+	rc = pool_add(pool, job);
 	if (rc)
 		free(job);
-	else
+	return rc;
+}
+
+int warren_work(struct warren_ctx *ctx, void (*job_fn)(void *arg), warren_call_fn *done, void *arg)
+{
+	int rc;
+
+	wcore_ctx_assert_open(ctx, "warren_work");
+	rc = wcore_pool_lasting(wcore_engine_pool(ctx->engine), ctx, job_fn, done, NULL, arg);
+	if (!rc)
 		ctx->jobs++;
 	return rc;
 }

@@ -87,6 +87,8 @@ static void lookup_done(struct warren_ctx *ctx, int result, const struct warren_
 
 	r->in_flight--;
 	free(lookup);
+	if (result == -ECANCELED)	/* at the end */
+		return;
 	if (peer) {
 		peer->host.busy = false;
 		if (result > 0)

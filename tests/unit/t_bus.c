@@ -44,6 +44,8 @@ static int begin(void **state)
 static int end(void **state)
 {
 	(void)state;
+	if (!engine)
+		return 0;
 	if (ctx->phase != WCORE_PHASE_GONE)
 		wcore_ctx_close(ctx);
 	wcore_engine_free(engine);
@@ -384,23 +386,31 @@ static void *resolver_thread(void *arg)
 	return NULL;
 }
 
-static void look_ups_go_to_whom_they_are_told(void **state)
+/* A resolver on loopback, for all look-ups. */
+static int resolver_socket(void)
 {
 	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000001) };
 	struct warren_addrport server = { { 4, { 127, 0, 0, 1 } }, 0 };
 	int fd = socket(AF_INET, SOCK_DGRAM, 0);
 	struct timeval patience = { .tv_sec = 5 };
 	socklen_t size = sizeof(sin);
-	struct lookup found = { 0 };
-	pthread_t thread;
 
-	(void)state;
 	assert_int_equal(bind(fd, (struct sockaddr *)&sin, sizeof(sin)), 0);
 	assert_int_equal(getsockname(fd, (struct sockaddr *)&sin, &size), 0);
 	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
 	server.port = ntohs(sin.sin_port);
-	assert_int_equal(pthread_create(&thread, NULL, resolver_thread, &fd), 0);
 	assert_int_equal(warren_resolve_by(ctx, &server, 1), 0);
+	return fd;
+}
+
+static void look_ups_go_to_whom_they_are_told(void **state)
+{
+	int fd = resolver_socket();
+	struct lookup found = { 0 };
+	pthread_t thread;
+
+	(void)state;
+	assert_int_equal(pthread_create(&thread, NULL, resolver_thread, &fd), 0);
 	assert_int_equal(warren_resolve(ctx, "a.probe.invalid", resolved, &found), 0);
 	assert_true(parts_until(engine, &found.done));
 	assert_int_equal(found.result, 1);
@@ -408,6 +418,30 @@ static void look_ups_go_to_whom_they_are_told(void **state)
 	pthread_join(thread, NULL);
 	close(fd);
 	assert_int_equal(warren_resolve_by(ctx, NULL, 0), 0);
+}
+
+/* The C library asks again after 5 s, if it is waited for. */
+static void nobody_waits_for_a_look_up(void **state)
+{
+	int fd = resolver_socket(), asked = 0;
+	struct lookup none = { 0 }, late = { 0 };
+	uint8_t msg[512];
+
+	(void)state;
+	assert_int_equal(warren_resolve(ctx, "b.probe.invalid", resolved, &none), 0);
+	assert_true(recv(fd, msg, sizeof(msg), 0) > 0);
+	assert_int_equal(ctx->jobs, 0);
+	wcore_lookups_end(ctx);
+	assert_true(none.done);
+	assert_int_equal(none.result, -ECANCELED);
+	assert_int_equal(warren_resolve(ctx, "c.probe.invalid", resolved, &late), -ECANCELED);
+	wcore_ctx_close(ctx);
+	wcore_engine_free(engine);
+	engine = NULL;
+	while (recv(fd, msg, sizeof(msg), MSG_DONTWAIT) > 0)
+		asked++;
+	assert_true(asked <= 1);	/* for the other family */
+	close(fd);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -423,6 +457,7 @@ int main(void)
 		TEST(the_queue_of_jobs_is_bounded),
 		TEST(addresses_and_names_are_looked_up),
 		TEST(look_ups_go_to_whom_they_are_told),
+		TEST(nobody_waits_for_a_look_up),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

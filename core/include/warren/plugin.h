@@ -243,8 +243,10 @@ int warren_defer(struct warren_ctx *ctx, warren_call_fn *fn, void *arg);
 int warren_work(struct warren_ctx *ctx, void (*job)(void *arg), warren_call_fn *done, void *arg);
 
 /*
- * Looks @name up on the pool with the host's resolver; an address in text form needs no lookup but
- * is answered later all the same. @result is the number of addresses, or -errno with @why.
+ * Looks @name up with the host's resolver, on a thread of its own pool; an address in text form
+ * needs no lookup but is answered later all the same. @result is the number of addresses, or -errno
+ * with @why. A stopping context does not wait: after its `stop`, @done is told -ECANCELED, and
+ * nothing is looked up any more.
  */
 typedef void warren_resolve_fn(struct warren_ctx *ctx, int result, const struct warren_addr *addrs,
 			       const char *why, void *arg);
