@@ -34,8 +34,7 @@
 #include "engine/lane.h"
 #include "engine/log.h"
 #include "engine/plugin_load.h"
-
-enum { WAIT_MS = 60000 };	/* only ever used up by a failure */
+#include "ipc_world.h"
 
 /*
  * ---- A plugin ----
@@ -216,153 +215,12 @@ static const struct wcore_plugin *const plugins[] = { &probe, &far, NULL };
  * ---- Engine and clients ----
  */
 
-struct fixture {
-	struct wcore_engine *engine;
-	struct wcore_ipc *ipc;
-	struct sockaddr_un address;
-};
-
-struct client {
-	int fd;
-	struct str in;
-	bool eof;
-};
-
-static int listening(struct fixture *f)
-{
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	f->address.sun_family = AF_UNIX;
-	/* Abstract, so that other users may connect and nothing is left behind. */
-	snprintf(f->address.sun_path + 1, sizeof(f->address.sun_path) - 1, "warren-t_ipc-%d",
-		 getpid());
-	assert_return_code(bind(fd, (struct sockaddr *)&f->address, sizeof(f->address)), errno);
-	assert_return_code(listen(fd, 128), errno);
-	return fd;
-}
-
 static int setup(void **state)
 {
-	static const char yaml[] = "node: {operator: \"12345\"}\nprobe: {}\nfar: {lane: far}\n";
-	const struct wcore_engine_options options = { .extra = plugins, .state_dir = -1 };
-	const struct wcore_conf_source source = {
-		.name = "test.yaml", .bytes = yaml, .len = sizeof(yaml) - 1, .fd = -1,
-	};
-	struct fixture *f = calloc(1, sizeof(*f));
-	struct warren_err err = ERR_INIT;
-	struct wcore_config *config;
-	AUTO(auto_free) char *text = NULL;
-
-	f->engine = wcore_engine_new(&options, &err);
-	assert_non_null(f->engine);
-	config = wcore_config_parse(&source, 1, &err);
-	assert_non_null(config);
-	if (wcore_engine_apply_wait(f->engine, config, &text) < 0)
-		fail_msg("%s", text);
-	f->ipc = wcore_ipc_start_take(f->engine, listening(f), &err);
-	assert_non_null(f->ipc);
-	err_free(&err);
+	*state = fixture_new(plugins, "node: {operator: \"12345\"}\nprobe: {}\nfar: {lane: far}\n");
 	pending = NULL;
 	cancelled = 0;
-	*state = f;
 	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-	AUTO(auto_free) char *text = NULL;
-
-	wcore_ipc_stop(f->ipc);
-	assert_int_equal(wcore_engine_stop_wait(f->engine, &text), 0);
-	wcore_engine_free(f->engine);
-	free(f);
-	return 0;
-}
-
-static void turn(struct fixture *f)
-{
-	wcore_lane_turn(wcore_engine_main(f->engine), false);
-}
-
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-static void client_open(struct fixture *f, struct client *c)
-{
-	memset(c, 0, sizeof(*c));
-	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_return_code(connect(c->fd, (struct sockaddr *)&f->address, sizeof(f->address)),
-			   errno);
-	assert_return_code(fcntl(c->fd, F_SETFL, O_NONBLOCK), errno);
-}
-
-static void client_close(struct client *c)
-{
-	close(c->fd);
-	str_free(&c->in);
-}
-
-static void client_send(struct client *c, const char *bytes)
-{
-	assert_int_equal(send(c->fd, bytes, strlen(bytes), MSG_NOSIGNAL), strlen(bytes));
-}
-
-static void client_read(struct client *c)
-{
-	char buf[65536];
-	ssize_t n;
-
-	while ((n = recv(c->fd, buf, sizeof(buf), MSG_DONTWAIT)) > 0)
-		str_addn(&c->in, buf, (size_t)n);
-	if (n == 0 || errno != EAGAIN)
-		c->eof = true;
-}
-
-/* Turns the lane until @c has seen @text, or the end. */
-static const char *client_wait(struct fixture *f, struct client *c, const char *text)
-{
-	uint64_t end = now_ms() + WAIT_MS;
-
-	while (!c->eof && !(text && strstr(str_text(&c->in), text))) {
-		if (now_ms() > end)
-			fail_msg("no \"%s\" in: %s", text ? text : "EOF", str_text(&c->in));
-		turn(f);
-		client_read(c);
-	}
-	if (text && !strstr(str_text(&c->in), text))
-		fail_msg("no \"%s\" before the end in: %s", text, str_text(&c->in));
-	return str_text(&c->in);
-}
-
-/* One request on a connection of its own; all that was answered. */
-static const char *ask(struct fixture *f, const char *line)
-{
-	static char answer[65536];
-	struct client c;
-
-	client_open(f, &c);
-	client_send(&c, line);
-	client_send(&c, "\n");
-	snprintf(answer, sizeof(answer), "%s", client_wait(f, &c, "}\n"));
-	if (!strstr(answer, "\"end\"") && !strstr(answer, "\"local\"") &&
-	    !strstr(answer, "\"open\""))
-		snprintf(answer, sizeof(answer), "%s", client_wait(f, &c, "\"end\""));
-	client_close(&c);
-	for (int i = 0; i < 3; i++)
-		turn(f);
-	return answer;
-}
-
-static void expect_in(const char *text, const char *part)
-{
-	if (!strstr(text, part))
-		fail_msg("no \"%s\" in: %s", part, text);
 }
 
 /*
@@ -508,7 +366,7 @@ static void test_other_lane(void **state)
 static void test_other_lane_hang_up(void **state)
 {
 	struct fixture *f = *state;
-	uint64_t end = now_ms() + WAIT_MS;
+	uint64_t end = now_ms() + CLIENT_WAIT_MS;
 	struct client c;
 
 	client_open(f, &c);
@@ -590,7 +448,7 @@ static void test_slow_reader(void **state)
 {
 	struct fixture *f = *state;
 	struct client c;
-	uint64_t end = now_ms() + WAIT_MS;
+	uint64_t end = now_ms() + CLIENT_WAIT_MS;
 	size_t total = 0, tail = 0;
 	char buf[4096];
 
@@ -751,7 +609,7 @@ static pid_t spawn_as(struct fixture *f, uid_t uid, unsigned count, const char *
 static const char *ask_as(struct fixture *f, uid_t uid, unsigned count, const char *line)
 {
 	static char answer[65536];
-	uint64_t end = now_ms() + WAIT_MS;
+	uint64_t end = now_ms() + CLIENT_WAIT_MS;
 	int ends[2], status = 0;
 	size_t len = 0;
 	ssize_t n;
@@ -817,7 +675,7 @@ static void test_places(void **state)
 
 int main(void)
 {
-#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, fixture_end)
 	const struct CMUnitTest tests[] = {
 		TEST(test_status),
 		TEST(test_core_verbs),
