@@ -77,7 +77,7 @@ enum mon_resolver_form { MON_RESOLVER_NONE = 0, MON_RESOLVER_FILE, MON_RESOLVER_
 struct mon_resolver {			/* what the file was */
 	uint32_t form;
 	uint32_t mode, uid, gid;	/* FILE; its text is in the state folder */
-	uint64_t sums[2];		/* of what we wrote, now and before */
+	uint64_t sum;			/* of what we wrote */
 	char link[WPRIV_PATH];
 };
 union mon_what {

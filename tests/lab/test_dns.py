@@ -506,6 +506,30 @@ def test_another_program_writes_the_configuration(lab):
     assert n.da.file.read_text() == other, "what the other program wrote is there again"
 
 
+@pytest.mark.parametrize("insist", ["true", "false"])
+def test_what_somebody_makes_of_ours_is_no_file_that_was_there(lab, insist):
+    n = on_host(lab, BASE, dns=f"{{domain: {DOMAIN}, insist: {insist}}}")
+    ours = n.da.file.read_text()
+    n.da.overwrite(ours + "options edns0\n")
+    wait_for("it is told", lambda: n.da.metric("warren_dns_host_overwritten") == 1, 20)
+    if insist == "true":
+        wait_for("it is as it was", lambda: n.da.file.read_text() == ours, 20)
+    assert n.da.looks_up("www.example.org") == "198.51.100.1", "those before us are asked"
+    n.da.stop()
+    assert n.da.found() == n.da.before
+
+
+def test_bytes_that_are_no_text_in_the_configuration(lab):
+    n = on_host(lab, BASE, dns=f"{{domain: {DOMAIN}, insist: false}}")
+    other = f"# a\0b\nnameserver {OUT}\nsearch behind.example.com\n"
+    n.da.overwrite(other)
+    wait_for("it is read to its end", lambda: n.da.json("dns", "status")["SystemDNS"] ==
+             {"Nameservers": [OUT], "SearchDomains": ["behind.example.com"],
+              "MatchDomains": []}, 20)
+    n.da.stop()
+    assert n.da.file.read_text() == other
+
+
 def test_it_is_left_to_another_program_that_keeps_writing(lab):
     n = on_host(lab, BASE, dns=f"{{domain: {DOMAIN}, insist: false}}")
     other = f"nameserver {OUT}\n"
