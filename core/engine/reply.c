@@ -741,8 +741,10 @@ void wcore_reply_hang_up(struct warren_reply *reply)
 		return;
 	reply->gone = true;
 	wcore_reply_ref(reply);
-	if (reply->cancel)
+	if (reply->cancel) {
 		reply->cancel(reply, reply->cancel_arg);
+		wcore_reply_forward_end(reply, 1);
+	}
 	wcore_reply_unref(reply);
 }
 

@@ -258,9 +258,9 @@ static void reload_cancel(struct warren_reply *reply, void *arg)
 {
 	struct reload *reload = arg;
 
+	(void)reply;
 	wcore_priv_reload_forget(reload->priv, reload);
 	free(reload);
-	warren_reply_end(reply, 1, NULL);
 }
 
 int wcore_verb_reload(struct warren_ctx *ctx, const struct warren_conf *args,

@@ -45,8 +45,8 @@ static void cp_over(struct cp *cp, int exit, const char *error)
 
 static void cancelled(struct warren_reply *reply, void *arg)
 {
+	(void)reply;
 	cp_free(arg);
-	warren_reply_end(reply, 1, NULL);
 }
 
 static const char *word(const struct cp *cp, uint32_t i)

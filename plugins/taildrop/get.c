@@ -77,8 +77,8 @@ static void get_over(struct get *get, int exit, const char *error)
 
 static void cancelled(struct warren_reply *reply, void *arg)
 {
+	(void)reply;
 	leave(arg);
-	warren_reply_end(reply, 1, NULL);
 }
 
 /* True: nobody waits for it any more, and it is gone or will be. */

@@ -46,10 +46,10 @@ static atomic_uint cancelled;
 
 static void on_cancel(struct warren_reply *reply, void *arg)
 {
+	(void)reply;
 	(void)arg;
 	cancelled++;
 	pending = NULL;
-	warren_reply_end(reply, 1, NULL);
 }
 
 static int run_wait(struct warren_ctx *ctx, const struct warren_conf *args,

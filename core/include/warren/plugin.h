@@ -400,7 +400,7 @@ void warren_reply_progress(struct warren_reply *reply, int64_t done, int64_t tot
 /* Bytes of a file called @name: the client shows the rate and the time that is left as well. */
 void warren_reply_transfer(struct warren_reply *reply, const char *name, int64_t done,
 			   int64_t total);
-/* The client hung up: stop writing. Called at most once, not after the end. */
+/* The client hung up: the reply ends with this call. Called at most once, not after the end. */
 void warren_reply_on_cancel(struct warren_reply *reply, void (*fn)(struct warren_reply *, void *),
 			    void *arg);
 void warren_reply_end(struct warren_reply *reply, int exit, const char *error);
