@@ -173,23 +173,8 @@ static int on_body(struct warren_exchange *x, const uint8_t *data, size_t len, v
 	return 0;
 }
 
-static void on_complete(struct warren_exchange *x, void *arg)
-{
-	(void)x;
-	(void)arg;
-}
-
-static void on_failed(struct warren_exchange *x, int result, const char *why, void *arg)
-{
-	(void)x;
-	(void)result;
-	(void)why;
-	(void)arg;
-}
-
 static const struct warren_exchange_events exchange_events = {
 	.size = sizeof(exchange_events), .head = on_head, .body = on_body,
-	.complete = on_complete, .failed = on_failed,
 };
 
 static void on_request(struct warren_http *http, struct warren_exchange *x, void *arg)

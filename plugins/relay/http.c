@@ -166,19 +166,11 @@ static void on_204(struct warren_exchange *x, const struct warren_http_head *hea
 	empty(x, 204, fields, answered ? 2 : 1);
 }
 
-static void on_failed(struct warren_exchange *x, int result, const char *why, void *arg)
-{
-	(void)x;
-	(void)result;
-	(void)why;
-	(void)arg;
-}
-
 static const struct warren_exchange_events derp_events = {
-	.size = sizeof(derp_events), .head = on_derp, .failed = on_failed,
+	.size = sizeof(derp_events), .head = on_derp,
 };
 static const struct warren_exchange_events portal_events = {
-	.size = sizeof(portal_events), .head = on_204, .failed = on_failed,
+	.size = sizeof(portal_events), .head = on_204,
 };
 
 bool relay_http_is_plain(const struct warren_http_head *head)

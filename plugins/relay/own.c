@@ -104,29 +104,6 @@ static void refuse(struct relay *relay, int reason, const char *why)
 			 "a connection to the relay is not served: %s", why);
 }
 
-static int on_body(struct warren_exchange *x, const uint8_t *data, size_t len, void *arg)
-{
-	(void)x;
-	(void)data;
-	(void)len;
-	(void)arg;
-	return 0;
-}
-
-static void on_complete(struct warren_exchange *x, void *arg)
-{
-	(void)x;
-	(void)arg;
-}
-
-static void on_failed(struct warren_exchange *x, int result, const char *why, void *arg)
-{
-	(void)x;
-	(void)result;
-	(void)why;
-	(void)arg;
-}
-
 /* Without TLS, while there is a port with it, clients get what needs none. */
 static void on_head(struct warren_exchange *x, const struct warren_http_head *head, void *arg)
 {
@@ -140,8 +117,7 @@ static void on_head(struct warren_exchange *x, const struct warren_http_head *he
 }
 
 static const struct warren_exchange_events exchange_events = {
-	.size = sizeof(exchange_events), .head = on_head, .body = on_body,
-	.complete = on_complete, .failed = on_failed,
+	.size = sizeof(exchange_events), .head = on_head,
 };
 
 static void on_request(struct warren_http *http, struct warren_exchange *x, void *arg)

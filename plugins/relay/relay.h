@@ -209,9 +209,9 @@ void relay_client_take(struct relay *relay, struct warren_stream *stream, bool n
 void relay_client_verified(struct relay_client *client, const char *refused);
 /* After a verdict that came later: what has come meanwhile is looked at. */
 void relay_client_resume(struct relay_client *client);
-/* Later, from the loop; @why is a sentence for the log, NULL: none is due. */
 /* Is there room for another? Who has been slow to log in gives way. */
 bool relay_make_room(struct relay *relay);
+/* Later, from the loop; @why is a sentence for the log, NULL: none is due. */
 void relay_client_doom(struct relay_client *client, const char *why);
 void relay_client_gone(struct relay_client *client, const uint8_t key[32], uint8_t reason);
 void relay_clients_close(struct relay *relay);

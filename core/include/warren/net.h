@@ -486,7 +486,7 @@ uint64_t warren_http_retry_after(const char *text, int64_t now, uint64_t most);
  * It lives until both messages are complete: the other side's with `complete`, ours with
  * warren_exchange_end(), or with its head if that says length 0. A client's is over with `complete`
  * in any case: a server that answers before the request was sent wants no more of it. It is gone
- * after `failed`, cancelling and an upgrade as well.
+ * after `failed`, cancelling and an upgrade as well. What is NULL here nobody wants to know.
  */
 struct warren_exchange;
 struct warren_exchange_events {
@@ -497,7 +497,7 @@ struct warren_exchange_events {
 	int (*body)(struct warren_exchange *x, const uint8_t *data, size_t len, void *arg);
 	/* The other side's message is complete. */
 	void (*complete)(struct warren_exchange *x, void *arg);
-	/* Our output fell to the low mark. May be NULL. */
+	/* Our output fell to the low mark. */
 	void (*drained)(struct warren_exchange *x, void *arg);
 	/* Over before both messages were: -errno and a sentence. Freed after this. */
 	void (*failed)(struct warren_exchange *x, int result, const char *why, void *arg);
