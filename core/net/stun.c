@@ -8,6 +8,7 @@
 
 #include "base/addr.h"
 #include "base/buf.h"
+#include "base/crc32.h"
 #include "base/util.h"
 
 enum {
@@ -36,17 +37,9 @@ enum {
 #define FINGERPRINT_XOR UINT32_C(0x5354554e)
 static const char software[8] = { 't', 'a', 'i', 'l', 'n', 'o', 'd', 'e' };
 
-/* CRC-32 of ISO 3309, bit by bit: requests have 32 bytes to sum. */
 static uint32_t fingerprint(const uint8_t *data, size_t len)
 {
-	uint32_t crc = UINT32_MAX;
-
-	for (size_t i = 0; i < len; i++) {
-		crc ^= data[i];
-		for (int bit = 0; bit < 8; bit++)
-			crc = crc >> 1 ^ (crc & 1 ? UINT32_C(0xedb88320) : 0);
-	}
-	return ~crc ^ FINGERPRINT_XOR;
+	return crc32_of(data, len) ^ FINGERPRINT_XOR;
 }
 
 static void put_header(struct buf_writer *w, uint16_t type, uint16_t len,

@@ -7,21 +7,9 @@
 #include <string.h>
 
 #include "base/addr.h"
+#include "base/crc32.h"
 
 enum { PORT_BYTES = 3 };
-
-/* CRC-32 of IEEE 802.3, bit by bit: three bytes now and then. */
-static uint32_t crc32(const uint8_t *data, size_t len)
-{
-	uint32_t crc = UINT32_MAX;
-
-	for (size_t i = 0; i < len; i++) {
-		crc ^= data[i];
-		for (int bit = 0; bit < 8; bit++)
-			crc = crc >> 1 ^ (crc & 1 ? 0xedb88320 : 0);
-	}
-	return ~crc;
-}
 
 uint16_t papi_port(const struct warren_addr *addr, uint32_t attempt)
 {
@@ -29,7 +17,7 @@ uint16_t papi_port(const struct warren_addr *addr, uint32_t attempt)
 
 	memcpy(last, addr->bytes + addr_size(addr) - PORT_BYTES, sizeof(last));
 	last[0] = (uint8_t)(last[0] + attempt);
-	return (uint16_t)(crc32(last, sizeof(last)) | 0x8000);
+	return (uint16_t)(crc32_of(last, sizeof(last)) | 0x8000);
 }
 
 uint32_t papi_version(const uint8_t *data, size_t len)

@@ -5,6 +5,7 @@
 #include "base/arena.h"
 #include "base/base64.h"
 #include "base/buf.h"
+#include "base/crc32.h"
 #include "base/hash.h"
 #include "base/hex.h"
 #include "base/list.h"
@@ -305,6 +306,13 @@ static void test_hex(void **state)
 	assert_int_equal(hex_decode(back, 2, "abcde"), -EINVAL);
 }
 
+static void test_crc32(void **state)
+{
+	(void)state;
+	assert_int_equal(crc32_of((const uint8_t *)"123456789", 9), 0xcbf43926);
+	assert_int_equal(crc32_of((const uint8_t *)"", 0), 0);
+}
+
 static void test_arena(void **state)
 {
 	struct arena arena = ARENA_INIT;
@@ -391,6 +399,7 @@ int main(void)
 		cmocka_unit_test(test_base64_refuses),
 		cmocka_unit_test(test_base64_key),
 		cmocka_unit_test(test_hex),
+		cmocka_unit_test(test_crc32),
 		cmocka_unit_test(test_arena),
 		cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_schedule_gives_the_nearest),
