@@ -7,25 +7,33 @@
 
 enum { ICMP = 1, ECHO_REPLY = 0, ECHO_REQUEST = 8, WORD = 4 };
 
+void icmp_put_echo(struct buf_writer *w, uint8_t type, const struct icmp_echo *echo, uint32_t sum)
+{
+	size_t len = ICMP_ECHO_HEADER + echo->len;
+	uint8_t *out = buf_reserve(w, len);
+	struct buf_writer e;
+	uint16_t whole;
+
+	if (!out)
+		return;
+	buf_writer_init(&e, out, len);
+	buf_put_u8(&e, type);
+	buf_put_zero(&e, 3);		/* code, checksum */
+	buf_put_be16(&e, echo->id);
+	buf_put_be16(&e, echo->seq);
+	buf_put_bytes(&e, echo->data, echo->len);
+	whole = inet_checksum(out, len, sum);
+	out[2] = (uint8_t)(whole >> 8);
+	out[3] = (uint8_t)whole;
+}
+
 size_t icmp_request(const struct icmp_echo *echo, uint8_t out[ICMP_ECHO_MAX])
 {
 	struct buf_writer w;
-	size_t len;
-	uint16_t sum;
 
-	if (echo->len > ICMP_ECHO_DATA)
-		return 0;
 	buf_writer_init(&w, out, ICMP_ECHO_MAX);
-	buf_put_u8(&w, ECHO_REQUEST);
-	buf_put_zero(&w, 3);		/* code, checksum */
-	buf_put_be16(&w, echo->id);
-	buf_put_be16(&w, echo->seq);
-	buf_put_bytes(&w, echo->data, echo->len);
-	len = buf_written(&w);
-	sum = inet_checksum(out, len, 0);
-	out[2] = (uint8_t)(sum >> 8);
-	out[3] = (uint8_t)sum;
-	return len;
+	icmp_put_echo(&w, ECHO_REQUEST, echo, 0);
+	return buf_written(&w);
 }
 
 bool icmp_reply_parse(const uint8_t *packet, size_t len, struct warren_addr *from,

@@ -7,6 +7,8 @@
 
 #include <warren/plugin.h>
 
+#include "base/buf.h"
+
 enum {
 	ICMP_ECHO_HEADER = 8,
 	ICMP_ECHO_DATA = 64,
@@ -19,6 +21,8 @@ struct icmp_echo {
 	size_t len;
 };
 
+/* A message of @type with its checksum, over what @sum already holds as well (base/inet.h). */
+void icmp_put_echo(struct buf_writer *w, uint8_t type, const struct icmp_echo *echo, uint32_t sum);
 /* A request, without an IP header: the kernel writes it. 0: @echo has more than ICMP_ECHO_DATA. */
 size_t icmp_request(const struct icmp_echo *echo, uint8_t out[ICMP_ECHO_MAX]);
 /* Takes an IPv4 packet apart. False: it is no whole reply to an echo. */

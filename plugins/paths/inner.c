@@ -6,33 +6,27 @@
 
 #include "base/buf.h"
 #include "base/inet.h"
+#include "icmp.h"
 
 enum {
 	ICMP = 1, ICMP6 = 58, TSMP = 99,
 	ECHO_REQUEST = 8, ECHO_REPLY = 0, ECHO_REQUEST6 = 128, ECHO_REPLY6 = 129,
 	TYPE_PING = 'p', TYPE_PONG = 'o',
 	MARK = sizeof(WARREN_PING_MARK) - 1,
-	ECHO = 8 + MARK + INNER_NONCE,	/* bytes of an echo request */
+	ECHO = ICMP_ECHO_HEADER + MARK + INNER_NONCE,
 };
 
 static void put_echo(struct buf_writer *w, const struct warren_addr *from,
 		     const struct warren_addr *to, const uint8_t nonce[INNER_NONCE])
 {
+	uint8_t data[MARK + INNER_NONCE];
+	const struct icmp_echo echo = { .data = data, .len = sizeof(data) };
 	bool six = from->family == 6;
-	uint8_t *echo = buf_reserve(w, ECHO);
-	struct buf_writer e;
-	uint16_t sum;
 
-	if (!echo)
-		return;
-	buf_writer_init(&e, echo, ECHO);
-	buf_put_u8(&e, six ? ECHO_REQUEST6 : ECHO_REQUEST);
-	buf_put_zero(&e, 7);		/* code, checksum; no identifier: the data tells */
-	buf_put_bytes(&e, WARREN_PING_MARK, MARK);
-	buf_put_bytes(&e, nonce, INNER_NONCE);
-	sum = inet_checksum(echo, ECHO, six ? inet_pseudo(from, to, ICMP6, ECHO) : 0);
-	echo[2] = (uint8_t)(sum >> 8);
-	echo[3] = (uint8_t)sum;
+	memcpy(data, WARREN_PING_MARK, MARK);
+	memcpy(data + MARK, nonce, INNER_NONCE);
+	icmp_put_echo(w, six ? ECHO_REQUEST6 : ECHO_REQUEST, &echo,
+		      six ? inet_pseudo(from, to, ICMP6, ECHO) : 0);
 }
 
 size_t inner_ping(enum inner_kind kind, const struct warren_addr *from,
