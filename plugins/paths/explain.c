@@ -8,6 +8,7 @@
 #include "base/addr.h"
 #include "base/str.h"
 #include "paths.h"
+#include "peer_impl.h"
 #include "why.h"
 
 #define LONG_BUSY (10 * PATHS_SECOND)
@@ -38,6 +39,8 @@ static void look_at_peer(const struct paths_node *node, uint64_t now, struct pat
 	facts->active = paths_peer_active(peer);
 	facts->direct = paths_peer_trusted(peer, now);
 	facts->narrow = paths_peer_narrow(peer);
+	facts->relay_failed = paths_relay_failure(node->paths, paths_peer_region(peer)) &&
+			      !paths_peer_relayed(peer, now);
 	facts->candidates = peer->n_candidates;
 	for (uint32_t i = 0; i < peer->n_candidates; i++) {
 		const struct paths_candidate *c = &peer->candidates[i];
@@ -137,6 +140,7 @@ static void write_evidence(struct paths *p, const struct paths_node *node,
 	const struct paths_report *report = &p->netcheck.last;
 	AUTO(str_free) struct str mapping = STR_INIT;
 	uint64_t now = warren_now();
+	const char *failure;
 
 	warren_reply_open(reply, "candidates", '[');
 	for (uint32_t i = 0; node && i < node->peer.n_candidates; i++)
@@ -145,6 +149,11 @@ static void write_evidence(struct paths *p, const struct paths_node *node,
 	if (node && paths_peer_relayed(&node->peer, now))
 		write_via(&node->peer.via, reply);
 	warren_reply_int(reply, "peer-relay-candidates", p->servers.n);
+	failure = node ? paths_relay_failure(p, paths_peer_region(&node->peer)) : NULL;
+	if (failure) {
+		warren_reply_str(reply, "relay-failure", "%s", failure);
+		warren_reply_text(reply, "  its relay: %s", failure);
+	}
 	portmapper_describe(&p->portmapper, &mapping);
 	warren_reply_str(reply, "port-mapping", "%s", str_text(&mapping));
 	warren_reply_open(reply, "netcheck", '{');

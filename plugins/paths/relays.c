@@ -98,13 +98,25 @@ int paths_relay_measure(struct paths *p, uint32_t region)
 	return p->relays.ops ? p->relays.ops->measure(p->relays.self, region) : -ENOTCONN;
 }
 
-bool paths_relay_connected(const struct paths *p, uint32_t region)
+static struct warren_relay_status status_of(const struct paths *p, uint32_t region)
 {
 	struct warren_relay_status status = { .size = sizeof(status) };
 
-	return region && p->relays.ops &&
-	       p->relays.ops->status(p->relays.self, region, &status) &&
-	       status.state == WARREN_RELAY_CONNECTED;
+	if (region && p->relays.ops && p->relays.ops->status(p->relays.self, region, &status))
+		return status;
+	return (struct warren_relay_status){ .state = WARREN_RELAY_CLOSED };
+}
+
+bool paths_relay_connected(const struct paths *p, uint32_t region)
+{
+	return status_of(p, region).state == WARREN_RELAY_CONNECTED;
+}
+
+const char *paths_relay_failure(const struct paths *p, uint32_t region)
+{
+	const struct warren_relay_status status = status_of(p, region);
+
+	return status.state == WARREN_RELAY_FAILED ? status.why : NULL;
 }
 
 static const struct warren_relay_events events = {
@@ -118,11 +130,10 @@ static const struct warren_relay_events events = {
 
 bool paths_relay_heard(const struct paths *p, uint32_t region, uint64_t since)
 {
-	struct warren_relay_status status = { .size = sizeof(status) };
+	const struct warren_relay_status status = status_of(p, region);
 	uint64_t now = warren_now();
 
-	return region && p->relays.ops &&
-	       p->relays.ops->status(p->relays.self, region, &status) && status.last_rx &&
+	return status.last_rx &&
 	       (status.last_rx >= since || now - status.last_rx <= PATHS_HOME_HEARD);
 }
 

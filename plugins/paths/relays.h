@@ -25,6 +25,8 @@ bool paths_relay_heard(const struct paths *p, uint32_t region, uint64_t since);
 int paths_relay_send(struct paths *p, uint32_t region, const uint8_t key[32], const uint8_t *data,
 		     size_t len);
 bool paths_relay_connected(const struct paths *p, uint32_t region);
+/* Why it is not reached, though it is wanted; NULL: it is, or nobody tried. */
+const char *paths_relay_failure(const struct paths *p, uint32_t region);
 /* The home is @region; kept for the next start. */
 void paths_relay_home(struct paths *p, uint32_t region);
 /*

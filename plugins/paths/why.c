@@ -62,6 +62,11 @@ static const struct {
 		"answers-lost", "the peer's pings arrive here, but ours are not answered",
 		"look for a firewall at the peer that lets no UDP in, and for one here that lets "
 		"none out" },
+	[PATHS_WHY_RELAY_UNREACHABLE] = {
+		"relay-unreachable", "the peer answers at no address, and the relay where it is at "
+		"home is not reached: nothing tells the peer to open its side for us",
+		"allow outgoing TCP to the relays on the way from this host (port 443 if the map "
+		"names no other), or look at the relay: `warren status` says what is wrong" },
 	[PATHS_WHY_MAPPING_REFUSED] = {
 		"port-mapping-refused", "the peer answers at no address, and the gateway of this "
 		"host refused to map our port, by which the peer could reach us",
@@ -121,6 +126,8 @@ enum paths_why paths_why(const struct paths_facts *f)
 		return PATHS_WHY_BLACK_HOLE;
 	if (f->pinged_us)
 		return PATHS_WHY_ANSWERS_LOST;
+	if (f->relay_failed)
+		return PATHS_WHY_RELAY_UNREACHABLE;
 	if (f->mapping_refused)
 		return PATHS_WHY_MAPPING_REFUSED;
 	if (f->mapping_varies)

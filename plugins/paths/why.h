@@ -25,6 +25,7 @@ enum paths_why {			/* the list is closed; README.md has the words */
 	PATHS_WHY_MTU,
 	PATHS_WHY_BLACK_HOLE,
 	PATHS_WHY_ANSWERS_LOST,
+	PATHS_WHY_RELAY_UNREACHABLE,
 	PATHS_WHY_MAPPING_REFUSED,
 	PATHS_WHY_HARD_NAT,
 	PATHS_WHY_NO_ANSWER,
@@ -42,6 +43,7 @@ struct paths_facts {
 	bool narrow;			/* an address answers, but not large packets */
 	bool pinged_us;			/* its pings came by UDP lately */
 	bool busy_long;			/* we send for 10 s or more */
+	bool relay_failed;		/* the peer's home is not reached, and no peer relay */
 	bool captive;			/* and a portal answered in the place of relays */
 	bool probed, can_send, udp;	/* netcheck: there was one; sends worked; answers came */
 	bool udp_elsewhere;		/* another peer answered by UDP */

@@ -221,6 +221,32 @@ def test_restart_while_control_is_away(lab):
     one.streams(two)
 
 
+CLOSED_RELAY = """
+table inet closed {
+  chain input {
+    type filter hook input priority 0;
+    tcp dport 443 reject with tcp reset;
+  }
+}
+"""
+
+
+def test_relays_are_not_reached(lab):
+    """Their STUN servers answer, and nothing else."""
+    world = World(lab, {"one": ("easy",), "two": ("hard",)})
+    one, two = world.pairs("one two")[0]
+    one.streams(two)
+    for relay in world.net.relays:
+        relay.host.nft(CLOSED_RELAY)
+    one.flow(two)
+    wait_for("the verdict", lambda: one.why(two) == "relay-unreachable", 60)
+    assert one.json("why", two.name)["relay-failure"]
+    for relay in world.net.relays:
+        relay.host.run("nft", "delete", "table", "inet", "closed")
+    one.streams(two)
+    wait_for("the other verdict", lambda: one.why(two) == "no-answer", 60)
+
+
 # Nothing goes through; whoever asks for a page has another one.
 CLOSED = """
 table ip portal {
