@@ -6,9 +6,9 @@
 #ifndef DNS_CACHE_H
 #define DNS_CACHE_H
 
+#include "base/dnsmsg.h"
 #include "base/hash.h"
 #include "base/list.h"
-#include "msg.h"
 
 struct dns_cache {
 	struct hash by_question;

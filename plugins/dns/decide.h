@@ -4,7 +4,7 @@
 #ifndef DNS_DECIDE_H
 #define DNS_DECIDE_H
 
-#include "msg.h"
+#include "base/dnsmsg.h"
 #include "plan.h"
 
 enum dns_verdict {

@@ -9,8 +9,8 @@
 #include <string.h>
 
 #include "base/addr.h"
+#include "base/dnsmsg.h"
 #include "base/util.h"
-#include "msg.h"
 #include "record.h"
 
 const struct warren_addr dns_service[2] = {

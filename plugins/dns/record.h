@@ -4,7 +4,7 @@
 #ifndef DNS_RECORD_H
 #define DNS_RECORD_H
 
-#include "msg.h"
+#include "base/dnsmsg.h"
 
 struct str;
 

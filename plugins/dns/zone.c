@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/addr.h"
-#include "msg.h"
+#include "base/dnsmsg.h"
 
 void dns_zone_init(struct dns_zone *zone)
 {

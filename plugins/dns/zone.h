@@ -7,8 +7,8 @@
 #include <warren/plugin.h>
 
 #include "base/arena.h"
+#include "base/dnsname.h"
 #include "base/hash.h"
-#include "name.h"
 
 struct dns_rdata {
 	struct dns_rdata *next;

@@ -7,7 +7,7 @@
 
 #include "base/str.h"
 #include "base/util.h"
-#include "plugins/dns/msg.h"
+#include "base/dnsmsg.h"
 #include "plugins/dns/record.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -14,7 +14,7 @@
 #include "base/addr.h"
 #include "base/str.h"
 #include "base/util.h"
-#include "plugins/dns/msg.h"
+#include "base/dnsmsg.h"
 #include "plugins/dns/record.h"
 
 static struct dns_name name_of(const char *text)

@@ -1,7 +1,7 @@
 /*
  * DNS messages.
  */
-#include "msg.h"
+#include "base/dnsmsg.h"
 
 #include <errno.h>
 #include <stdio.h>

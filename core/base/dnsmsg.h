@@ -1,13 +1,13 @@
 /*
- * dns/msg.h - DNS messages: queries of clients, answers of resolvers (RFC 1035, 6891, 2308)
+ * base/dnsmsg.h - DNS messages: queries of clients, answers of resolvers (RFC 1035, 6891, 2308)
  *
  * What is kept and passed around inside is an answer without OPT record and with id 0: an answer of
  * our own and one of a resolver alike. dns_reply_finish() makes of it what one client gets.
  */
-#ifndef DNS_MSG_H
-#define DNS_MSG_H
+#ifndef WARREN_BASE_DNSMSG_H
+#define WARREN_BASE_DNSMSG_H
 
-#include "name.h"
+#include "base/dnsname.h"
 
 enum {
 	DNS_HEADER = 12,

@@ -1,7 +1,7 @@
 /*
  * Domain names.
  */
-#include "name.h"
+#include "base/dnsname.h"
 
 #include <errno.h>
 #include <stdio.h>

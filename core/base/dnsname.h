@@ -1,11 +1,11 @@
 /*
- * dns/name.h - domain names in the form of the wire, in lower case
+ * base/dnsname.h - domain names in the form of the wire, in lower case
  *
  * One form for comparing, hashing and sending: labels behind their lengths, the root's zero at the
  * end (RFC 1035 3.1). Every suffix of a name is a piece of it.
  */
-#ifndef DNS_NAME_H
-#define DNS_NAME_H
+#ifndef WARREN_BASE_DNSNAME_H
+#define WARREN_BASE_DNSNAME_H
 
 #include <stdbool.h>
 #include <stddef.h>
