@@ -54,8 +54,8 @@ int mon_op_watch(struct mon *mon, const struct mon_request *req, struct mon_repl
 		return wpriv_refuse(err, -EINVAL,
 				    "\"%s\" is not an absolute path of at most %zu bytes",
 				    node->text, sizeof(what.watch.path) - 1);
-	list_for_each(thing, &mon->things.all, node)
-		n += thing->kind == MON_WATCH;
+	list_for_each(thing, &mon->things.watches, what.watch.node)
+		n++;
 	if (n >= WATCHES_MAX)
 		return wpriv_refuse(err, -ENOSPC, "%d files are watched already", WATCHES_MAX);
 	what.watch.wd = mon_watch_folder(mon, what.watch.path);
@@ -76,9 +76,8 @@ void mon_watch_end(struct mon *mon, struct mon_thing *ended)
 	if (ended->what.watch.wd == -1)
 		return;
 	/* Files of one folder share its watch. */
-	list_for_each(thing, &mon->things.all, node) {
-		if (thing != ended && thing->kind == MON_WATCH &&
-		    thing->what.watch.wd == ended->what.watch.wd)
+	list_for_each(thing, &mon->things.watches, what.watch.node) {
+		if (thing != ended && thing->what.watch.wd == ended->what.watch.wd)
 			return;
 	}
 	inotify_rm_watch(mon->inotify, ended->what.watch.wd);
@@ -97,10 +96,10 @@ static void handle_event(struct mon *mon, const struct inotify_event *event, uin
 	bool all = event->mask & IN_Q_OVERFLOW;
 	struct mon_thing *thing;
 
-	list_for_each(thing, &mon->things.all, node) {
+	list_for_each(thing, &mon->things.watches, what.watch.node) {
 		struct mon_watch *watch = &thing->what.watch;
 
-		if (thing->kind != MON_WATCH || (!all && watch->wd != event->wd))
+		if (!all && watch->wd != event->wd)
 			continue;
 		if (all || folder_gone || (event->len > 0 &&
 		    strcmp(strrchr(watch->path, '/') + 1, event->name) == 0))
@@ -150,12 +149,10 @@ uint64_t mon_watch_tell(struct mon *mon, uint64_t now)
 	struct mon_thing *thing;
 	uint64_t next = 0;
 
-	list_for_each(thing, &mon->things.all, node) {
+	list_for_each(thing, &mon->things.watches, what.watch.node) {
 		struct mon_watch *watch = &thing->what.watch;
 		uint64_t at;
 
-		if (thing->kind != MON_WATCH)
-			continue;
 		if (watch->wd == -1) {
 			watch->wd = mon_watch_folder(mon, watch->path);
 			if (watch->wd != -1)

@@ -99,6 +99,7 @@ static uint8_t make_key(uint8_t key[MON_KEY_MAX], uint32_t kind, const union mon
 void mon_things_init(struct mon_things *things)
 {
 	list_init(&things->all);
+	list_init(&things->watches);
 	hash_init(&things->by_key);
 	things->next_id = 1;
 	things->count = 0;
@@ -136,6 +137,8 @@ struct mon_thing *mon_thing_new(struct mon_things *things, uint32_t kind, const 
 		return NULL;
 	}
 	list_add_tail(&things->all, &thing->node);
+	if (kind == MON_WATCH)
+		list_add_tail(&things->watches, &thing->what.watch.node);
 	things->count++;
 	/* Ids are handed out once; 4 billion of them outlast any engine. */
 	things->next_id = things->next_id == UINT32_MAX ? 1 : things->next_id + 1;
@@ -149,6 +152,8 @@ void mon_thing_free(struct mon_things *things, struct mon_thing *thing)
 	for (uint32_t i = 0; i < thing->n_fds; i++)
 		auto_close(&thing->fds[i]);
 	list_del(&thing->node);
+	if (thing->kind == MON_WATCH)
+		list_del(&thing->what.watch.node);
 	things->count--;
 	free(thing);
 }

@@ -60,6 +60,7 @@ struct mon_path {
 	char path[WPRIV_PATH];
 };
 struct mon_watch {
+	struct list node;		/* of mon_things.watches */
 	int wd;				/* inotify; -1: the folder is gone */
 	uint64_t due, since;		/* microseconds; 0: nothing happened */
 	bool resolver;			/* the monitor's own, for MON_RESOLVER */
@@ -113,6 +114,7 @@ struct mon_thing {
 
 struct mon_things {
 	struct list all;		/* in the order they were made */
+	struct list watches;		/* of them, those of kind MON_WATCH */
 	struct hash by_key;
 	uint32_t next_id, count;
 };
