@@ -12,11 +12,7 @@ bool warren_netmap_takes(const struct warren_netmap *map, const struct warren_no
 {
 	if (allowed->bits == 0 && map->exit_chosen)
 		return map->exit_node == node->id;
-	for (uint32_t i = 0; map->addresses_only && i < node->n_addresses; i++) {
-		if (prefix_equal(&node->addresses[i], allowed))
-			return true;
-	}
-	return !map->addresses_only;
+	return !map->addresses_only || warren_netmap_has_address(node, allowed);
 }
 
 static bool is_source(const struct warren_src *src, const struct warren_node *node)
@@ -71,4 +67,49 @@ bool warren_netmap_is_exit(const struct warren_node *node)
 			return true;
 	}
 	return node->exit_v4 || node->exit_v6;
+}
+
+bool warren_netmap_follows(const struct warren_netmap *map, const struct warren_netmap *before)
+{
+	return before && map->previous != 0 && map->previous == before->serial;
+}
+
+bool warren_netmap_peers_differ(const struct warren_netmap *map, const struct warren_netmap *before,
+				uint32_t but)
+{
+	if (!warren_netmap_follows(map, before))
+		return true;
+	for (uint32_t i = 0; map->changed & WARREN_NETMAP_PEERS && i < map->n_changes; i++) {
+		const struct warren_netmap_change *change = &map->changes[i];
+
+		if (change->what != WARREN_CHANGE_MODIFIED || change->fields & ~but)
+			return true;
+	}
+	return false;
+}
+
+const struct warren_node *warren_netmap_peer(const struct warren_netmap *map, int64_t id)
+{
+	uint32_t low = 0, high = map ? map->n_peers : 0;
+
+	while (low < high) {
+		uint32_t middle = low + (high - low) / 2;
+
+		if (map->peers[middle]->id == id)
+			return map->peers[middle];
+		if (map->peers[middle]->id < id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return NULL;
+}
+
+bool warren_netmap_has_address(const struct warren_node *node, const struct warren_prefix *prefix)
+{
+	for (uint32_t i = 0; i < node->n_addresses; i++) {
+		if (prefix_equal(&node->addresses[i], prefix))
+			return true;
+	}
+	return false;
 }

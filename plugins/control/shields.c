@@ -142,7 +142,7 @@ int ctl_shields_publish(struct ctl_session *s, const struct warren_netmap *map)
 		made->map.changed = WARREN_NETMAP_SELF;
 		made->map.changes = NULL;
 		made->map.n_changes = 0;
-	} else if (before && !gap && map->previous && map->previous == before->inner->serial) {
+	} else if (before && !gap && warren_netmap_follows(map, before->inner)) {
 		made->map.previous = before->map.serial;
 	} else {
 		made->map.previous = 0;

@@ -201,18 +201,9 @@ void dns_base_changed(struct dns *dns)
 /* Most maps differ in who is online and where: nothing that names have to do with. */
 static bool concerns_names(const struct warren_netmap *before, const struct warren_netmap *map)
 {
-	const uint32_t other = WARREN_NODE_ALLOWED_IPS | WARREN_NODE_OTHER;
-
-	if (!before || map->previous == 0 || map->previous != before->serial ||
-	    map->exit_chosen != before->exit_chosen ||
-	    map->changed & (WARREN_NETMAP_SELF | WARREN_NETMAP_DNS))
-		return true;
-	for (uint32_t i = 0; i < map->n_changes; i++) {
-		if (map->changes[i].what != WARREN_CHANGE_MODIFIED ||
-		    map->changes[i].fields & other)
-			return true;
-	}
-	return false;
+	return !before || map->exit_chosen != before->exit_chosen ||
+	       map->changed & (WARREN_NETMAP_SELF | WARREN_NETMAP_DNS) ||
+	       warren_netmap_peers_differ(map, before, WARREN_NODE_REACHED);
 }
 
 static void on_netmap(struct warren_ctx *ctx, const char *topic, const void *obj, void *arg)

@@ -34,10 +34,7 @@ bool filter_map_depends_on_peers(const struct warren_netmap *map)
 
 static bool change_matters(const struct warren_netmap_change *change, bool by_peer)
 {
-	const uint32_t never = WARREN_NODE_KEY | WARREN_NODE_DISCO_KEY | WARREN_NODE_ENDPOINTS |
-			       WARREN_NODE_HOME_REGION | WARREN_NODE_PRESENCE | WARREN_NODE_PSK;
-
-	if (change->what == WARREN_CHANGE_MODIFIED && !(change->fields & ~never))
+	if (change->what == WARREN_CHANGE_MODIFIED && !(change->fields & ~WARREN_NODE_REACHED))
 		return false;
 	return by_peer || is_guarded(change->before) || is_guarded(change->after);
 }

@@ -397,8 +397,7 @@ void paths_map(struct paths *p, const struct warren_netmap *map)
 	apply(p, true);
 	p->apply.old = old;
 	p->apply.at = p->apply.other = 0;
-	p->apply.what = old && map->previous && map->previous == old->serial ? APPLY_CHANGES :
-									      APPLY_GONE;
+	p->apply.what = warren_netmap_follows(map, old) ? APPLY_CHANGES : APPLY_GONE;
 	p->map = warren_obj_ref(map);
 	apply(p, false);
 }

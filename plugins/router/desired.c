@@ -339,15 +339,6 @@ static void add_addresses(const struct warren_node *self, const struct router_co
 	}
 }
 
-static bool is_own(const struct warren_node *self, const struct warren_prefix *prefix)
-{
-	for (uint32_t i = 0; i < self->n_addresses; i++) {
-		if (prefix_equal(&self->addresses[i], prefix))
-			return true;
-	}
-	return false;
-}
-
 /* Routes to us ourselves are the kernel's own. */
 static void add_route(const struct warren_node *self, const struct router_conf *conf,
 		      const char *ifname, const struct warren_prefix *dst, struct router_state *out)
@@ -356,7 +347,7 @@ static void add_route(const struct warren_node *self, const struct router_conf *
 	struct router_list *list = &out->parts[v6 ? ROUTER_ROUTE6 : ROUTER_ROUTE4];
 	struct warren_priv_route *item = (struct warren_priv_route *)list->items + list->n;
 
-	if ((v6 && !conf->ipv6) || is_own(self, dst))
+	if ((v6 && !conf->ipv6) || warren_netmap_has_address(self, dst))
 		return;
 	item->type = WARREN_ROUTE_UNICAST;
 	item->table = conf->table;
@@ -372,20 +363,11 @@ static bool attached_counts(const struct router_conf *conf)
 	return conf->host && !conf->prefer_tailnet && (!conf->lead || conf->lead->attached);
 }
 
-static bool has_address(const struct warren_node *node, const struct warren_prefix *prefix)
-{
-	for (uint32_t i = 0; i < node->n_addresses; i++) {
-		if (prefix_equal(&node->addresses[i], prefix))
-			return true;
-	}
-	return false;
-}
-
 /* The host is in all of it: the way through the tunnel gives way. */
 static bool is_attached(const struct router_conf *conf, const struct warren_node *peer,
 			const struct warren_prefix *network)
 {
-	if (!attached_counts(conf) || has_address(peer, network))
+	if (!attached_counts(conf) || warren_netmap_has_address(peer, network))
 		return false;
 	for (size_t i = 0; i < conf->host->n_attached; i++) {
 		const struct warren_prefix *attached = &conf->host->attached[i].prefix;
@@ -402,7 +384,8 @@ static bool surrounds(const struct warren_node *peer, const struct warren_prefix
 		      const struct warren_prefix *attached)
 {
 	return network->bits > 0 && network->bits < attached->bits &&
-	       !has_address(peer, network) && prefix_contains(network, &attached->addr);
+	       !warren_netmap_has_address(peer, network) &&
+	       prefix_contains(network, &attached->addr);
 }
 
 static bool peer_surrounds(const struct warren_netmap *map, const struct warren_node *peer,
@@ -609,26 +592,15 @@ int router_desired(const struct warren_netmap *map, const struct router_conf *co
 
 bool router_map_follows(const struct warren_netmap *map, const struct warren_netmap *before)
 {
-	return before && map->previous && map->previous == before->serial &&
-	       !(map->changed & WARREN_NETMAP_SELF) &&
+	return warren_netmap_follows(map, before) && !(map->changed & WARREN_NETMAP_SELF) &&
 	       map->addresses_only == before->addresses_only &&
 	       map->exit_chosen == before->exit_chosen && map->exit_node == before->exit_node;
 }
 
 bool router_map_matters(const struct warren_netmap *map, const struct warren_netmap *before)
 {
-	const uint32_t never = WARREN_NODE_KEY | WARREN_NODE_DISCO_KEY | WARREN_NODE_ENDPOINTS |
-			       WARREN_NODE_HOME_REGION | WARREN_NODE_PRESENCE | WARREN_NODE_PSK;
-
-	if (!router_map_follows(map, before))
-		return true;
-	for (uint32_t i = 0; map->changed & WARREN_NETMAP_PEERS && i < map->n_changes; i++) {
-		const struct warren_netmap_change *change = &map->changes[i];
-
-		if (change->what != WARREN_CHANGE_MODIFIED || change->fields & ~never)
-			return true;
-	}
-	return false;
+	return !router_map_follows(map, before) ||
+	       warren_netmap_peers_differ(map, before, WARREN_NODE_REACHED);
 }
 
 /*
@@ -790,7 +762,7 @@ static void peer_overlaps(const struct warren_netmap *map, const struct router_c
 	for (uint32_t i = 0; !peer->dormant && i < peer->n_allowed_ips; i++) {
 		const struct warren_prefix *network = &peer->allowed_ips[i];
 
-		if (network->bits == 0 || has_address(peer, network) ||
+		if (network->bits == 0 || warren_netmap_has_address(peer, network) ||
 		    !warren_netmap_takes(map, peer, network))
 			continue;
 		for (size_t k = 0; k < conf->host->n_attached; k++) {

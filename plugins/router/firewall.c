@@ -63,21 +63,12 @@ static int add_mapped(struct router_fw *fw, const struct router_mapped *mapped)
 	return result;
 }
 
-static bool is_own(const struct warren_node *self, const struct warren_prefix *network)
-{
-	for (uint32_t i = 0; i < self->n_addresses; i++) {
-		if (prefix_equal(&self->addresses[i], network))
-			return true;
-	}
-	return false;
-}
-
 static int add_behind(struct router_fw *fw, const struct warren_node *self,
 		      const struct router_fw_conf *conf, const struct warren_prefix *network)
 {
 	int result;
 
-	if (is_own(self, network))
+	if (warren_netmap_has_address(self, network))
 		return 0;
 	if (network->bits == 0) {
 		fw->items[0].flags |= network->addr.family == 6 ? WARREN_NFT_EXIT6 :
@@ -103,7 +94,8 @@ static int fill(const struct warren_netmap *map, const struct router_fw_conf *co
 		result = add_network(out, WARREN_NFT_SELF, &self->addresses[i]);
 	for (uint32_t i = 0; !result && i < map->n_networks; i++) {
 		/* A node alone in its network has no pool to guard. */
-		if (map->networks[i].bits > 0 && !is_own(self, &map->networks[i]))
+		if (map->networks[i].bits > 0 &&
+		    !warren_netmap_has_address(self, &map->networks[i]))
 			result = add_network(out, WARREN_NFT_POOL, &map->networks[i]);
 	}
 	for (uint32_t i = 0; !result && i < self->n_allowed_ips; i++)
@@ -127,7 +119,6 @@ int router_fw_want(const struct warren_netmap *map, const struct router_fw_conf 
 		   struct router_fw *out)
 {
 	struct warren_priv_nft *table;
-
 	bool known = map && map->self;
 
 	*out = (struct router_fw){ .n = 0 };

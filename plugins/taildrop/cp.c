@@ -114,15 +114,6 @@ static const char *name_of(const struct cp *cp, const char *path)
 	return strcmp(path, "-") == 0 ? "stdin" : slash ? slash + 1 : path;
 }
 
-static const struct warren_node *node_of(const struct warren_netmap *map, int64_t id)
-{
-	for (uint32_t i = 0; map && i < map->n_peers; i++) {
-		if (map->peers[i]->id == id)
-			return map->peers[i];
-	}
-	return NULL;
-}
-
 static void start_file(struct cp *cp, const struct warren_node *node, struct warren_err *err)
 {
 	const struct drop_send send = {
@@ -161,7 +152,7 @@ static void next_file(struct cp *cp)
 		return;
 	}
 	map = td->netmap->current(td->netmap_self);
-	node = node_of(map, cp->node);
+	node = warren_netmap_peer(map, cp->node);
 	snprintf(cp->name, sizeof(cp->name), "%.250s", name_of(cp, word(cp, cp->at)));
 	if (!node || node->n_addresses == 0)
 		warren_fail(&err, NULL, "%s is not in the network any more", cp->peer);

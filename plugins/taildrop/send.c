@@ -495,21 +495,12 @@ static void connected(struct warren_ctx *ctx, struct warren_stream *stream, cons
 		finish(s, -ENOMEM, "no memory");
 }
 
-static const struct warren_node *node_of(const struct warren_netmap *map, int64_t id)
-{
-	for (uint32_t i = 0; map && i < map->n_peers; i++) {
-		if (map->peers[i]->id == id)
-			return map->peers[i];
-	}
-	return NULL;
-}
-
 static void connect_to_peer(struct drop_sending *s)
 {
 	AUTO(err_free) struct warren_err err = ERR_INIT;
 	struct taildrop *td = s->td;
 	const struct warren_netmap *map = td->netmap->current(td->netmap_self);
-	const struct warren_node *node = node_of(map, s->node);
+	const struct warren_node *node = warren_netmap_peer(map, s->node);
 	struct warren_addrport at;
 
 	if (node && td->peerapi->base(td->peerapi_self, node, &at)) {

@@ -63,7 +63,7 @@ void wg_device_returned(struct wg_device *dev)
 
 const struct warren_node *wg_device_node(const struct wg_device *dev, const struct wg_peer *peer)
 {
-	return wg_netmap_node(dev->map, peer->node_id);
+	return warren_netmap_peer(dev->map, peer->node_id);
 }
 
 const char *wg_device_peer_name(const struct wg_device *dev, const struct wg_peer *peer,

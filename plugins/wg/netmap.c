@@ -28,23 +28,6 @@ struct change {
 	uint64_t now;
 };
 
-const struct warren_node *wg_netmap_node(const struct warren_netmap *map, int64_t id)
-{
-	uint32_t low = 0, high = map ? map->n_peers : 0;
-
-	while (low < high) {
-		uint32_t middle = low + (high - low) / 2;
-
-		if (map->peers[middle]->id == id)
-			return map->peers[middle];
-		if (map->peers[middle]->id < id)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return NULL;
-}
-
 static bool is_zero(const struct warren_key32 *key)
 {
 	static const struct warren_key32 zero;
@@ -319,21 +302,16 @@ static int each_difference(struct change *change, step_fn *step)
 	int r = 0;
 
 	for (uint32_t i = 0; !r && old && i < old->n_peers; i++) {
-		if (!wg_netmap_node(map, old->peers[i]->id))
+		if (!warren_netmap_peer(map, old->peers[i]->id))
 			r = step(change, old->peers[i], NULL);
 	}
 	for (uint32_t i = 0; !r && i < map->n_peers; i++) {
-		const struct warren_node *before = wg_netmap_node(old, map->peers[i]->id);
+		const struct warren_node *before = warren_netmap_peer(old, map->peers[i]->id);
 
 		if (before != map->peers[i])
 			r = step(change, before, map->peers[i]);
 	}
 	return r;
-}
-
-static bool continues(const struct wg_device *dev, const struct warren_netmap *map)
-{
-	return dev->map && map->previous && map->previous == dev->map->serial;
 }
 
 int wg_netmap_apply(struct wg_device *dev, const struct warren_netmap *map)
@@ -355,7 +333,7 @@ int wg_netmap_apply(struct wg_device *dev, const struct warren_netmap *map)
 				 old->exit_chosen != map->exit_chosen ||
 				 old->exit_node != map->exit_node);
 	wg_allowedips_begin(change.trie);
-	each = continues(dev, map) ? each_change : each_difference;
+	each = warren_netmap_follows(map, dev->map) ? each_change : each_difference;
 	r = each(&change, take_out);
 	if (!r)
 		r = each(&change, put_in);
@@ -385,7 +363,7 @@ void wg_netmap_restore_endpoints(struct wg_device *dev)
 	struct wg_peer *peer;
 
 	for (uint32_t at = 0; (peer = wg_peers_next(&dev->peers, &at));) {
-		const struct warren_node *node = wg_netmap_node(dev->map, peer->node_id);
+		const struct warren_node *node = warren_netmap_peer(dev->map, peer->node_id);
 
 		wg_peer_set_path(peer, NULL);
 		if (node)

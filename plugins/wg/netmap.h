@@ -21,7 +21,4 @@ void wg_netmap_restore_endpoints(struct wg_device *dev);
 /* Drops the reference to the snapshot. */
 void wg_netmap_fini(struct wg_device *dev);
 
-/* The node with @id; NULL: none. */
-const struct warren_node *wg_netmap_node(const struct warren_netmap *map, int64_t id);
-
 #endif

@@ -235,6 +235,9 @@ enum {					/* `fields` of a MODIFIED peer */
 	WARREN_NODE_PRESENCE = 1u << 5,	/* online, last_seen */
 	WARREN_NODE_PSK = 1u << 6,	/* psk, keepalive */
 	WARREN_NODE_OTHER = 1u << 7,
+	/* Where and how it is reached, and not who it is or what it leads to: most changes. */
+	WARREN_NODE_REACHED = WARREN_NODE_KEY | WARREN_NODE_DISCO_KEY | WARREN_NODE_ENDPOINTS |
+			      WARREN_NODE_HOME_REGION | WARREN_NODE_PRESENCE | WARREN_NODE_PSK,
 };
 struct warren_netmap_change {
 	uint32_t what;			/* WARREN_CHANGE_ */
@@ -305,6 +308,24 @@ uint32_t warren_netmap_exits(const struct warren_netmap *map, const struct warre
 	__attribute__((visibility("default")));
 /* Whether @node offers such a way at all, in a list or by a flag (0.4). Any thread. */
 bool warren_netmap_is_exit(const struct warren_node *node)
+	__attribute__((visibility("default")));
+
+/* Whether the list of changes of @map leads there from @before (NULL: none). Any thread. */
+bool warren_netmap_follows(const struct warren_netmap *map, const struct warren_netmap *before)
+	__attribute__((visibility("default")));
+/*
+ * Whether peers came, went or changed in other fields than @but (WARREN_NODE_), or may have: true
+ * where @map does not follow @before. Any thread.
+ */
+bool warren_netmap_peers_differ(const struct warren_netmap *map, const struct warren_netmap *before,
+				uint32_t but)
+	__attribute__((visibility("default")));
+
+/* The peer with @id; NULL: none, or no map. Any thread. */
+const struct warren_node *warren_netmap_peer(const struct warren_netmap *map, int64_t id)
+	__attribute__((visibility("default")));
+/* Whether @prefix is one of the addresses of @node. Any thread. */
+bool warren_netmap_has_address(const struct warren_node *node, const struct warren_prefix *prefix)
 	__attribute__((visibility("default")));
 
 enum warren_facet {			/* what a node tells its server about itself */
