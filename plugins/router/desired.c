@@ -781,3 +781,28 @@ void router_overlaps(const struct warren_netmap *map, const struct router_conf *
 	for (uint32_t i = 0; conf->host && map && map->self && i < map->n_peers; i++)
 		peer_overlaps(map, conf, map->peers[i], fn, arg);
 }
+
+static void note_overlap(const struct warren_node *peer, const struct warren_prefix *network,
+			 const struct router_net *attached, bool lost, void *arg)
+{
+	(void)peer;
+	(void)network;
+	(void)attached;
+	(void)lost;
+	*(bool *)arg = true;
+}
+
+bool router_overlaps_differ(const struct warren_netmap *map, const struct router_conf *conf)
+{
+	bool any = false;
+
+	for (uint32_t i = 0; conf->host && i < map->n_changes; i++) {
+		const struct warren_netmap_change *change = &map->changes[i];
+
+		if (change->before)
+			peer_overlaps(map, conf, change->before, note_overlap, &any);
+		if (change->after)
+			peer_overlaps(map, conf, change->after, note_overlap, &any);
+	}
+	return any;
+}

@@ -2,7 +2,7 @@
  * What should be in the kernel, as one pure function of network map and configuration, and the
  * difference between two such states.
  *
- * A state is six lists, one per kind and family. Items are the requests of priv.h themselves with
+ * A state is eight lists, one per kind and family. Items are the requests of priv.h themselves with
  * all unused bytes zero, so that equal items are equal bytes; lists are sorted. In the place of the
  * verb a desired item has a count: how many peers and networks ask for it.
  */
@@ -111,6 +111,8 @@ typedef void router_overlap_fn(const struct warren_node *peer, const struct warr
 			       const struct router_net *attached, bool lost, void *arg);
 void router_overlaps(const struct warren_netmap *map, const struct router_conf *conf,
 		     router_overlap_fn *fn, void *arg);
+/* Whether @map, which follows the one before, may have others than that. */
+bool router_overlaps_differ(const struct warren_netmap *map, const struct router_conf *conf);
 
 /* Changes @list as the first @n items of a difference say. 0 or -ENOMEM. */
 int router_apply(enum router_part part, struct router_list *list, const uint8_t *items, size_t n);

@@ -14,21 +14,13 @@
 #include "base/addr.h"
 #include "base/hash.h"
 #include "base/str.h"
+#include "base/util.h"
 #include "host.h"
 
 enum {
 	PAUSE = 50000,			/* microseconds, between two looks */
 	OVERLAP_MAX = 400,		/* bytes of a line about one */
 };
-
-static void add_overlap(const struct warren_node *peer, const struct warren_prefix *network,
-			const struct router_net *attached, bool lost, void *arg)
-{
-	struct str *text = arg;
-
-	str_add(text, text->len > 0 ? "\n" : "");
-	router_overlap_text(peer, network, attached, lost, text);
-}
 
 void router_overlap_text(const struct warren_node *peer, const struct warren_prefix *network,
 			 const struct router_net *attached, bool lost, struct str *out)
@@ -41,23 +33,52 @@ void router_overlap_text(const struct warren_node *peer, const struct warren_pre
 		 lost ? "wins (router.prefer)" : "gives way");
 }
 
+static void sum_overlap(const struct warren_node *peer, const struct warren_prefix *network,
+			const struct router_net *attached, bool lost, void *arg)
+{
+	uint64_t *sum = arg;
+	const uint64_t before[2] = { *sum, (uint64_t)peer->id << 1 | lost };
+	uint8_t pair[sizeof(*network) + sizeof(attached->prefix) + sizeof(attached->ifname)];
+
+	memcpy(pair, network, sizeof(*network));
+	memcpy(pair + sizeof(*network), &attached->prefix, sizeof(attached->prefix));
+	memcpy(pair + sizeof(*network) + sizeof(attached->prefix), attached->ifname,
+	       sizeof(attached->ifname));
+	*sum = hash_siphash(before, pair, sizeof(pair));
+}
+
+struct telling {
+	struct router *router;
+	size_t n;
+};
+
+static void tell_overlap(const struct warren_node *peer, const struct warren_prefix *network,
+			 const struct router_net *attached, bool lost, void *arg)
+{
+	struct telling *telling = arg;
+	AUTO(str_free) struct str text = STR_INIT;
+
+	if (++telling->n > ROUTER_OVERLAPS_SHOWN)
+		return;
+	router_overlap_text(peer, network, attached, lost, &text);
+	warren_log_limit(telling->router->ctx, &telling->router->log_overlaps, LOG_WARNING,
+			 "%.*s", OVERLAP_MAX, str_text(&text));
+}
+
 /* Told once for each set of them. */
 void router_tell_overlaps(struct router *r)
 {
-	static const uint64_t no_secret[2];
-	struct str text = STR_INIT;
-	uint64_t sum;
+	struct telling telling = { .router = r };
+	uint64_t sum = 0;
 
-	router_overlaps(r->map, &r->conf, add_overlap, &text);
-	sum = text.len > 0 ? hash_siphash(no_secret, str_text(&text), text.len) : 0;
-	for (const char *at = str_text(&text); sum != r->overlaps && *at;) {
-		int len = (int)strcspn(at, "\n"), shown = len < OVERLAP_MAX ? len : OVERLAP_MAX;
-
-		warren_log_limit(r->ctx, &r->log_overlaps, LOG_WARNING, "%.*s", shown, at);
-		at += len + (at[len] == '\n');
-	}
+	router_overlaps(r->map, &r->conf, sum_overlap, &sum);
+	if (sum != 0 && sum != r->overlaps)
+		router_overlaps(r->map, &r->conf, tell_overlap, &telling);
+	if (telling.n > ROUTER_OVERLAPS_SHOWN)
+		warren_log_limit(r->ctx, &r->log_overlaps, LOG_WARNING, "%zu more networks of "
+				 "peers overlap those of this host: `warren status --json` has "
+				 "them all", telling.n - ROUTER_OVERLAPS_SHOWN);
 	r->overlaps = sum;
-	str_free(&text);
 }
 
 void router_look_at_host(struct router *r)

@@ -30,7 +30,6 @@
 #include "options.h"
 #include "router.h"
 
-
 static const struct warren_metric metrics[] = {
 	{ .name = "routes", .kind = WARREN_GAUGE, .unit = "1", .brief = "Routes in force." },
 	{ .name = "changes", .kind = WARREN_COUNTER, .unit = "1",
@@ -510,11 +509,11 @@ static void router_netmap(struct warren_ctx *ctx, const char *topic, const void 
 	(void)topic;
 	warren_obj_unref(r->map);
 	r->map = warren_obj_ref(obj);
-	if (matters)
-		router_tell_overlaps(r);
 	/* What failed is tried again by its timer, with this map. */
 	if (!matters)
 		return;
+	if (!follows || router_overlaps_differ(r->map, &r->conf))
+		router_tell_overlaps(r);
 	if (!follows || r->stale ||
 	    router_follow(r->map, &r->conf, r->dataplane->ifname(r->dataplane_self), &r->wanted,
 			  &r->touched))

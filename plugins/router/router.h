@@ -86,6 +86,7 @@ int router_lead(struct router *router, struct warren_ctx *ctx,
 		const struct warren_router_lead *lead);
 void router_look_at_host(struct router *router);
 void router_tell_overlaps(struct router *router);
+enum { ROUTER_OVERLAPS_SHOWN = 4 };	/* at once: a peer may lead to thousands of networks */
 void router_overlap_text(const struct warren_node *peer, const struct warren_prefix *network,
 			 const struct router_net *attached, bool lost, struct str *out);
 

@@ -160,21 +160,33 @@ static void firewall_status(const struct router *r, struct warren_reply *reply)
 			  r->forwarding[0] || r->forwarding[1] ? "; forwarding" : "");
 }
 
+struct showing {
+	struct warren_reply *reply;
+	size_t n;
+};
+
 static void show_overlap(const struct warren_node *peer, const struct warren_prefix *network,
 			 const struct router_net *attached, bool lost, void *arg)
 {
+	struct showing *showing = arg;
 	AUTO(str_free) struct str text = STR_INIT;
 
 	router_overlap_text(peer, network, attached, lost, &text);
-	warren_reply_str(arg, NULL, "%s", str_text(&text));
-	warren_reply_text(arg, "%s", str_text(&text));
+	warren_reply_str(showing->reply, NULL, "%s", str_text(&text));
+	if (showing->n++ < ROUTER_OVERLAPS_SHOWN)
+		warren_reply_text(showing->reply, "%s", str_text(&text));
 }
 
 static void show_overlaps(const struct router *r, struct warren_reply *reply)
 {
+	struct showing showing = { .reply = reply };
+
 	warren_reply_open(reply, "overlaps", '[');
-	router_overlaps(r->map, &r->conf, show_overlap, reply);
+	router_overlaps(r->map, &r->conf, show_overlap, &showing);
 	warren_reply_close(reply);
+	if (showing.n > ROUTER_OVERLAPS_SHOWN)
+		warren_reply_text(reply, "%zu more networks overlap: --json has them all",
+				  showing.n - ROUTER_OVERLAPS_SHOWN);
 }
 
 void router_show_status(struct warren_ctx *ctx, struct warren_reply *reply)

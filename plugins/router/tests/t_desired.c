@@ -320,6 +320,38 @@ static void gives_way_to_what_the_host_is_attached_to(void **state)
 	assert_int_equal(n, 200);
 }
 
+/* Of a list of changes only peers count that have a part in an overlap, or had. */
+static void knows_when_overlaps_are_others(void **state)
+{
+	struct router_net attached[] = { net("10.99.0.0/16", "eth0") };
+	const struct router_host host = { attached, NULL, 1, 0 };
+	struct router_conf conf = stock;
+	struct map m;
+	struct warren_node after;
+	struct warren_netmap_change change = { .what = WARREN_CHANGE_MODIFIED };
+
+	(void)state;
+	make_map(&m);
+	conf.host = &host;
+	m.map.changes = &change;
+	m.map.n_changes = 1;
+	for (int i = 0; i < 3; i++) {
+		bool overlaps = i == 1;
+
+		change.before = change.after = &m.peers[i];
+		assert_int_equal(router_overlaps_differ(&m.map, &conf), overlaps);
+		after = m.peers[i];
+		after.n_allowed_ips = 0;
+		change.after = &after;
+		assert_int_equal(router_overlaps_differ(&m.map, &conf), overlaps);
+		change = (struct warren_netmap_change){ .after = &m.peers[i] };
+		assert_int_equal(router_overlaps_differ(&m.map, &conf), overlaps);
+	}
+	conf.host = NULL;
+	change.after = &m.peers[1];
+	assert_false(router_overlaps_differ(&m.map, &conf));
+}
+
 /* Of 3,000 routes one goes and one comes: two items, the removal first. */
 static void leaves_alone_what_stays(void **state)
 {
@@ -573,6 +605,7 @@ int main(void)
 		cmocka_unit_test(takes_only_addresses_where_told),
 		cmocka_unit_test(leads_all_into_the_tunnel),
 		cmocka_unit_test(gives_way_to_what_the_host_is_attached_to),
+		cmocka_unit_test(knows_when_overlaps_are_others),
 		cmocka_unit_test(leaves_alone_what_stays),
 		cmocka_unit_test(knows_which_maps_change_nothing),
 		cmocka_unit_test(leads_from_any_state_to_any_other),
