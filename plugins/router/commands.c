@@ -23,24 +23,17 @@ static const char *table_name(uint32_t table, char out[16])
 	return out;
 }
 
+/* As ip-route(8) has them. */
 static const char *type_name(uint8_t type)
 {
-	switch (type) {
-	case RTN_UNICAST:
-		return "unicast";
-	case RTN_LOCAL:
-		return "local";
-	case RTN_BROADCAST:
-	case RTN_MULTICAST:
-	case RTN_ANYCAST:
-		return "broadcast";
-	case RTN_BLACKHOLE:
-		return "blackhole";
-	case RTN_PROHIBIT:
-		return "prohibit";
-	default:
-		return "unreachable";
-	}
+	static const char *const names[] = {
+		[RTN_UNICAST] = "unicast", [RTN_LOCAL] = "local", [RTN_BROADCAST] = "broadcast",
+		[RTN_ANYCAST] = "anycast", [RTN_MULTICAST] = "multicast",
+		[RTN_BLACKHOLE] = "blackhole", [RTN_UNREACHABLE] = "unreachable",
+		[RTN_PROHIBIT] = "prohibit",
+	};
+
+	return type < ARRAY_SIZE(names) && names[type] ? names[type] : "of another type";
 }
 
 static void write_rule(const struct router_way *way, struct str *text, struct warren_reply *reply)

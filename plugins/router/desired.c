@@ -479,13 +479,13 @@ static void add_shuts(const struct warren_netmap *map, const struct router_conf 
 	}
 }
 
-static struct warren_priv_rule *add_rule(const struct router_conf *conf, struct router_list *list,
-					 bool v6, uint32_t below, uint32_t table, uint32_t flags)
+static struct warren_priv_rule *add_rule(struct router_list *list, bool v6, uint32_t pref,
+					 uint32_t table, uint32_t flags)
 {
 	struct warren_priv_rule *item = (struct warren_priv_rule *)list->items + list->n++;
 
 	item->family = v6 ? 6 : 4;
-	item->pref = conf->rule_priority - below;
+	item->pref = pref;
 	item->action = table ? WARREN_RULE_TABLE : WARREN_RULE_UNREACHABLE;
 	item->table = table;
 	item->flags = flags;
@@ -495,16 +495,16 @@ static struct warren_priv_rule *add_rule(const struct router_conf *conf, struct 
 static void add_bypass(const struct router_conf *conf, const struct warren_router_bypass *bypass,
 		       bool v6, struct router_list *list)
 {
-	const uint32_t tables[] = { conf->table, TABLE_MAIN };
+	const uint32_t first = conf->rule_priority, tables[] = { conf->table, TABLE_MAIN };
 
 	if (bypass->kind == WARREN_BYPASS_NETWORK &&
 	    (bypass->network.addr.family == 6) == v6)
-		add_rule(conf, list, v6, ROUTER_BYPASS_NETWORKS, TABLE_MAIN, 0)->to =
+		add_rule(list, v6, first - ROUTER_BYPASS_NETWORKS, TABLE_MAIN, 0)->to =
 			bypass->network;
 	/* Peers, and what is behind them, are reached by everybody. */
 	for (int i = 0; bypass->kind == WARREN_BYPASS_USERS && i < 2; i++) {
 		struct warren_priv_rule *rule =
-			add_rule(conf, list, v6, i ? ROUTER_BYPASS_USERS : ROUTER_BYPASS_PEERS,
+			add_rule(list, v6, first - (i ? ROUTER_BYPASS_USERS : ROUTER_BYPASS_PEERS),
 				 tables[i], WARREN_RULE_UIDS | (i ? 0 : WARREN_RULE_SPECIFIC));
 
 		rule->uid_first = bypass->uid_first;
@@ -515,14 +515,16 @@ static void add_bypass(const struct router_conf *conf, const struct warren_route
 /* While its interface is away, such a network is out of reach: not by the uplink, not by a peer. */
 static void add_held(const struct router_conf *conf, bool v6, struct router_list *list)
 {
+	const uint32_t first = conf->rule_priority;
+
 	for (size_t i = 0; conf->host && i < conf->host->n_held; i++) {
 		const struct warren_prefix *network = &conf->host->held[i].prefix;
 
 		if ((network->addr.family == 6) != v6)
 			continue;
-		add_rule(conf, list, v6, ROUTER_BYPASS_BEHIND, TABLE_MAIN,
+		add_rule(list, v6, first - ROUTER_BYPASS_BEHIND, TABLE_MAIN,
 			 WARREN_RULE_SPECIFIC)->to = *network;
-		add_rule(conf, list, v6, ROUTER_BYPASS_NOT, 0, 0)->to = *network;
+		add_rule(list, v6, first - ROUTER_BYPASS_NOT, 0, 0)->to = *network;
 	}
 }
 
@@ -534,21 +536,19 @@ static size_t rule_count(const struct router_conf *conf)
 
 static void add_rules(const struct router_conf *conf, bool v6, struct router_state *out)
 {
-	const struct { uint32_t distance, action, table; bool marked; } rules[] = {
-		{ ROUTER_RULE_MAIN, WARREN_RULE_TABLE, TABLE_MAIN, true },
-		{ ROUTER_RULE_DEFAULT, WARREN_RULE_TABLE, TABLE_DEFAULT, true },
-		{ ROUTER_RULE_UNREACHABLE, WARREN_RULE_UNREACHABLE, 0, true },
-		{ ROUTER_RULE_OURS, WARREN_RULE_TABLE, conf->table, false },
+	const struct { uint32_t distance, table; bool marked; } rules[] = {
+		{ ROUTER_RULE_MAIN, TABLE_MAIN, true },
+		{ ROUTER_RULE_DEFAULT, TABLE_DEFAULT, true },
+		{ ROUTER_RULE_UNREACHABLE, 0, true },
+		{ ROUTER_RULE_OURS, conf->table, false },
 	};
 	struct router_list *list = &out->parts[v6 ? ROUTER_RULE6 : ROUTER_RULE4];
 
 	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
-		struct warren_priv_rule *item = (struct warren_priv_rule *)list->items + list->n++;
+		struct warren_priv_rule *item =
+			add_rule(list, v6, conf->rule_priority + rules[i].distance, rules[i].table,
+				 0);
 
-		item->family = v6 ? 6 : 4;
-		item->pref = conf->rule_priority + rules[i].distance;
-		item->action = rules[i].action;
-		item->table = rules[i].table;
 		item->mark = rules[i].marked ? conf->mark : 0;
 		item->mask = rules[i].marked ? conf->mask : 0;
 	}

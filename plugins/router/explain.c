@@ -22,13 +22,13 @@ enum { RULES_MAX = 4096 };
 
 bool router_rule_fits(const struct warren_net_rule *rule, const struct warren_addr *dst)
 {
-	bool fits = rule->dst.addr.family == 0 || prefix_contains(&rule->dst, dst);
+	/* An ordinary packet has mark 0. */
+	bool fits = (rule->dst.addr.family == 0 || prefix_contains(&rule->dst, dst)) &&
+		    rule->mark == 0;
 
 	if (rule->family != dst->family || rule->narrow || rule->uid_first != 0 ||
 	    rule->uid_last != UINT32_MAX)
 		return false;
-	/* An ordinary packet has mark 0. */
-	fits = fits && (rule->mask == 0 ? rule->mark == 0 : (0 & rule->mask) == rule->mark);
 	return fits != rule->inverse;
 }
 
@@ -42,16 +42,16 @@ bool router_route_better(const struct warren_net_route *route, const struct warr
 struct rules {
 	struct warren_net_rule *list;
 	size_t n;
+	bool failed;			/* they are not all */
 };
 
 static void add_rule(const struct warren_net_rule *rule, void *arg)
 {
 	struct rules *rules = arg;
-	struct warren_net_rule *grown;
+	struct warren_net_rule *grown = rules->n == RULES_MAX ? NULL :
+		reallocarray(rules->list, rules->n + 1, sizeof(*grown));
 
-	if (rules->n == RULES_MAX)
-		return;
-	grown = reallocarray(rules->list, rules->n + 1, sizeof(*grown));
+	rules->failed = rules->failed || !grown;
 	if (!grown)
 		return;
 	rules->list = grown;
@@ -99,10 +99,13 @@ static bool follow(const struct warren_net_rule *rule, const struct warren_addr 
 
 int router_explain(const struct warren_addr *dst, struct router_way *way, struct warren_err *err)
 {
-	struct rules rules = { NULL, 0 };
+	struct rules rules = { .n = 0 };
 	int result = warren_net_rules(add_rule, &rules, err);
 
 	*way = (struct router_way){ .decided = false };
+	if (!result && rules.failed)
+		result = warren_fail(err, NULL, "this host has more rules than can be gone "
+				     "through: see `ip rule` and `ip route get`");
 	if (rules.n > 0)
 		qsort(rules.list, rules.n, sizeof(*rules.list), by_pref);
 	for (size_t i = 0; !result && !way->decided && i < rules.n; i++) {

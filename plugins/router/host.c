@@ -45,6 +45,15 @@ static bool has_interface(const struct router_net *list, size_t n, const char *i
 	return false;
 }
 
+static bool any_bypassed(const struct warren_router_lead *lead)
+{
+	for (uint32_t i = 0; lead && i < lead->n_bypass; i++) {
+		if (lead->bypass[i].kind == WARREN_BYPASS_INTERFACE)
+			return true;
+	}
+	return false;
+}
+
 static bool is_bypassed(const struct warren_router_lead *lead, const char *ifname)
 {
 	for (uint32_t i = 0; lead && i < lead->n_bypass; i++) {
@@ -174,14 +183,17 @@ static void look_at(const struct warren_net_route *route, void *arg)
 {
 	struct look *look = arg;
 	uint32_t all = route->family == 6 ? 128 : 32;
+	bool attached = route->protocol == RTPROT_KERNEL && route->gateway.family == 0 &&
+			route->dst.bits < all;
 	char ifname[IF_NAMESIZE];
 
+	/* A name is a system call or three, and a router may have very many routes. */
 	if (route->type != RTN_UNICAST || route->dst.bits == 0 || route->ifindex == 0 ||
 	    route->ifindex == look->ours || is_link_local(&route->dst) ||
+	    (!attached && !any_bypassed(look->lead)) ||
 	    !if_indextoname(route->ifindex, ifname) || strcmp(ifname, "lo") == 0)
 		return;
-	if (route->protocol == RTPROT_KERNEL && route->gateway.family == 0 &&
-	    route->dst.bits < all)
+	if (attached)
 		add(look, &look->out->attached, &look->out->n_attached, route, ifname);
 	if (is_bypassed(look->lead, ifname))
 		add(look, &look->out->held, &look->out->n_held, route, ifname);
