@@ -29,6 +29,11 @@ const char *exitnode_found_name(enum exitnode_found found)
 	return names[found];
 }
 
+bool exitnode_is_away(const struct warren_node *node)
+{
+	return node->expired || node->dormant || node->online == WARREN_TRI_NO;
+}
+
 void exitnode_name(const struct warren_node *node, char *out, size_t size)
 {
 	const char *name = node->name ? node->name : node->stable_id ? node->stable_id : "";
@@ -65,40 +70,43 @@ static bool has_name(const struct warren_node *node, const char *name, bool whol
 	return len > 0 && len == own_len && strncasecmp(own, name, len) == 0;
 }
 
-static bool is_meant(const struct warren_node *node, const char *use, int how)
-{
-	struct warren_addr addr;
+/* What says more comes first; who has the address must not be outdone by a name. */
+enum { BY_ADDRESS, BY_ID, BY_NAME, BY_LABEL, BY_NOTHING };
 
-	switch (how) {
-	case 0:
-		return addr_parse(use, &addr) == 0 && has_address(node, &addr);
-	case 1:
-		return node->stable_id && strcmp(node->stable_id, use) == 0;
-	default:
-		return has_name(node, use, how == 2);
-	}
+static int how_meant(const struct warren_node *node, const char *use,
+		     const struct warren_addr *addr)
+{
+	if (addr->family != 0 && has_address(node, addr))
+		return BY_ADDRESS;
+	if (node->stable_id && strcmp(node->stable_id, use) == 0)
+		return BY_ID;
+	return has_name(node, use, true) ? BY_NAME :
+	       has_name(node, use, false) ? BY_LABEL : BY_NOTHING;
 }
 
 static const struct warren_node *by_words(const struct warren_netmap *map, const char *use,
 					  enum exitnode_found *found)
 {
 	const struct warren_node *node = NULL;
+	struct warren_addr addr;
 	uint32_t n = 0;
+	int best;
 
-	/* What says more comes first; who has the address must not be outdone by a name. */
-	for (int how = 0; how < 4 && n == 0; how++) {
-		if (map->self && is_meant(map->self, use, how)) {
-			*found = EXITNODE_SELF;
-			return NULL;
-		}
-		for (uint32_t i = 0; i < map->n_peers; i++) {
-			if (!is_meant(map->peers[i], use, how))
-				continue;
-			node = map->peers[i];
-			n++;
-		}
+	if (addr_parse(use, &addr))
+		addr.family = 0;
+	best = how_meant(map->self, use, &addr);
+	for (uint32_t i = 0; i < map->n_peers; i++) {
+		int how = how_meant(map->peers[i], use, &addr);
+
+		/* This node itself comes before peers that are meant in no better way. */
+		if (how > best || how == BY_NOTHING || (how == best && n == 0))
+			continue;
+		n = how < best ? 1 : n + 1;
+		best = how;
+		node = map->peers[i];
 	}
-	*found = n == 0 ? EXITNODE_UNKNOWN : n > 1 ? EXITNODE_AMBIGUOUS : EXITNODE_USED;
+	*found = n > 1 ? EXITNODE_AMBIGUOUS : n == 1 ? EXITNODE_USED :
+		 best != BY_NOTHING ? EXITNODE_SELF : EXITNODE_UNKNOWN;
 	return n == 1 ? node : NULL;
 }
 
@@ -180,8 +188,7 @@ static int64_t distance(const struct warren_netmap *map, const struct exitnode_w
 
 static bool lives(const struct warren_node *node)
 {
-	return warren_netmap_is_exit(node) && !node->expired && !node->dormant &&
-	       node->online != WARREN_TRI_NO;
+	return warren_netmap_is_exit(node) && !exitnode_is_away(node);
 }
 
 static bool any_suggested(const struct warren_netmap *map)
@@ -248,7 +255,7 @@ const struct warren_node *exitnode_find(const struct warren_netmap *map,
 		*found = EXITNODE_NOT_OFFERED;
 		return NULL;
 	}
-	if (node->expired || node->dormant || node->online == WARREN_TRI_NO)
+	if (exitnode_is_away(node))
 		*found = EXITNODE_OFFLINE;
 	return node;
 }

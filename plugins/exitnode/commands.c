@@ -20,7 +20,7 @@ static const char *city_of(const struct warren_node *node)
 
 static const char *status_of(const struct exitnode *e, const struct warren_node *node)
 {
-	bool away = node->online == WARREN_TRI_NO || node->expired || node->dormant;
+	bool away = exitnode_is_away(node);
 
 	if (node->id == e->used)
 		return away ? "selected but offline" : "selected";
@@ -44,7 +44,7 @@ static void write_one(const struct exitnode *e, const struct warren_node *node,
 	warren_reply_str(reply, "country", "%s", country_of(node));
 	warren_reply_str(reply, "city", "%s", city_of(node));
 	warren_reply_bool(reply, "selected", node->id == e->used);
-	warren_reply_bool(reply, "online", strstr(status_of(e, node), "offline") == NULL);
+	warren_reply_bool(reply, "online", !exitnode_is_away(node));
 	warren_reply_close(reply);
 }
 
@@ -84,10 +84,7 @@ static int run_suggest(struct warren_ctx *ctx, const struct warren_conf *args,
 		       struct warren_reply *reply, struct warren_err *err)
 {
 	const struct exitnode *e = warren_self(ctx);
-	const struct exitnode_wish wish = {
-		.use = "auto", .before = e->used, .avoid = &e->avoid, .now = warren_now(),
-		.home = e->paths ? e->paths->home(e->paths_self) : 0,
-	};
+	const struct exitnode_wish wish = exitnode_wish(e, "auto");
 	const struct warren_node *node = e->map ? exitnode_nearest(e->map, &wish) : NULL;
 	char name[256];
 

@@ -67,6 +67,8 @@ const struct warren_node *exitnode_nearest(const struct warren_netmap *map,
 					   const struct exitnode_wish *wish);
 /* The sentence about @use that the stock client has, or "" where all is well. */
 void exitnode_refusal(enum exitnode_found found, const char *use, char *out, size_t size);
+/* It cannot be reached, as far as the provider knows. */
+bool exitnode_is_away(const struct warren_node *node);
 /* Without the dot at its end. */
 void exitnode_name(const struct warren_node *node, char *out, size_t size);
 
@@ -92,7 +94,6 @@ struct exitnode {
 	const struct warren_paths_ops *paths;	/* NULL: not there */
 	void *paths_self;
 	const struct warren_conf *conf;
-	bool advertise;
 	const struct warren_netmap *map;	/* the newest, with a reference */
 	enum exitnode_found found;
 	int64_t used;			/* 0: nobody */
@@ -102,7 +103,7 @@ struct exitnode {
 	uint64_t heard;			/* when it last said something, as of the last look */
 };
 
-void exitnode_follow(struct exitnode *e);	/* decides again who is used */
+struct exitnode_wish exitnode_wish(const struct exitnode *e, const char *use);
 
 /* exit-node list, exit-node suggest (commands.c). */
 enum { EXITNODE_COMMANDS = 2 };

@@ -168,12 +168,17 @@ static const uint64_t avoid_time = 60000000;
  * ---- Being one ----
  */
 
+static bool advertises(const struct exitnode *e)
+{
+	return warren_conf_bool(e->conf, "advertise");
+}
+
 static int offer(struct exitnode *e, struct warren_err *err)
 {
 	static const struct warren_prefix all[] = { { { .family = 4 }, 0 },
 						    { { .family = 6 }, 0 } };
 	int result = e->router->offer(e->router_self, e->ctx, all,
-				      e->advertise ? ARRAY_SIZE(all) : 0);
+				      advertises(e) ? ARRAY_SIZE(all) : 0);
 
 	if (result)
 		warren_fail(err, NULL, "it cannot be offered: %s", strerror(-result));
@@ -191,7 +196,7 @@ static const char *wanted(const struct exitnode *e)
 	return use ? use : "";
 }
 
-static struct exitnode_wish wish_of(const struct exitnode *e, const char *use)
+struct exitnode_wish exitnode_wish(const struct exitnode *e, const char *use)
 {
 	return (struct exitnode_wish){
 		.use = use, .before = e->used, .avoid = &e->avoid, .now = warren_now(),
@@ -214,9 +219,10 @@ static void tell(struct exitnode *e, const struct warren_node *node)
 			   "is not there (%s)", wanted(e), exitnode_found_name(e->found));
 }
 
-void exitnode_follow(struct exitnode *e)
+/* Decides again who is used. */
+static void follow(struct exitnode *e)
 {
-	struct exitnode_wish wish = wish_of(e, wanted(e));
+	struct exitnode_wish wish = exitnode_wish(e, wanted(e));
 	enum exitnode_found before = e->found;
 	const struct warren_node *node = exitnode_find(e->map, &wish, &e->found);
 	int64_t id = node ? node->id : 0;
@@ -260,13 +266,9 @@ static void watch(struct warren_ctx *ctx, void *arg)
 {
 	struct exitnode *e = arg;
 	uint64_t now = warren_now();
-	const struct warren_node *node = NULL;
+	const struct warren_node *node = warren_netmap_peer(e->map, e->used);
 
 	(void)ctx;
-	for (uint32_t i = 0; e->map && i < e->map->n_peers; i++) {
-		if (e->map->peers[i]->id == e->used)
-			node = e->map->peers[i];
-	}
 	if (node && is_silent(e, node, now)) {
 		char name[256];
 
@@ -276,18 +278,33 @@ static void watch(struct warren_ctx *ctx, void *arg)
 		exitnode_avoid(&e->avoid, node->id, now + avoid_time);
 		e->silent = 0;
 	}
-	exitnode_follow(e);
+	follow(e);
+}
+
+/* Most maps differ in where peers are: of those that are not used, that matters to `auto` alone. */
+static bool concerns(const struct exitnode *e, const struct warren_netmap *before,
+		     const struct warren_netmap *map)
+{
+	const uint32_t where = WARREN_NODE_HOME_REGION | WARREN_NODE_PRESENCE;
+	uint32_t but = WARREN_NODE_REACHED & ~(exitnode_is_auto(wanted(e)) ? where : 0);
+
+	return warren_netmap_peers_differ(map, before, but) ||
+	       map->changed & (WARREN_NETMAP_SELF | WARREN_NETMAP_RELAYS) ||
+	       warren_netmap_peer(map, e->used) != warren_netmap_peer(before, e->used);
 }
 
 static void exitnode_netmap(struct warren_ctx *ctx, const char *topic, const void *obj, void *arg)
 {
 	struct exitnode *e = arg;
+	const struct warren_netmap *before = e->map, *map = obj;
+	bool again = concerns(e, before, map);
 
 	(void)ctx;
 	(void)topic;
-	warren_obj_unref(e->map);
-	e->map = warren_obj_ref(obj);
-	exitnode_follow(e);
+	e->map = warren_obj_ref(map);
+	warren_obj_unref(before);
+	if (again)
+		follow(e);
 }
 
 /* The routes: before it is known whose way it is, all others are shut. */
@@ -319,7 +336,7 @@ static int lead(struct exitnode *e, struct warren_err *err)
 static bool ops_usable(void *self, const char *use, char why[WARREN_EXITNODE_TEXT])
 {
 	const struct exitnode *e = self;
-	struct exitnode_wish wish = wish_of(e, use);
+	struct exitnode_wish wish = exitnode_wish(e, use);
 	enum exitnode_found found;
 
 	exitnode_find(e->map, &wish, &found);
@@ -370,7 +387,6 @@ static int exitnode_start(struct warren_ctx *ctx, const struct warren_conf *conf
 		return warren_fail(err, NULL, "out of memory");
 	e->ctx = ctx;
 	e->conf = conf;
-	e->advertise = warren_conf_bool(conf, "advertise");
 	e->watch = warren_timer_new(ctx, watch, e);
 	warren_self_set(ctx, e);
 	result = e->watch ? find_needs(e) : -ENOMEM;
@@ -383,7 +399,7 @@ static int exitnode_start(struct warren_ctx *ctx, const struct warren_conf *conf
 	if (result)
 		return result;
 	e->map = e->netmap->current(e->netmap_self);
-	exitnode_follow(e);
+	follow(e);
 	return warren_subscribe(ctx, "netmap", exitnode_netmap, e);
 }
 
@@ -391,21 +407,18 @@ static int exitnode_reload(struct warren_ctx *ctx, const struct warren_conf *old
 			   const struct warren_conf *now, struct warren_err *err)
 {
 	struct exitnode *e = warren_self(ctx);
-	bool before = e->advertise;
 	int result;
 
 	e->conf = now;
-	e->advertise = warren_conf_bool(now, "advertise");
 	result = offer(e, err);
 	if (!result)
 		result = lead(e, err);
 	if (result) {
 		e->conf = old;
-		e->advertise = before;
 		(void)offer(e, NULL);
 		return result;
 	}
-	exitnode_follow(e);
+	follow(e);
 	return 0;
 }
 
@@ -434,7 +447,7 @@ static enum exitnode_state state_of(const struct exitnode *e)
 	struct warren_router_serving serving = { .size = sizeof(serving) };
 
 	e->router->serving(e->router_self, &serving);
-	return exitnode_state(e->advertise, &serving);
+	return exitnode_state(advertises(e), &serving);
 }
 
 static bool check_approved(struct warren_ctx *ctx, struct warren_check_result *result)
@@ -478,7 +491,8 @@ static bool check_uplink(struct warren_ctx *ctx, struct warren_check_result *res
 	const struct exitnode *e = warren_self(ctx);
 	bool found = false;
 
-	if (!e->advertise || warren_net_routes(TABLE_MAIN, look_for_default, &found, NULL) || found)
+	if (!advertises(e) || warren_net_routes(TABLE_MAIN, look_for_default, &found, NULL) ||
+	    found)
 		return true;
 	warren_finding(result, "this host has no default route of IPv4 in its main table");
 	return false;
@@ -523,13 +537,9 @@ static bool check_answers(struct warren_ctx *ctx, struct warren_check_result *re
 
 static void use_status(const struct exitnode *e, struct warren_reply *reply)
 {
-	const struct warren_node *node = NULL;
+	const struct warren_node *node = warren_netmap_peer(e->map, e->used);
 	char name[256] = "";
 
-	for (uint32_t i = 0; e->map && i < e->map->n_peers; i++) {
-		if (e->map->peers[i]->id == e->used)
-			node = e->map->peers[i];
-	}
 	if (node)
 		exitnode_name(node, name, sizeof(name));
 	warren_reply_open(reply, "use", '{');
@@ -561,14 +571,15 @@ static void exitnode_status(struct warren_ctx *ctx, struct warren_reply *reply)
 {
 	const struct exitnode *e = warren_self(ctx);
 	struct warren_router_serving serving = { .size = sizeof(serving) };
-	enum exitnode_state state = state_of(e);
+	enum exitnode_state state;
 
 	e->router->serving(e->router_self, &serving);
-	warren_reply_bool(reply, "advertised", e->advertise);
+	state = exitnode_state(advertises(e), &serving);
+	warren_reply_bool(reply, "advertised", advertises(e));
 	warren_reply_str(reply, "state", "%s", exitnode_state_name(state));
 	warren_reply_bool(reply, "ipv4", serving.ready[0]);
 	warren_reply_bool(reply, "ipv6", serving.ready[1]);
-	if (e->advertise || !wanted(e)[0])
+	if (advertises(e) || !wanted(e)[0])
 		warren_reply_text(reply, "%s", exitnode_state_words(state));
 	use_status(e, reply);
 }
