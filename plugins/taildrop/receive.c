@@ -322,13 +322,13 @@ static void wrote(struct warren_ctx *ctx, void *arg)
 	kick(in);
 }
 
-static void start_job(struct incoming *in, void (*job)(void *arg), warren_call_fn *done)
+/* False: it is over. */
+static bool start_job(struct incoming *in, void (*job)(void *arg), warren_call_fn *done)
 {
-	in->busy = true;
-	if (warren_work(in->td->ctx, job, done, in) == 0)
-		return;
-	in->busy = false;
-	fail_here(in, -EAGAIN, "too much is under way");
+	in->busy = warren_work(in->td->ctx, job, done, in) == 0;
+	if (!in->busy)
+		fail_here(in, -EAGAIN, "too much is under way");
+	return in->busy;
 }
 
 /* Whatever is to be done next. */
@@ -342,7 +342,8 @@ static void kick(struct incoming *in)
 		in->filling = in->writing;
 		in->filling.len = 0;
 		in->writing = full;
-		start_job(in, write_job, wrote);
+		if (!start_job(in, write_job, wrote))
+			return;
 	} else if (in->whole) {
 		start_job(in, sync_job, synced);
 		return;
@@ -350,7 +351,7 @@ static void kick(struct incoming *in)
 		over(in);		/* the peer is gone, and all of it is on disk */
 		return;
 	}
-	if (in->paused && in->x && !in->ended) {
+	if (in->paused && in->x) {
 		in->paused = false;
 		warren_exchange_resume(in->x);
 	}
