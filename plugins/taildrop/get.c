@@ -447,7 +447,10 @@ void drop_get_end(struct taildrop *td)
 
 	list_for_each_safe(get, next, &td->gets, link) {
 		get->waiting = false;	/* the folder is closed, and tells nobody */
-		if (!get->ended)
-			get_over(get, 1, "taildrop is stopping");
+		if (get->ended)
+			leave(get);
+		else
+			get_over(get, 1, "the inbox has changed, or taildrop is stopping: ask "
+				 "again");
 	}
 }

@@ -179,10 +179,11 @@ static int open_dir(struct taildrop *td, const struct warren_conf *conf, struct 
 	return result ? warren_fail(err, NULL, "out of memory"), result : 0;
 }
 
-/* Nobody hears of the folder any more. */
+/* Nobody hears of the folder any more. Between a stop and the end requests may still come. */
 static void shut(struct taildrop *td)
 {
 	warren_dir_close(td->dir);
+	td->dir = NULL;
 	drop_receive_end(td);
 	drop_hashes_end(td);
 	drop_get_end(td);

@@ -618,8 +618,7 @@ void drop_receive_end(struct taildrop *td)
 			warren_exchange_cancel(in->x);
 		in->x = NULL;
 		in->waiting = false;	/* the folder is closed, and tells nobody */
-		if (!in->ended)
-			over(in);
+		over(in);
 	}
 }
 

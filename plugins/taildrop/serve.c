@@ -309,7 +309,9 @@ void drop_request(struct warren_exchange *x, const struct warren_http_head *head
 	struct taildrop *td = arg;
 
 	drop_let_go(x);
-	if (!drop_may_send(td, caller->map, caller->node)) {
+	if (!td->dir) {
+		drop_say(x, 503, "taildrop is stopping");
+	} else if (!drop_may_send(td, caller->map, caller->node)) {
 		refuse(td, x, caller->node);
 	} else if (!get && !put) {
 		drop_say(x, 405, "expected method GET or PUT");

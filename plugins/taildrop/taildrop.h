@@ -21,7 +21,7 @@ struct taildrop {
 	void *netmap_self;
 	const struct warren_peerapi_ops *peerapi;
 	void *peerapi_self;
-	struct warren_dir *dir;		/* where files come to */
+	struct warren_dir *dir;		/* where files come to; NULL: it is stopping */
 	bool direct;			/* it is the operator's `inbox` */
 	int64_t max_file, max_total;	/* bytes; 0: no limit */
 	struct list incoming, hashings, listings, sendings, cps, gets;
