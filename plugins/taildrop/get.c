@@ -28,6 +28,7 @@ struct get {
 	bool discard;			/* the folder is /dev/null */
 	bool waiting;			/* an answer of the inbox is due */
 	bool idle;			/* until files come */
+	bool missed;			/* one came since the inbox was looked at */
 	bool ended;			/* it is over, as soon as nothing is due any more */
 	bool busy;			/* a job has it */
 	int64_t size, done;
@@ -113,6 +114,10 @@ static void add_error(struct get *get, const char *text)
 
 static void wait_for_files(struct get *get)
 {
+	if (get->missed) {
+		scan(get);
+		return;
+	}
 	get->idle = true;
 	warren_timer_set(get->timer, show_usec);
 }
@@ -188,7 +193,7 @@ static void scanned(struct warren_ctx *ctx, const struct warren_dir_answer *answ
 
 static void scan(struct get *get)
 {
-	get->idle = false;
+	get->idle = get->missed = false;
 	warren_timer_stop(get->timer);
 	names_free(get);
 	get->waiting = warren_dir_list(get->td->dir, scanned, get) == 0;
@@ -201,6 +206,7 @@ void drop_get_wake(struct taildrop *td)
 	struct get *get, *next;
 
 	list_for_each_safe(get, next, &td->gets, link) {
+		get->missed = true;
 		if (get->idle && !get->ended)
 			scan(get);
 	}
