@@ -21,7 +21,7 @@
 
 enum { PIECE = 256 << 10, HIGH = 256 << 10, BLOCKS = 32, SAID = 300 };
 static const uint64_t dial_usec = 30 * SECOND, compare_usec = 10 * SECOND,
-		      stall_usec = 60 * SECOND;
+		      stall_usec = 60 * SECOND, answer_usec = 600 * SECOND;
 
 struct drop_sending {
 	struct list link;
@@ -173,7 +173,7 @@ static void compared(struct warren_ctx *ctx, void *arg)
 	s->n_blocks = 0;
 	if (s->ended)
 		sending_free(s);
-	else if (!s->agreed || s->putting)
+	else if (!s->agreed)
 		put(s);
 	else if (!compare(s) && s->asked_all)
 		put(s);
@@ -342,6 +342,7 @@ static void pump(struct drop_sending *s)
 		return;
 	if (s->eof) {
 		s->sent_all = true;
+		warren_timer_set(s->timer, answer_usec);
 		if (warren_exchange_end(s->x))
 			failed_at(s, -EPIPE, "the connection was closed");
 	} else if (s->io) {
@@ -357,7 +358,8 @@ static void put_drained(struct warren_exchange *x, void *arg)
 	struct drop_sending *s = arg;
 
 	(void)x;
-	warren_timer_set(s->timer, stall_usec);
+	if (!s->sent_all)
+		warren_timer_set(s->timer, stall_usec);
 	pump(s);
 }
 
@@ -468,7 +470,8 @@ static void request(struct drop_sending *s)
 		finish(s, -ENOMEM, "no memory");
 		return;
 	}
-	warren_timer_set(s->timer, s->putting ? stall_usec : compare_usec);
+	warren_timer_set(s->timer, !s->putting ? compare_usec : s->sent_all ? answer_usec :
+								 stall_usec);
 	if (s->putting)
 		pump(s);
 }
@@ -519,12 +522,17 @@ static void late(struct warren_ctx *ctx, void *arg)
 	struct drop_sending *s = arg;
 
 	(void)ctx;
-	if (s->putting)
+	if (s->putting && s->sent_all) {
+		failed_at(s, -ETIMEDOUT, "the peer has the whole file and does not answer");
+	} else if (s->putting) {
 		failed_at(s, -ETIMEDOUT, "the peer takes nothing more");
-	else if (s->busy)
-		s->putting = true;	/* as soon as the job is done */
-	else
+	} else if (!s->busy) {
 		put(s);
+	} else {
+		hang_up(s);		/* the blocks that a job compares are the last */
+		str_cut(&s->text, 0);
+		s->asked_all = true;
+	}
 }
 
 static void begin(struct warren_ctx *ctx, void *arg)
