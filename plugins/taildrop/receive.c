@@ -137,22 +137,6 @@ static void unlinked(struct warren_ctx *ctx, const struct warren_dir_answer *ans
 	finished(arg);
 }
 
-static bool read_all(int fd, uint8_t *buf, size_t len, int64_t at)
-{
-	while (len > 0) {
-		ssize_t n = pread(fd, buf, len, at);
-
-		if (n == -1 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		buf += n;
-		len -= (size_t)n;
-		at += n;
-	}
-	return true;
-}
-
 static void compare_job(void *arg)
 {
 	struct incoming *in = arg;
@@ -160,8 +144,8 @@ static void compare_job(void *arg)
 							  COMPARE;
 	uint8_t *a = malloc(COMPARE), *b = malloc(COMPARE);
 
-	in->same = a && b && read_all(in->fd, a, len, in->compared) &&
-		   read_all(in->other, b, len, in->compared) && memcmp(a, b, len) == 0;
+	in->same = a && b && drop_read(in->fd, a, len, in->compared) == len &&
+		   drop_read(in->other, b, len, in->compared) == len && memcmp(a, b, len) == 0;
 	in->compared += (int64_t)len;
 	free(a);
 	free(b);

@@ -129,35 +129,21 @@ static void put(struct drop_sending *s)
 	connect_to_peer(s);
 }
 
-static bool read_all(int fd, uint8_t *buf, size_t len, int64_t at)
-{
-	while (len > 0) {
-		ssize_t n = pread(fd, buf, len, at);
-
-		if (n == -1 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return false;
-		buf += n;
-		len -= (size_t)n;
-		at += n;
-	}
-	return true;
-}
-
 static void compare_job(void *arg)
 {
 	struct drop_sending *s = arg;
 	uint8_t *buf = malloc(DROP_BLOCK_MAX), hash[32];
 
 	for (uint32_t i = 0; i < s->n_blocks && s->agreed; i++) {
-		s->agreed = buf && read_all(s->fd, buf, s->blocks[i].size, s->offset);
+		size_t len = s->blocks[i].size;
+
+		s->agreed = buf && drop_read(s->fd, buf, len, s->offset) == len;
 		if (!s->agreed)
 			break;
-		crypto_hash_sha256(hash, buf, s->blocks[i].size);
+		crypto_hash_sha256(hash, buf, len);
 		s->agreed = memcmp(hash, s->blocks[i].sha256, sizeof(hash)) == 0;
 		if (s->agreed)
-			s->offset += s->blocks[i].size;
+			s->offset += (int64_t)len;
 	}
 	free(buf);
 }

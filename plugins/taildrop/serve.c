@@ -72,20 +72,20 @@ static void hashing_over(struct hashing *h)
 		hashing_free(h);
 }
 
-static size_t read_block(int fd, uint8_t *buf, int64_t at)
+size_t drop_read(int fd, uint8_t *buf, size_t len, int64_t at)
 {
-	size_t len = 0;
+	size_t done = 0;
 
-	while (len < DROP_BLOCK) {
-		ssize_t n = pread(fd, buf + len, DROP_BLOCK - len, at + (int64_t)len);
+	while (done < len) {
+		ssize_t n = pread(fd, buf + done, len - done, at + (int64_t)done);
 
 		if (n == -1 && errno == EINTR)
 			continue;
 		if (n <= 0)
 			break;
-		len += (size_t)n;
+		done += (size_t)n;
 	}
-	return len;
+	return done;
 }
 
 static void hash_job(void *arg)
@@ -95,7 +95,8 @@ static void hash_job(void *arg)
 
 	h->end = !buf;
 	for (int i = 0; i < BLOCKS && !h->end; i++) {
-		struct drop_block block = { .size = (uint32_t)read_block(h->fd, buf, h->at) };
+		size_t len = drop_read(h->fd, buf, DROP_BLOCK, h->at);
+		struct drop_block block = { .size = (uint32_t)len };
 
 		h->end = block.size < DROP_BLOCK;
 		if (block.size == 0)
