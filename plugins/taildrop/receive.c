@@ -17,7 +17,6 @@
 
 enum {
 	PIECE = 256 << 10,		/* more waits for the disk */
-	ALL_MAX = 32, PEER_MAX = 8,	/* files at once */
 	SAME_MAX = 10,			/* "name (10).txt" is the last */
 	COMPARE = 1 << 20,		/* bytes of a job */
 };
@@ -33,7 +32,7 @@ struct incoming {
 	struct warren_exchange *x;	/* NULL: the peer is gone, or was answered */
 	int64_t node;
 	char who[128];
-	char name[DROP_NAME], id[DROP_NAME], partial[DROP_NAME], final[DROP_NAME];
+	char name[DROP_NAME], partial[DROP_NAME], final[DROP_NAME];
 	int fd, other;			/* -1: not open yet; of a file of the same name */
 	int64_t offset, expected;	/* where it begins; bytes that are to come, -1: not known */
 	int64_t room;			/* bytes that may come; -1: no limit */
@@ -521,7 +520,8 @@ static const char *too_many(const struct taildrop *td, int64_t node)
 		all++;
 		same += in->node == node;
 	}
-	return all >= ALL_MAX || same >= PEER_MAX ? "too many files are coming at once" : NULL;
+	return all >= DROP_ALL_MAX || same >= DROP_PEER_MAX ? "too many files are coming at once" :
+							      NULL;
 }
 
 bool drop_is_coming(const struct taildrop *td, const char *partial)
@@ -585,7 +585,6 @@ void drop_receive(struct taildrop *td, struct warren_exchange *x,
 	in->offset = offset;
 	in->expected = head->length;
 	in->room = -1;
-	in->whole = false;
 	str_copy(in->who, sizeof(in->who), node->name ? node->name : "");
 	str_copy(in->name, sizeof(in->name), name);
 	str_copy(in->partial, sizeof(in->partial), partial);

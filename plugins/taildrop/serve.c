@@ -42,6 +42,7 @@ struct hashing {
 	struct list link;
 	struct taildrop *td;
 	struct warren_exchange *x;	/* NULL: the peer is gone */
+	int64_t node;
 	int fd;
 	bool waiting, busy, end;
 	int64_t at;
@@ -50,8 +51,8 @@ struct hashing {
 
 struct listing {
 	struct list link;
-	struct taildrop *td;
 	struct warren_exchange *x;
+	int64_t node;
 	char id[DROP_NAME];
 };
 
@@ -190,16 +191,42 @@ static void hash_opened(struct warren_ctx *ctx, const struct warren_dir_answer *
 	}
 }
 
-void drop_hashes(struct taildrop *td, struct warren_exchange *x, const char *partial)
+/* Answered with that, if so: each costs a job, and memory for what the peer does not read. */
+static bool too_many(struct taildrop *td, struct warren_exchange *x, int64_t node)
 {
-	struct hashing *h = warren_zalloc(td->ctx, sizeof(*h));
+	uint32_t all = 0, same = 0;
+	const struct hashing *h;
+	const struct listing *l;
 
+	list_for_each(h, &td->hashings, link) {
+		all++;
+		same += h->node == node;
+	}
+	list_for_each(l, &td->listings, link) {
+		all++;
+		same += l->node == node;
+	}
+	if (all < DROP_ALL_MAX && same < DROP_PEER_MAX)
+		return false;
+	drop_say(x, 503, "too many questions at once");
+	return true;
+}
+
+void drop_hashes(struct taildrop *td, struct warren_exchange *x, const struct warren_node *node,
+		 const char *partial)
+{
+	struct hashing *h;
+
+	if (too_many(td, x, node->id))
+		return;
+	h = warren_zalloc(td->ctx, sizeof(*h));
 	if (!h) {
 		drop_say(x, 500, "no memory");
 		return;
 	}
 	h->td = td;
 	h->x = x;
+	h->node = node->id;
 	h->fd = -1;
 	list_add_tail(&td->hashings, &h->link);
 	warren_exchange_set(x, &hash_events, h);
@@ -269,17 +296,21 @@ static void list_done(struct warren_ctx *ctx, const struct warren_dir_answer *an
 	warren_release(l);
 }
 
-void drop_list_partials(struct taildrop *td, struct warren_exchange *x, const char *id)
+void drop_list_partials(struct taildrop *td, struct warren_exchange *x,
+			const struct warren_node *node)
 {
-	struct listing *l = warren_zalloc(td->ctx, sizeof(*l));
+	struct listing *l;
 
+	if (too_many(td, x, node->id))
+		return;
+	l = warren_zalloc(td->ctx, sizeof(*l));
 	if (!l) {
 		drop_say(x, 500, "no memory");
 		return;
 	}
-	l->td = td;
 	l->x = x;
-	str_copy(l->id, sizeof(l->id), id);
+	l->node = node->id;
+	str_copy(l->id, sizeof(l->id), node->stable_id);
 	list_add_tail(&td->listings, &l->link);
 	warren_exchange_set(x, &list_events, l);
 	if (warren_dir_list(td->dir, list_done, l) == 0)
@@ -324,8 +355,8 @@ void drop_request(struct warren_exchange *x, const struct warren_http_head *head
 		drop_receive(td, x, head, caller->node, name);
 	} else if (name[0]) {
 		drop_partial(name, caller->node->stable_id, partial);
-		drop_hashes(td, x, partial);
+		drop_hashes(td, x, caller->node, partial);
 	} else {
-		drop_list_partials(td, x, caller->node->stable_id);
+		drop_list_partials(td, x, caller->node);
 	}
 }

@@ -14,6 +14,9 @@
 
 #define SECOND UINT64_C(1000000)
 
+/* At once, of one peer and of all: files that come; and questions for what is here of some. */
+enum { DROP_PEER_MAX = 8, DROP_ALL_MAX = 32 };
+
 struct taildrop {
 	struct warren_ctx *ctx;
 	const struct warren_conf *conf;
@@ -50,8 +53,10 @@ bool drop_is_coming(const struct taildrop *td, const char *partial);
 /* The first file that is under way; false: none. */
 bool drop_coming(const struct taildrop *td, const char **name, int64_t *done, int64_t *total);
 uint32_t drop_n_coming(const struct taildrop *td);
-void drop_list_partials(struct taildrop *td, struct warren_exchange *x, const char *id);
-void drop_hashes(struct taildrop *td, struct warren_exchange *x, const char *partial);
+void drop_list_partials(struct taildrop *td, struct warren_exchange *x,
+			const struct warren_node *node);
+void drop_hashes(struct taildrop *td, struct warren_exchange *x, const struct warren_node *node,
+		 const char *partial);
 void drop_hashes_end(struct taildrop *td);
 void drop_say(struct warren_exchange *x, int status, const char *words);
 /* Nobody here has anything to do with it any more; a body that still comes ends it. */
