@@ -65,7 +65,7 @@ struct warren_peerapi_call *papi_ping(void *self, struct warren_ctx *ctx,
 				      warren_peerapi_ping_fn *done, void *arg,
 				      struct warren_err *err);
 void papi_cancel(void *self, struct warren_peerapi_call *call);
-void papi_calls_free(struct peerapi *p);	/* without a word */
+void papi_calls_drop(struct peerapi *p);	/* without a word */
 
 /* show.c */
 void papi_status(struct warren_ctx *ctx, struct warren_reply *reply);

@@ -235,13 +235,12 @@ static void conf_read(struct peerapi *p, const struct warren_conf *conf)
 	p->per_peer_max = (uint32_t)warren_conf_int(conf, "per-peer");
 }
 
-/* Connections have ended by then: HTTP, streams and timers are the context's, and newer. */
+/* Connections and calls have ended by then: what they have is the context's, and newer. */
 static void end(void *arg)
 {
 	struct peerapi *p = arg;
 
 	papi_routes_free(p);
-	papi_calls_free(p);
 	warren_obj_unref(p->map);
 }
 
@@ -302,6 +301,7 @@ static int papi_stop(struct warren_ctx *ctx)
 	p->open = false;
 	sides_close(p);
 	papi_recheck(p, true);
+	papi_calls_drop(p);
 	return 0;
 }
 

@@ -1,8 +1,8 @@
 /*
  * The peer API of other nodes: where it is, a connection to it, a ping.
  *
- * A dial cannot be called off, so a call that was lives until the dial is done. Calls are on our
- * own context: what they call back is our code, which goes with that.
+ * A dial cannot be called off, so a call that was lives until the dial is done, or our own context
+ * ends. Calls are on that: what they call back is our code, which goes with it.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -42,6 +42,8 @@ static void drop(struct warren_peerapi_call *call)
 {
 	call->connected = NULL;
 	call->pinged = NULL;
+	warren_release(call->tie);
+	call->tie = NULL;
 	warren_timer_stop(call->timer);
 	if (!call->dialing)
 		call_free(call);
@@ -264,10 +266,10 @@ void papi_cancel(void *self, struct warren_peerapi_call *call)
 		drop(call);
 }
 
-void papi_calls_free(struct peerapi *p)
+void papi_calls_drop(struct peerapi *p)
 {
 	struct warren_peerapi_call *call, *next;
 
 	list_for_each_safe(call, next, &p->calls, link)
-		call_free(call);
+		drop(call);
 }

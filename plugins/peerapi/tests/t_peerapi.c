@@ -31,7 +31,7 @@
 
 extern const struct warren_plugin warren_plugin_peerapi;
 
-enum { UPLOAD = 8 << 20 };
+enum { UPLOAD = 8 << 20, BOBS_PORT = 33333 };
 
 static struct wcore_engine *engine;
 static struct warren_ctx *ctx;
@@ -53,6 +53,8 @@ static struct {
 	uint16_t taken;			/* by "another plugin" */
 	struct warren_svc_events events;
 	void *arg;
+	warren_svc_dial_fn *dialed;
+	void *dial_arg;
 } net;
 static struct {
 	struct warren_netmap *map;
@@ -93,6 +95,17 @@ static const char *net_problem(void *self, const struct warren_svc_listener *lis
 	return NULL;
 }
 
+static int net_dial(void *self, struct warren_ctx *owner, const struct warren_svc_dial *dial,
+		    warren_svc_dial_fn *done, void *arg)
+{
+	(void)self;
+	(void)owner;
+	assert_int_equal(dial->to.port, BOBS_PORT);
+	net.dialed = done;
+	net.dial_arg = arg;
+	return 0;
+}
+
 static bool net_apart(void *self)
 {
 	(void)self;
@@ -101,7 +114,7 @@ static bool net_apart(void *self)
 
 static const struct warren_svcnet_ops svcnet = {
 	.size = sizeof(svcnet), .listen = net_listen, .close = net_close, .problem = net_problem,
-	.apart = net_apart,
+	.apart = net_apart, .dial = net_dial,
 };
 
 static int self_set(void *self, struct warren_ctx *owner, enum warren_facet facet,
@@ -124,6 +137,7 @@ static const struct warren_prefix self_addresses[] = {
 	{ { 6, { 0xfd, 0x7a, [12] = 0x66, 0x40, 0, 1 } }, 128 },
 };
 static const struct warren_prefix bob_addresses[] = { { { 4, { 100, 64, 0, 2 } }, 32 } };
+static const struct warren_service bob_services[] = { { .proto = "peerapi4", .port = BOBS_PORT } };
 static const struct warren_prefix eve_addresses[] = { { { 4, { 100, 64, 0, 3 } }, 32 } };
 static const struct warren_user users[] = { { 5, "bob@x", "Bob <b>", NULL } };
 static struct warren_node self_node, bob, eve;
@@ -164,7 +178,8 @@ static int begin(void **state)
 	self_node = (struct warren_node){ .id = 1, .name = "us.example.", .n_addresses = 2,
 					  .addresses = self_addresses };
 	bob = (struct warren_node){ .id = 2, .name = "bob.example.", .n_addresses = 1,
-				    .addresses = bob_addresses, .user = 5 };
+				    .addresses = bob_addresses, .user = 5,
+				    .services = bob_services, .n_services = 1 };
 	eve = (struct warren_node){ .id = 3, .name = "eve.example.", .n_addresses = 1,
 				    .addresses = eve_addresses };
 	engine = parts_engine(-1);
@@ -174,6 +189,7 @@ static int begin(void **state)
 	ctx->phase = WCORE_PHASE_UP;
 	papi = warren_zalloc(ctx, sizeof(*papi));
 	assert_non_null(papi);
+	warren_self_set(ctx, papi);
 	papi->netmap = &netmap;
 	papi->svcnet = &svcnet;
 	papi->connections_max = 8;
@@ -556,6 +572,63 @@ static void who_is_removed_is_cut_off(void **state)
 	}
 }
 
+/* ---- the other direction ---- */
+
+static void pinged(struct warren_ctx *owner, int result, const char *why, uint64_t usec, void *arg)
+{
+	(void)owner;
+	(void)why;
+	(void)usec;
+	*(int *)arg = result;
+}
+
+/* Of a ping of bob; the other end of its connection, or -1 while it is dialed. */
+static int ping_bob(int *told, bool dialing)
+{
+	int pair[2];
+
+	*told = 1;
+	assert_non_null(papi_ping(papi, ctx, &bob, 60 * 1000000, pinged, told, NULL));
+	if (dialing)
+		return -1;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair),
+			 0);
+	net.dialed(ctx, 0, pair[0], NULL, net.dial_arg);
+	return pair[1];
+}
+
+static void a_ping_ends_once(void **state)
+{
+	static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+	char asked[256];
+	int told, fd = ping_bob(&told, false);
+
+	(void)state;
+	assert_true(read(fd, asked, sizeof(asked)) > 0);
+	assert_memory_equal(asked, "HEAD / HTTP/1.1\r\nHost: 100.64.0.2:33333\r\n", 39);
+	assert_int_equal(write(fd, answer, strlen(answer)), strlen(answer));
+	while (told == 1)
+		parts_settle(engine);
+	assert_int_equal(told, 0);
+	assert_true(list_empty(&papi->calls));
+	close(fd);
+}
+
+/* Not even that it has ended: those who asked have forgotten it. */
+static void nothing_is_heard_after_a_stop(void **state)
+{
+	int told[2], fd = ping_bob(&told[0], false);
+
+	(void)state;
+	ping_bob(&told[1], true);
+	assert_int_equal(warren_plugin_peerapi.stop(ctx), 0);
+	assert_int_equal(told[0], 1);
+	net.dialed(ctx, -ETIMEDOUT, -1, "no answer", net.dial_arg);
+	assert_int_equal(told[1], 1);
+	assert_true(list_empty(&papi->calls));
+	close(fd);
+}
+
 static int make_upload(void **state)
 {
 	int fd = mkostemp(upload_name, O_CLOEXEC);
@@ -584,6 +657,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_body_waits_for_its_reader_over_http2, begin,
 						finish),
 		cmocka_unit_test_setup_teardown(who_is_removed_is_cut_off, begin, finish),
+		cmocka_unit_test_setup_teardown(a_ping_ends_once, begin, finish),
+		cmocka_unit_test_setup_teardown(nothing_is_heard_after_a_stop, begin, finish),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
