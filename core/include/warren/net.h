@@ -489,7 +489,7 @@ uint64_t warren_http_retry_after(const char *text, int64_t now, uint64_t most);
  * after `failed`, cancelling and an upgrade as well. What is NULL here nobody wants to know.
  */
 struct warren_exchange;
-struct warren_exchange_events {
+struct warren_exchange_events {		/* each may be NULL: it is not told, a body is dropped */
 	uint32_t size;
 	/* The other side's head; lives for the call. Client: not for 1xx but 101. */
 	void (*head)(struct warren_exchange *x, const struct warren_http_head *head, void *arg);
