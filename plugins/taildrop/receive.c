@@ -91,18 +91,20 @@ static void fail(struct incoming *in, int status, const char *words)
 /* Of our side: the operator should know. */
 static void fail_here(struct incoming *in, int result, const char *why)
 {
+	bool full = result == -ENOSPC || result == -EDQUOT;
 	int64_t kept = in->offset + in->written;
 	char words[400];
 
 	warren_log_limit(in->td->ctx, &in->td->log_failed, LOG_WARNING,
 			 "a file of %s cannot be kept: %s; %lld bytes of it are here, and sending "
-			 "it again goes on there", in->who, why, (long long)kept);
-	if (result == -ENOSPC || result == -EDQUOT)
+			 "it again goes on there", in->who,
+			 full ? "no space is left in the inbox, make room" : why, (long long)kept);
+	if (full)
 		snprintf(words, sizeof(words), "no space is left where the file should go; %lld "
 			 "bytes of it are kept, send it again to go on", (long long)kept);
 	else
 		snprintf(words, sizeof(words), "the file cannot be kept: %.300s", why);
-	fail(in, result == -ENOSPC || result == -EDQUOT ? 507 : 500, words);
+	fail(in, full ? 507 : 500, words);
 }
 
 /*
@@ -487,7 +489,6 @@ static void listed(struct warren_ctx *ctx, const struct warren_dir_answer *answe
 	struct incoming *in = arg;
 	int64_t all = reserved(in);
 
-	(void)ctx;
 	in->waiting = false;
 	if (in->ended) {
 		incoming_free(in);
@@ -505,10 +506,15 @@ static void listed(struct warren_ctx *ctx, const struct warren_dir_answer *answe
 			       in->offset : (int64_t)answer->entries[i].size;
 	}
 	limit(in, in->td->max_total - all);
-	if (in->expected > in->room)
-		fail(in, 507, "the inbox is full");
-	else
+	if (in->expected <= in->room) {
 		open_partial(in);
+		return;
+	}
+	warren_log_limit(ctx, &in->td->log_failed, LOG_WARNING,
+			 "a file of %s is refused: the inbox would have more than "
+			 "taildrop.max-total; %s makes room", in->who,
+			 in->td->direct ? "moving files on" : "`warren file get`");
+	fail(in, 507, "the inbox is full");
 }
 
 static const char *too_many(const struct taildrop *td, int64_t node)

@@ -550,7 +550,8 @@ static bool open_source(struct drop_sending *s, struct warren_err *err)
 	copy = fcntl(s->fd, F_DUPFD_CLOEXEC, 3);
 	s->io = copy == -1 ? NULL : warren_io_new_take(s->td->ctx, copy, on_pipe, s);
 	if (!s->io)
-		warren_fail(err, NULL, "that cannot be read");
+		warren_fail(err, NULL, "\"%s\" is neither a file nor a pipe: nothing else can be "
+			    "sent", s->name);
 	return s->io != NULL;
 }
 

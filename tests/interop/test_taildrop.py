@@ -247,6 +247,7 @@ def test_limits(pair):
     pair.stock.cli("file", "cp", source, "warren:")
     refused = pair.stock.cli("file", "cp", "--name=other", source, "warren:", check=False)
     assert refused.returncode and "the inbox is full" in refused.stderr, refused
+    assert "more than taildrop.max-total; `warren file get` makes room" in pair.warren.log()
     # Of a pipe the length is not known before.
     refused = pair.stock.cli("file", "cp", "--name=piped", "-", "warren:", check=False,
                              input="x" * (200 << 10))
@@ -274,3 +275,165 @@ def test_what_cannot_be_sent(pair):
         assert said.returncode == 1 and words in said.stderr, (argv, said)
     pair.stock.cli("down")
     wait_for("it is offline", lambda: "offline" in pair.user("file", "cp", "--targets").stdout, 90)
+
+
+def within(pair, *argv, **kw):
+    """Runs a program where the daemon's mounts are."""
+    return pair.warren.host.run("nsenter", "-t", pair.warren.proc.pid, "-m", *argv, **kw)
+
+
+def small_inbox(pair, mib):
+    """An inbox of the operator's on a disk of @mib MiB; returns it as seen from here."""
+    pair.inbox.mkdir(exist_ok=True)
+    within(pair, "mount", "-t", "tmpfs", "-o", f"size={mib}m,mode=1777", "small", pair.inbox)
+    pair.config(f"{{inbox: {pair.inbox}, owner: daemon}}")
+    return pathlib.Path(f"/proc/{pair.warren.proc.pid}/root{pair.inbox}")
+
+
+def kept(inbox):
+    """The one partial file there."""
+    partial, = inbox.iterdir()
+    assert re.fullmatch(r"file\.[A-Za-z0-9]+\.partial", partial.name), partial
+    return partial.stat().st_size
+
+
+def test_a_full_disk(pair):
+    inbox = small_inbox(pair, 4)
+    source = make(pair.dir / "file", 6 << 20)
+    own = pair.warren.net
+    ours = Warren(own, "sender", auth_key=own.control.auth_key("--user", "alice"), joined=False,
+                  extra="taildrop: {}\n")
+    wait_for("ours knows ours",
+             lambda: "warren" in ours.cli("file", "cp", "--targets", check=False).stdout)
+    for sender in (pair.stock, ours):
+        # What is not there is said to both, and to the sender what to do.
+        refused = sender.cli("file", "cp", source, "warren:", check=False)
+        part = kept(inbox)
+        assert 0 < part <= 4 << 20
+        assert refused.returncode == 1
+        assert f"no space is left where the file should go; {part} bytes of it are kept, " \
+               "send it again to go on" in refused.stderr, refused
+        name = "stock" if sender is pair.stock else "sender"
+        said = wait_for("a line in the log", lambda: re.search(
+            rf"a file of {name}\.\S* cannot be kept: no space is left .*", pair.warren.log()))[0]
+        assert f"{part} bytes of it" in said and "make room" in said, said
+        # It goes on there once there is room.
+        before = pair.moved("received")
+        within(pair, "mount", "-o", "remount,size=16m", pair.inbox)
+        sender.cli("file", "cp", source, "warren:")
+        assert pair.moved("received") - before <= (6 << 20) - part + (64 << 10)
+        assert digest(inbox / "file") == digest(source)
+        (inbox / "file").unlink()
+        within(pair, "mount", "-o", "remount,size=4m", pair.inbox)
+
+
+def test_a_full_folder_of_the_users(pair):
+    source = make(pair.dir / "file", 3 << 20)
+    pair.stock.cli("file", "cp", source, "warren:")
+    target = pair.home / "small"
+    target.mkdir()
+    within(pair, "mount", "-t", "tmpfs", "-o", f"size=1m,uid={USER}", "small", target)
+    said = within(pair, *pair.argv("file", "get", "small"), check=False)
+    assert said.returncode == 1
+    assert said.stdout == "cannot write small/file: No space left on device\n", said
+    assert said.stderr == "warren file get: moved 0/1 files\n", said
+    assert within(pair, "ls", "-A", target).stdout == ""
+    within(pair, "mount", "-o", "remount,size=4m", target)
+    within(pair, *pair.argv("file", "get", "small"))
+    assert digest(f"/proc/{pair.warren.proc.pid}/root{target}/file") == digest(source)
+
+
+def getting(pair, *argv):
+    return pair.warren.host.start(*pair.argv("file", "get", *argv), private=False,
+                                  log=pair.dir / f"get-{len(pair.warren.net.lab.procs)}.log")
+
+
+def test_get_in_a_loop(pair):
+    big, small = make(pair.dir / "big", BIG), make(pair.dir / "small", 5)
+    loop = getting(pair, "--loop", "--verbose", ".")
+    # One that comes while another is copied is not forgotten.
+    pair.stock.cli("file", "cp", big, small, "warren:")
+    wait_for("both are there", lambda: (pair.home / "small").exists() and
+             (pair.home / "big").exists(), 30)
+    # What cannot be moved is told, tried again, and holds up nothing.
+    pair.stock.cli("file", "cp", small, "warren:")
+    wait_for("it is refused", lambda: "refusing to overwrite file: open ./small: file exists"
+             in loop.output())
+    pair.stock.cli("file", "cp", "--name=other", small, "warren:")
+    wait_for("the other is there", lambda: (pair.home / "other").exists())
+    (pair.home / "small").unlink()
+    wait_for("it is there", lambda: (pair.home / "small").exists())
+    assert digest(pair.home / "big") == digest(big)
+    assert loop.popen.poll() is None
+    loop.kill(signal.SIGINT)
+    loop.popen.wait(5)
+    assert sorted(p.name for p in pair.home.iterdir()) == ["big", "other", "small"]
+    assert pair.user("file", "get", "--verbose", ".").stdout == ""
+
+
+def inbox_of(pair):
+    folder, = pair.warren.state_dir.rglob("taildrop/inbox")
+    return folder
+
+
+def test_an_interrupted_get_leaves_nothing(pair):
+    inbox, size = inbox_of(pair), 1 << 30
+    waiting = getting(pair, "--wait", ".")
+    wait_for("it waits", lambda: waiting.popen.poll() is None)
+    waiting.kill(signal.SIGINT)
+    waiting.popen.wait(5)
+    # A hole takes no time to be made and a while to be copied.
+    with open(inbox / "large", "wb") as out:
+        out.truncate(size)
+    os.chown(inbox / "large", inbox.stat().st_uid, inbox.stat().st_gid)
+    copying = getting(pair, ".")
+    wait_for("it is being copied", lambda: any(pair.home.iterdir()), step=0.001)
+    copying.kill(signal.SIGINT)
+    copying.popen.wait(5)
+    assert copying.popen.returncode == -signal.SIGINT
+    assert not any(pair.home.iterdir()), list(pair.home.iterdir())
+    assert (inbox / "large").stat().st_size == size
+    # Nor does it hold up who comes after it.
+    (inbox / "large").unlink()
+    source = make(pair.dir / "file", 5)
+    pair.stock.cli("file", "cp", source, "warren:")
+    pair.user("file", "get", ".")
+    assert [p.name for p in pair.home.iterdir()] == ["file"]
+
+
+def test_old_partials_are_removed(pair):
+    inbox = inbox_of(pair)
+    stock = pair.stock.status()["Self"]["ID"]
+    long_ago = time.time() - 7200
+
+    def lay(folder, name, old):
+        (folder / name).write_bytes(b"x")
+        os.chown(folder / name, folder.stat().st_uid, folder.stat().st_gid)
+        if old:
+            os.utime(folder / name, (long_ago, long_ago))
+
+    def names(folder):
+        return sorted(p.name for p in folder.iterdir())
+
+    for name, old in ((f"old.{stock}.partial", True), (f"new.{stock}.partial", False),
+                      ("of nobody.nGone.partial", True), ("whole", True)):
+        lay(inbox, name, old)
+    pair.warren.stop()
+    pair.warren.start()
+    left = [f"new.{stock}.partial", "whole"]
+    wait_for("the old ones are gone", lambda: names(inbox) == left)
+    # A new one is gone on with; who is told of it is its sender.
+    url = wait_for("stock knows ours again",
+                   lambda: (pair.stock.peer("warren") or {}).get("PeerAPIURL"))[0]
+    told = wait_for("it is told", lambda: pair.stock.host.run(
+        "curl", "-sS", "-m", "5", f"{url}/v0/put/", check=False).stdout)
+    assert told == f'["new.{stock}.partial"]\n', told
+    # In the operator's folder only what a peer of ours has left.
+    pair.inbox.mkdir(mode=0o777)
+    pair.inbox.chmod(0o777)
+    for name, old in ((f"old.{stock}.partial", True), (f"new.{stock}.partial", False),
+                      ("of nobody.nGone.partial", True), ("mine.partial", True)):
+        lay(pair.inbox, name, old)
+    pair.config(f"{{inbox: {pair.inbox}, owner: root}}")
+    left = ["mine.partial", f"new.{stock}.partial", "of nobody.nGone.partial"]
+    wait_for("the old one is gone", lambda: names(pair.inbox) == left)
