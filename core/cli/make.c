@@ -17,6 +17,7 @@
 
 #include <warren/plugin.h>
 
+#include "base/beneath.h"
 #include "base/util.h"
 
 enum { NUMBERS = 99 };			/* "name (99).txt" is the last one */
@@ -124,16 +125,6 @@ void cli_make(struct cli_answer *answer, const json_t *request)
 	send_line(answer, "{\"made\":true}\n", fd);
 }
 
-/* Without RENAME_NOREPLACE a hard link does the same; file systems have one of them. */
-static int rename_alone(int dir, const char *from, const char *to)
-{
-	if (renameat2(dir, from, dir, to, RENAME_NOREPLACE) == 0)
-		return 0;
-	if (errno != EINVAL && errno != ENOSYS)
-		return -1;
-	return linkat(dir, from, dir, to, 0) == 0 ? unlinkat(dir, from, 0) : -1;
-}
-
 /* "photo (2).jpg" of "photo.jpg"; false: it would be too long. */
 static bool numbered(const char *name, int n, char *out, size_t size)
 {
@@ -143,37 +134,32 @@ static bool numbered(const char *name, int n, char *out, size_t size)
 	return snprintf(out, size, "%.*s (%d)%s", (int)base, name, n, name + base) < (int)size;
 }
 
+/* 0 or -errno. */
 static int give_name(struct cli_made *made)
 {
+	bool alone = made->how != WARREN_MAKE_OVERWRITE;
+	int result = beneath_rename(made->dir, made->temporary, made->name, alone);
 	char name[sizeof(made->name)];
 
-	if (made->how == WARREN_MAKE_OVERWRITE)
-		return renameat(made->dir, made->temporary, made->dir, made->name);
-	if (rename_alone(made->dir, made->temporary, made->name) == 0)
-		return 0;
-	for (int n = 1; made->how == WARREN_MAKE_RENAME && errno == EEXIST && n <= NUMBERS; n++) {
-		if (!numbered(made->name, n, name, sizeof(name))) {
-			errno = ENAMETOOLONG;
-			return -1;
-		}
-		if (rename_alone(made->dir, made->temporary, name) == 0) {
+	for (int n = 1; made->how == WARREN_MAKE_RENAME && result == -EEXIST && n <= NUMBERS; n++) {
+		if (!numbered(made->name, n, name, sizeof(name)))
+			return -ENAMETOOLONG;
+		result = beneath_rename(made->dir, made->temporary, name, true);
+		if (result == 0)
 			memcpy(made->name, name, sizeof(name));
-			return 0;
-		}
 	}
-	return -1;
+	return result;
 }
 
 void cli_keep(struct cli_answer *answer)
 {
 	struct cli_made *made = &answer->made;
 	AUTO(str_free) struct str line = STR_INIT;
+	int result = made->temporary[0] ? give_name(made) : -EINVAL;
 
-	if (!made->temporary[0] || give_name(made)) {
-		int error = made->temporary[0] ? errno : EINVAL;
-
+	if (result) {
 		cli_drop(answer);
-		fail(answer, error);
+		fail(answer, -result);
 		return;
 	}
 	made->temporary[0] = '\0';
