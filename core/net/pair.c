@@ -21,6 +21,7 @@
 #include <warren/priv.h>
 
 #include "base/addr.h"
+#include "base/file.h"
 #include "base/str.h"
 
 enum {
@@ -107,21 +108,11 @@ int warren_pair_check(const struct warren_conf *tls, bool files, struct warren_e
 
 uint8_t *warren_file_text_take(int fd, size_t *len)
 {
-	uint8_t *data = malloc(FILE_MAX + 1);
-	ssize_t n = 1;
+	void *data = NULL;
 
 	*len = 0;
-	while (data && n > 0 && *len < FILE_MAX) {
-		n = read(fd, data + *len, FILE_MAX - *len);
-		if (n > 0)
-			*len += (size_t)n;
-	}
+	(void)file_read_fd(fd, FILE_MAX, &data, len);	/* NULL says it */
 	close(fd);
-	if (!data || n < 0) {
-		free(data);
-		return NULL;
-	}
-	data[*len] = '\0';
 	return data;
 }
 
