@@ -133,7 +133,8 @@ static int plan_del(struct transaction *t, struct step *step, struct mon_thing *
 {
 	if (!found || strcmp(found->owner, t->req->owner) != 0)
 		return wpriv_refuse(err, -ENOENT, "it is not one that %s has added", t->req->owner);
-	*step = (struct step){ .kind = mon_undo_stays(t->mon, found) ? STEP_NONE : STEP_DEL,
+	*step = (struct step){ .kind = t->mon->engine.stopping && found->shuts ? STEP_NONE :
+										 STEP_DEL,
 			       .thing = found };
 	return 0;
 }
@@ -353,6 +354,9 @@ static int prepare(struct transaction *t, size_t *at, struct warren_err *why)
 {
 	int result = 0;
 
+	/* Once, and not for each item: there may be as many as there are things. */
+	if (t->mon->engine.stopping)
+		mon_undo_note_stays(t->mon);
 	for (; t->count < t->req->count; t->count++) {
 		*at = t->count;
 		result = plan(t, t->count, why);

@@ -192,10 +192,14 @@ bool mon_undo_open(struct mon *mon, bool stopped)
 	return shut;
 }
 
-bool mon_undo_stays(struct mon *mon, const struct mon_thing *thing)
+void mon_undo_note_stays(struct mon *mon)
 {
-	return mon->engine.stopping && (thing->kind == MON_ROUTE || thing->kind == MON_RULE) &&
-	       note_shut(mon, true) && thing->shuts;
+	struct mon_thing *thing;
+
+	list_for_each(thing, &mon->things.all, node)
+		thing->shuts = false;
+	if (mon->engine.stopping)
+		(void)note_shut(mon, true);
 }
 
 void mon_undo_owner(struct mon *mon, const char *owner)
@@ -209,11 +213,7 @@ void mon_undo_owner(struct mon *mon, const char *owner)
 		if (kept && of_owner(thing, owner))
 			thing->claimed = false;
 	}
-	/* The whole daemon stops: what is to stay is left to the end of it. */
-	list_for_each(thing, &mon->things.all, node)
-		thing->shuts = false;
-	if (mon->engine.stopping)
-		(void)note_shut(mon, true);
+	mon_undo_note_stays(mon);
 	undo_if(mon, of_owner_open, owner);
 }
 

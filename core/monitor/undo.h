@@ -23,8 +23,11 @@ void mon_undo_all(struct mon *mon);
  * and the rules of its family; @stopped: one that is to stay after a stop. True: there is one.
  */
 bool mon_undo_open(struct mon *mon, bool stopped);
-/* The daemon is being stopped, and this is to stay. */
-bool mon_undo_stays(struct mon *mon, const struct mon_thing *thing);
+/*
+ * Notes of each thing (`shuts`) whether it is to stay although somebody takes it away: nothing,
+ * unless the whole daemon is being stopped, which leaves it to the end of it.
+ */
+void mon_undo_note_stays(struct mon *mon);
 /*
  * The engine died: watches and sockets that need not be kept go, the rest waits, without an
  * owner, for the next engine. Routes into the tunnel stay, so that nothing leaves in the clear.
