@@ -1,7 +1,7 @@
 #!/bin/sh
 # A tailnet on this machine: a box on the Internet that is coordinator and relay, and two gateways
 # behind two NATs, each in a network namespace of its own and described by a YAML file. They meet
-# through the relay, find a direct path through both NATs, and a web page comes over it.
+# through the relay, find a direct path through both NATs, and a web page and a file come over it.
 #
 #	contrib/quickstart.sh		installs what is needed, builds, starts the three daemons
 #	contrib/quickstart.sh down	stops them and removes every trace
@@ -135,6 +135,7 @@ gateway_yaml() {
 		derp: {}
 		paths: {}
 		router: {}
+		taildrop: {}
 	EOF
 }
 
@@ -203,6 +204,13 @@ up() {
 	wait_for 10 in_ns a curl -fsS -m 2 "http://$address:8080/" ||
 		failed "the page did not come through"
 	in_ns a curl -fsS -m 5 "http://$address:8080/"
+
+	say "A file, from gw-a to gw-b"
+	echo "Sent by gw-a." >"$dir/hello.txt"
+	wait_for 10 warren a file cp "$dir/hello.txt" gw-b: || failed "the file was not sent"
+	mkdir "$dir/files"
+	warren b file get --verbose "$dir/files"
+	cat "$dir/files/hello.txt"
 
 	for gw in a b; do
 		say "warren status of gw-$gw"

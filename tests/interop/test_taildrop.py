@@ -119,6 +119,30 @@ def test_small_files_both_ways(pair):
     assert other.returncode == 1 and "permission denied" in other.stderr, other
 
 
+def test_the_readme_word_by_word(pair):
+    """README, section "Send a file", by a user who is not root: to a stock node, and back."""
+    text = (pathlib.Path(__file__).parents[2] / "README.md").read_text()
+    section = text.partition("\n## Send a file\n")[2].partition("\n## ")[0]
+    line, copy, get = (found.partition(" # ")[0].strip()
+                       for found in re.findall(r"^    (\S.*)$", section, re.M))
+    name, target = re.fullmatch(r"warren file cp \./(\S+) (\S+):", copy).groups()
+    pair.config(line.removeprefix("taildrop: "))
+    pair.stock.cli("set", f"--hostname={target}")
+    wait_for("it has its name",
+             lambda: target in pair.warren.cli("file", "cp", "--targets").stdout.split())
+    (pair.home / name).write_text("from the readme\n")
+    os.chown(pair.home / name, USER, USER)
+    pair.user(*copy.split()[1:])
+    there = pair.dir / "there"
+    there.mkdir()
+    pair.stock.cli("file", "get", there)
+    assert (there / name).read_text() == "from the readme\n"
+    (pair.home / name).unlink()
+    pair.stock.cli("file", "cp", there / name, "warren:")
+    pair.user(*get.split()[1:])
+    assert (pair.home / name).read_text() == "from the readme\n"
+
+
 def test_large_files_both_ways(pair):
     big = make(pair.home / "big", BIG)
     os.chown(big, USER, USER)

@@ -43,6 +43,7 @@ def test_quickstart_up_and_down(tmp_path):
                             stderr=subprocess.STDOUT, timeout=600, check=False)
         assert up.returncode == 0, up.stdout[-4000:]
         assert "Hello from gw-b, through WireGuard." in up.stdout
+        assert "moved 1/1 files\nSent by gw-a." in up.stdout
         assert "via DERP(hq) in" in up.stdout, "first through the relay"
         assert re.search(r"via 192\.0\.2\.12:\d+ in", up.stdout), "then through both NATs"
         assert len(re.findall(r"active; direct 192\.0\.2\.1[12]:\d+", up.stdout)) == 2
