@@ -101,7 +101,7 @@ static const struct warren_port needs[] = {
 };
 
 static const struct warren_port offers[] = {
-	{ .name = "filter", .major = 0, .minor = 1, .brief = "What the policy says." },
+	{ .name = "filter", .major = 0, .minor = 2, .brief = "What the policy says." },
 };
 
 struct filter;
@@ -361,7 +361,17 @@ static int ops_test(void *self, const struct warren_filter_query *query)
 	}
 }
 
-static const struct warren_filter_ops ops = { .size = sizeof(ops), .test = ops_test };
+static void ops_peerapi_ports(void *self, uint16_t port4, uint16_t port6)
+{
+	struct filter *f = self;
+
+	f->talk.peerapi[0] = port4;
+	f->talk.peerapi[1] = port6;
+}
+
+static const struct warren_filter_ops ops = {
+	.size = sizeof(ops), .test = ops_test, .peerapi_ports = ops_peerapi_ports,
+};
 
 static bool what_parse(const char *text, uint8_t family, struct warren_filter_query *query)
 {

@@ -7,6 +7,7 @@
 #include "talk.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <syslog.h>
@@ -76,6 +77,11 @@ static void refused(struct filter_talk *talk, const struct filter_table *table,
 		talk->dataplane->hand_over(talk->dataplane_self, WARREN_FOREIGN_TSMP, data, len);
 }
 
+static uint16_t port_of(const struct filter_talk *talk, const struct filter_packet *packet)
+{
+	return atomic_load_explicit(&talk->peerapi[packet->version == 6], memory_order_relaxed);
+}
+
 bool filter_talk_takes(struct filter_talk *talk, const struct filter_table *table,
 		       const uint8_t *data, size_t len, uint64_t now)
 {
@@ -94,7 +100,8 @@ bool filter_talk_takes(struct filter_talk *talk, const struct filter_table *tabl
 	switch (tsmp.kind) {
 	case FILTER_TSMP_PING:
 		if (filter_pace_allows(&talk->answers, packet.version, &packet.source, now))
-			answer(talk, PONGS, out, filter_tsmp_pong(&packet, &tsmp, out));
+			answer(talk, PONGS, out,
+			       filter_tsmp_pong(&packet, &tsmp, port_of(talk, &packet), out));
 		break;
 	case FILTER_TSMP_REFUSAL:
 		refused(talk, table, &packet, &tsmp, data, len, now);

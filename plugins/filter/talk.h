@@ -20,6 +20,7 @@ struct filter_talk {
 	struct filter_pace answers;		/* what is sent to peers */
 	struct filter_pace reports;		/* refusals told to the lane */
 	struct filter_pace pongs;		/* answers to our pings, handed over */
+	_Atomic uint16_t peerapi[2];		/* ports of this node's, IPv4 and IPv6; 0: none */
 	struct warren_stat *sent[2];		/* refusals, pongs */
 	struct warren_stat *received[FILTER_TSMP_REASONS];
 	/* lane */

@@ -120,7 +120,7 @@ size_t filter_tsmp_refuse(const struct filter_packet *packet, enum filter_reason
 }
 
 size_t filter_tsmp_pong(const struct filter_packet *packet, const struct filter_tsmp *tsmp,
-			uint8_t out[FILTER_TSMP_MAX])
+			uint16_t port, uint8_t out[FILTER_TSMP_MAX])
 {
 	const uint16_t len = 1 + sizeof(tsmp->ping) + 2;
 	struct buf_writer w;
@@ -129,7 +129,7 @@ size_t filter_tsmp_pong(const struct filter_packet *packet, const struct filter_
 	put_header(&w, packet, len);
 	buf_put_u8(&w, TYPE_PONG);
 	buf_put_bytes(&w, tsmp->ping, sizeof(tsmp->ping));
-	buf_put_be16(&w, 0);			/* this node has no peer API */
+	buf_put_be16(&w, port);
 	return buf_written(&w);
 }
 

@@ -50,9 +50,12 @@ int filter_tsmp_reason_index(uint8_t reason);
  */
 size_t filter_tsmp_refuse(const struct filter_packet *packet, enum filter_reason why, bool shields,
 			  uint8_t out[FILTER_TSMP_MAX]);
-/* The answer to the ping @tsmp in @packet. Any thread. */
+/*
+ * The answer to the ping @tsmp in @packet. @port: of this node's peer API at the address that was
+ * pinged, 0: it has none. Any thread.
+ */
 size_t filter_tsmp_pong(const struct filter_packet *packet, const struct filter_tsmp *tsmp,
-			uint8_t out[FILTER_TSMP_MAX]);
+			uint16_t port, uint8_t out[FILTER_TSMP_MAX]);
 
 /*
  * What a peer may make this node send or tell: FILTER_TSMP_RATE a second for one address and

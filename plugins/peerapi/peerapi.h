@@ -4,6 +4,7 @@
 #ifndef WARREN_PEERAPI_PEERAPI_H
 #define WARREN_PEERAPI_PEERAPI_H
 
+#include <warren/service/filter.h>
 #include <warren/service/netmap.h>
 #include <warren/service/peerapi.h>
 #include <warren/service/svcnet.h>
@@ -23,6 +24,8 @@ struct peerapi {
 	void *netmap_self;
 	const struct warren_svcnet_ops *svcnet;
 	void *svcnet_self;
+	const struct warren_filter_ops *filter;	/* NULL: there is none */
+	void *filter_self;
 	const struct warren_netmap *map;	/* with a reference, or NULL */
 	bool open;			/* there is something to listen on, and shields are down */
 	struct papi_side sides[2];	/* IPv4, IPv6 */

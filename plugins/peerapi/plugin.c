@@ -46,6 +46,8 @@ static const struct warren_port needs[] = {
 	{ .name = "netmap", .major = 0, .minor = 1, .brief = "Who is at which address." },
 	{ .name = "svcnet", .major = 0, .minor = 1, .flags = WARREN_ENABLE, .provider = "svcnet",
 	  .brief = "Sockets on the tailnet." },
+	{ .name = "filter", .major = 0, .minor = 2, .flags = WARREN_SOFT,
+	  .brief = "Who is pinged by TSMP tells of the peer API." },
 };
 
 static const struct warren_port offers[] = {
@@ -120,11 +122,18 @@ static void side_open(struct peerapi *p, struct papi_side *side)
 			   strerror(-result));
 }
 
+static void tell_filter(const struct peerapi *p)
+{
+	if (p->filter)
+		p->filter->peerapi_ports(p->filter_self, p->sides[0].port, p->sides[1].port);
+}
+
 /* What peers are told of it; NULL withdraws it. */
 static void tell(struct peerapi *p)
 {
 	struct str text = STR_INIT;
 
+	tell_filter(p);
 	for (int i = 0; i < 2; i++) {
 		if (p->sides[i].port)
 			str_addf(&text, "%s{\"Proto\":\"peerapi%d\",\"Port\":%u}",
@@ -300,9 +309,28 @@ static int papi_stop(struct warren_ctx *ctx)
 
 	p->open = false;
 	sides_close(p);
+	tell_filter(p);
 	papi_recheck(p, true);
 	papi_calls_drop(p);
 	return 0;
+}
+
+static void papi_found(struct warren_ctx *ctx, const char *service, const void *found, void *self)
+{
+	struct peerapi *p = warren_self(ctx);
+
+	(void)service;			/* there is one that may be missing */
+	p->filter = found;
+	p->filter_self = self;
+	tell_filter(p);
+}
+
+static void papi_lost(struct warren_ctx *ctx, const char *service)
+{
+	struct peerapi *p = warren_self(ctx);
+
+	(void)service;
+	p->filter = NULL;
 }
 
 WARREN_PLUGIN(peerapi, "peerapi",
@@ -320,5 +348,7 @@ WARREN_PLUGIN(peerapi, "peerapi",
 	.start = papi_start,
 	.reload = papi_reload,
 	.stop = papi_stop,
+	.found = papi_found,
+	.lost = papi_lost,
 	.status = papi_status,
 );

@@ -35,6 +35,9 @@ def test_stock_nodes_reach_ours_and_ours_theirs(net):
     assert re.fullmatch(rf"hit peerapi of {warren.ip4} \(warren[.\w]*\) at {url} in \d+m?s\n",
                         said), said
     assert tsnet.ping(warren.ip4, "peerapi", seconds=10)["PeerAPIURL"] == url
+    for ip, family in (warren.ip4, 4), (warren.ip6, 6):
+        pong = stock.cli("ping", "--tsmp", ip).stdout
+        assert f"({ip}, {told(warren)[f'peerapi{family}']}) via TSMP in" in pong, pong
     # The same words.
     for name, ip in (("stock", stock.ip4), ("tsnet", tsnet.ip4)):
         said = warren.cli("ping", "--peerapi", ip).stdout

@@ -54,7 +54,7 @@ static void tsmp(const uint8_t *data, size_t size)
 		return;
 	filter_tsmp_read(&packet, data, size, &message);
 	if (message.kind == FILTER_TSMP_PING)
-		check_answer(&packet, out, filter_tsmp_pong(&packet, &message, out));
+		check_answer(&packet, out, filter_tsmp_pong(&packet, &message, 1, out));
 	len = filter_tsmp_refuse(&packet, FILTER_ACL, false, out);
 	if (len)
 		check_answer(&packet, out, len);

@@ -139,13 +139,13 @@ static void answers_pings(void **state)
 	static const uint8_t ping[] = { 'p', 1, 2, 3, 4, 5, 6, 7, 8 };
 	static const uint8_t want4[] = {
 		0x45, 0, 0, 31, 0, 0, 0, 0, 64, 99, 0x66, 0x77, 10, 0, 0, 1, 10, 0, 0, 5,
-		'o', 1, 2, 3, 4, 5, 6, 7, 8, 0, 0,
+		'o', 1, 2, 3, 4, 5, 6, 7, 8, 0xa1, 0x12,
 	};
 	static const uint8_t want6[] = {
 		0x60, 0, 0, 0, 0, 11, 99, 64,
 		0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1,
 		0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5,
-		'o', 1, 2, 3, 4, 5, 6, 7, 8, 0, 0,
+		'o', 1, 2, 3, 4, 5, 6, 7, 8, 0xa1, 0x12,
 	};
 	struct filter_packet packet;
 	struct filter_tsmp tsmp;
@@ -158,7 +158,7 @@ static void answers_pings(void **state)
 		assert_true(filter_packet_parse(data, len, &packet));
 		filter_tsmp_read(&packet, data, len, &tsmp);
 		assert_int_equal(tsmp.kind, FILTER_TSMP_PING);
-		len = filter_tsmp_pong(&packet, &tsmp, out);
+		len = filter_tsmp_pong(&packet, &tsmp, 0xa112, out);
 		assert_int_equal(len, six ? sizeof(want6) : sizeof(want4));
 		assert_memory_equal(out, six ? want6 : want4, len);
 		/* It goes back where it came from. */

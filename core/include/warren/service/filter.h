@@ -1,5 +1,5 @@
 /*
- * warren/service/filter.h - service "filter" 0.1: what the policy says about a packet
+ * warren/service/filter.h - service "filter" 0.2: what the policy says about a packet
  *
  * `filter` offers it. That it is there means that the rules of the network map are enforced.
  */
@@ -23,6 +23,11 @@ struct warren_filter_ops {
 	 * destination; -EAGAIN: no policy is in force yet, everything is dropped.
 	 */
 	int (*test)(void *self, const struct warren_filter_query *query);
+	/*
+	 * Lane (0.2). For the plugin that serves the peer API: its ports on this node's IPv4 and
+	 * IPv6 address, which peers learn whose ping by TSMP is answered. 0, as at first: none.
+	 */
+	void (*peerapi_ports)(void *self, uint16_t port4, uint16_t port6);
 };
 
 #endif
