@@ -141,7 +141,7 @@ static const struct warren_option system_options[] = {
 		.key = "main-table", .type = WARREN_BOOL, .def = "false",
 		.brief = "Allow routes in the main table too.",
 	}, {
-		.key = "rule-priorities", .type = WARREN_STRING, .def = "5200-5270", .min = 3,
+		.key = "rule-priorities", .type = WARREN_STRING, .def = "5200-5279", .min = 3,
 		.max = 11, .brief = "Range of rule priorities that is ours.",
 		.check = check_priorities,
 	}, {

@@ -17,8 +17,9 @@ enum {
 	/* Marks our routes and rules (rtm_protocol, FRA_PROTOCOL): 'W', unused in rt_protos. */
 	WPRIV_RT_PROTOCOL = 87,
 	WPRIV_TABLE = 52,		/* those of the stock client */
-	WPRIV_RULE_LOW = 5200,		/* that of the stock client is 5210; below: bypass */
-	WPRIV_RULE_HIGH = 5270,
+	/* Those of the stock client are 5210-5270; below: bypass, above: the last resort. */
+	WPRIV_RULE_LOW = 5200,
+	WPRIV_RULE_HIGH = 5279,
 	WPRIV_MARK_MASK = 0xff0000,
 	WPRIV_MARK_BYPASS = 0x80000,
 	WPRIV_MARK_SUBNET = 0x40000,

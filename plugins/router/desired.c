@@ -528,10 +528,32 @@ static void add_held(const struct router_conf *conf, bool v6, struct router_list
 	}
 }
 
+/*
+ * The last resort once more: whoever flushes our table takes the one there with it, and until the
+ * monitor has put it back, all would leave by the main table. Beside it stays what our table lets
+ * pass by `throw`, and what does not get further than to the neighbours.
+ */
+static void add_last(const struct router_conf *conf, bool v6, struct router_list *list)
+{
+	static const struct warren_prefix link_local = { { 6, { 0xfe, 0x80 } }, 10 };
+	const uint32_t first = conf->rule_priority;
+
+	if (v6)
+		add_rule(list, v6, first + ROUTER_RULE_BESIDE, TABLE_MAIN, 0)->to = link_local;
+	for (size_t i = 0; attached_counts(conf) && i < conf->host->n_attached; i++) {
+		const struct warren_prefix *network = &conf->host->attached[i].prefix;
+
+		if ((network->addr.family == 6) == v6)
+			add_rule(list, v6, first + ROUTER_RULE_BESIDE, TABLE_MAIN, 0)->to =
+				*network;
+	}
+	add_rule(list, v6, first + ROUTER_RULE_SHUT, 0, 0);
+}
+
 static size_t rule_count(const struct router_conf *conf)
 {
-	return 4 + (conf->lead ? 2 * (size_t)conf->lead->n_bypass : 0) +
-	       (conf->host ? 2 * conf->host->n_held : 0);
+	return 4 + (conf->lead ? 2 + 2 * (size_t)conf->lead->n_bypass : 0) +
+	       (conf->host ? 2 * conf->host->n_held + conf->host->n_attached : 0);
 }
 
 static void add_rules(const struct router_conf *conf, bool v6, struct router_state *out)
@@ -556,6 +578,8 @@ static void add_rules(const struct router_conf *conf, bool v6, struct router_sta
 		add_bypass(conf, &conf->lead->bypass[i], v6, list);
 	if (conf->lead)
 		add_held(conf, v6, list);
+	if (conf->lead && conf->lead->shut)
+		add_last(conf, v6, list);
 }
 
 int router_desired(const struct warren_netmap *map, const struct router_conf *conf,

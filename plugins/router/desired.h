@@ -68,6 +68,8 @@ enum {					/* distances below rule_priority: around the tunnel */
 enum {					/* distances from rule_priority: the stock client's */
 	ROUTER_RULE_MAIN = 0, ROUTER_RULE_DEFAULT = 20, ROUTER_RULE_UNREACHABLE = 40,
 	ROUTER_RULE_OURS = 60,
+	/* And ours behind them, while the way is shut: what our table has no word about. */
+	ROUTER_RULE_BESIDE = 61, ROUTER_RULE_SHUT = 62,
 };
 
 /*

@@ -145,10 +145,10 @@ const struct warren_option router_options[ROUTER_OPTIONS] = {
 	{
 		.key = "rule-priority", .type = WARREN_INT, .def = "5210",
 		.min = ROUTER_BYPASS_BEHIND + 1,
-		.max = 32765 - ROUTER_RULE_OURS,
+		.max = 32765 - ROUTER_RULE_SHUT,
 		.brief = "Priority of the first rule; others are 20, 40, 60 above.",
-		.help = "system.rule-priorities must allow all four; and 10 below, which "
-			"`exitnode.bypass` uses.",
+		.help = "system.rule-priorities must allow all four; 10 below, which "
+			"`exitnode.bypass` uses, and 2 above, which `exitnode.use` does.",
 	},
 	{
 		.key = "mark", .type = WARREN_INT, .def = "0x80000", .min = 1, .max = UINT32_MAX,

@@ -224,7 +224,7 @@ def test_limits_hold(host):
                 'wg: {port: 7000}\n')
     d.ok(w.TUN, w.tun("warren0"))
     d.refused(w.EPERM, "add it there", w.TUN, w.tun("eth7"))
-    d.refused(w.EPERM, "5200-5270", w.RULE, w.rule(100))
+    d.refused(w.EPERM, "5200-5279", w.RULE, w.rule(100))
     d.refused(w.EPERM, "main table", w.ROUTE, w.route("0.0.0.0/0", "warren0", table=254))
     d.refused(w.EPERM, "system.marks", w.SOCKET, w.sock("wg.port", 7000, mark=0x1234))
     d.refused(w.EPERM, "port 53 does not stand at wg.port", w.SOCKET, w.sock("wg.port", 53))

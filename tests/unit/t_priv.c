@@ -328,8 +328,8 @@ static void test_rule(void **state)
 
 	(void)state;
 	accepted(RULE, req);
-	req.pref = 5271;
-	forbidden(RULE, req, "priority 5271: system.rule-priorities is 5200-5270");
+	req.pref = 5280;
+	forbidden(RULE, req, "priority 5280: system.rule-priorities is 5200-5279");
 	req.pref = 0;
 	forbidden(RULE, req, "priority 0");
 	req.verb = WARREN_RULE_DEL;

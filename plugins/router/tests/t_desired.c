@@ -247,7 +247,9 @@ static void leads_all_into_the_tunnel(void **state)
 		     "ipv4 rule 5230 mark 0x80000/0xff0000 lookup 253\n"			\
 		     "ipv4 rule 5250 mark 0x80000/0xff0000 unreachable\n"		\
 		     "ipv4 rule 5270 mark 0x0/0x0 lookup 52\n"
-	assert_state(&out, "unreachable 0.0.0.0/0 table 52 metric 4294967295\n" RULES);
+#define BESIDE "ipv4 rule 5271 mark 0x0/0x0 to 192.168.1.0/24 lookup 254\n"
+#define LAST "ipv4 rule 5272 mark 0x0/0x0 unreachable\n"
+	assert_state(&out, "unreachable 0.0.0.0/0 table 52 metric 4294967295\n" RULES LAST);
 	router_state_free(&out);
 	lead.attached = true;
 	assert_int_equal(router_desired(&m.map, &conf, "warren0", &out), 0);
@@ -258,7 +260,11 @@ static void leads_all_into_the_tunnel(void **state)
 		     "route 0.0.0.0/0 dev warren0 table 52\n"
 		     "route 10.99.0.0/24 dev warren0 table 52\n"
 		     "route 100.64.0.2/32 dev warren0 table 52\n"
-		     "route 100.64.0.3/32 dev warren0 table 52\n" RULES);
+		     "route 100.64.0.3/32 dev warren0 table 52\n" RULES BESIDE LAST);
+	router_state_free(&out);
+	lead.shut = false;
+	assert_int_equal(router_desired(NULL, &conf, "warren0", &out), 0);
+	assert_state(&out, "throw 192.168.1.0/24 table 52 metric 0\n" RULES);
 	router_state_free(&out);
 	lead = (struct warren_router_lead){ .shut = false };
 	assert_int_equal(router_desired(&m.map, &conf, "warren0", &out), 0);
