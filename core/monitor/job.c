@@ -34,7 +34,8 @@ enum {
 static void send_outcome(int result, struct mon_outcome *out)
 {
 	struct wpriv_head head = { .type = WPRIV_ANSWER, .result = result };
-	struct wpriv_answer answer = { .data = (uint32_t)out->data.len };
+	struct wpriv_answer answer = { .value = out->value, .handle = out->handle,
+				       .data = (uint32_t)out->data.len };
 	struct wpriv_part parts[3] = { { &answer, sizeof(answer) } };
 	int fds[2];
 	size_t n_fds = 0;
@@ -123,8 +124,8 @@ int mon_job_start(struct mon *mon, const struct mon_request *req, struct mon_rep
 			job = &mon->jobs[i];
 	}
 	if (!job)
-		return wpriv_refuse(err, -EAGAIN, "%d files are being worked on already: try again",
-				    MON_FILE_JOBS);
+		return wpriv_refuse(err, -EAGAIN, "%d requests are being worked on already: "
+				    "try again", MON_FILE_JOBS);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == -1)
 		return wpriv_refuse(err, -errno, "cannot make a socket pair: %s", strerror(errno));
 	pid = fork();
@@ -160,7 +161,7 @@ void mon_job_read(struct mon *mon, struct mon_job *job)
 	if (got == -EAGAIN)
 		return;
 	if (got != 1) {
-		end_job(mon, job, -EIO, "the child for this file ended without an answer");
+		end_job(mon, job, -EIO, "the child process ended without an answer");
 		return;
 	}
 	msg.head.seq = job->seq;
@@ -180,7 +181,7 @@ uint64_t mon_job_expire(struct mon *mon, uint64_t now)
 			continue;
 		if (now >= job->deadline) {
 			kill(job->pid, SIGKILL);
-			end_job(mon, job, -ETIMEDOUT, "the file system did not answer in time");
+			end_job(mon, job, -ETIMEDOUT, "what was asked for was not done in time");
 		} else if (next == 0 || job->deadline < next) {
 			next = job->deadline;
 		}

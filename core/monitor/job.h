@@ -22,6 +22,8 @@ struct mon_reply;
 struct mon_request;
 
 struct mon_outcome {			/* what the child finds out */
+	int64_t value;
+	uint32_t handle;
 	int fd;				/* to give away; -1: none */
 	struct str data;
 	struct str why;			/* of a failure; empty: the words for its errno */

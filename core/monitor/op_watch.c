@@ -90,6 +90,13 @@ static void touch(struct mon_watch *watch, uint64_t now)
 	watch->due = now + QUIET < watch->since + BURST ? now + QUIET : watch->since + BURST;
 }
 
+static bool is_about(const struct mon_watch *watch, const char *name)
+{
+	const char *its = strrchr(watch->path, '/') + 1;
+
+	return !*its || strcmp(its, name) == 0;
+}
+
 static void handle_event(struct mon *mon, const struct inotify_event *event, uint64_t now)
 {
 	bool folder_gone = event->mask & (IN_IGNORED | IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT);
@@ -101,8 +108,7 @@ static void handle_event(struct mon *mon, const struct inotify_event *event, uin
 
 		if (!all && watch->wd != event->wd)
 			continue;
-		if (all || folder_gone || (event->len > 0 &&
-		    strcmp(strrchr(watch->path, '/') + 1, event->name) == 0))
+		if (all || folder_gone || (event->len > 0 && is_about(watch, event->name)))
 			touch(watch, now);
 		if (folder_gone)
 			watch->wd = -1;

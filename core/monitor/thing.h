@@ -33,7 +33,7 @@ enum mon_kind {
 	MON_NFT,			/* our table of packet filter rules */
 	MON_MARK,			/* our rule in somebody else's chain */
 	MON_NETNS,			/* the service namespace */
-	MON_RESOLVER,			/* /etc/resolv.conf */
+	MON_RESOLVER,			/* whom the host asks for names */
 	MON_KIND_LAST = MON_RESOLVER,
 };
 
@@ -64,7 +64,7 @@ struct mon_watch {
 	int wd;				/* inotify; -1: the folder is gone */
 	uint64_t due, since;		/* microseconds; 0: nothing happened */
 	bool resolver;			/* the monitor's own, for MON_RESOLVER */
-	char path[WPRIV_PATH];		/* whole */
+	char path[WPRIV_PATH];		/* whole; the monitor's own: all of a folder, with "/" */
 };
 struct mon_mark {
 	struct nft_place place;
@@ -74,7 +74,8 @@ struct mon_netns {			/* fds: the TUN queue, the namespace */
 	struct warren_priv_tun req;
 	int index;			/* of the interface, in there */
 };
-enum mon_resolver_form { MON_RESOLVER_NONE = 0, MON_RESOLVER_FILE, MON_RESOLVER_LINK };
+enum mon_resolver_form { MON_RESOLVER_NONE = 0, MON_RESOLVER_FILE, MON_RESOLVER_LINK,
+			 MON_RESOLVER_RESOLVCONF };	/* whose file it is; ours is its word */
 struct mon_resolver {			/* what the file was */
 	uint32_t form;
 	uint32_t mode, uid, gid;	/* FILE; its text is in the state folder */

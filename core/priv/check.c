@@ -611,8 +611,10 @@ int wpriv_check_resolver(const struct wpriv_limits *limits, const struct warren_
 		if (!domain_valid(req->search[i]))
 			return wpriv_refuse(err, -EINVAL, "malformed search domain of RESOLVER");
 	}
-	if (req->reserved || !zeroes(req->search[req->n_search],
-				     sizeof(req->search) - req->n_search * WARREN_PRIV_NAME))
+	if (req->by > (set ? WARREN_RESOLVER_BY_LAST : 0))
+		return wpriv_refuse(err, -EINVAL, "way %u of RESOLVER", req->by);
+	if (!zeroes(req->search[req->n_search],
+		    sizeof(req->search) - req->n_search * WARREN_PRIV_NAME))
 		return wpriv_refuse(err, -EINVAL, "reserved bytes are not zero");
 	return 0;
 }

@@ -35,11 +35,12 @@ struct dns {
 	struct list ways;		/* way.c: the resolvers spoken to */
 	struct dns_server *server;	/* serve.c */
 	struct list lan;		/* lan.c */
-	struct {			/* host.c: /etc/resolv.conf */
+	struct {			/* host.c: whom the host asks */
 		bool asking, changed;	/* a request is under way; the file was written */
 		bool ours;		/* it is as we wrote it */
 		bool lost;		/* another program keeps it */
-		uint32_t handle, repairs;
+		uint32_t handle, repairs, overwritten;
+		uint32_t by;		/* WARREN_RESOLVER_FILE, ...: who keeps it */
 		uint64_t window;
 		struct warren_io *event;
 		struct warren_timer *retry;
@@ -60,7 +61,7 @@ struct dns {
 /*
  * ---- options.c: from the configuration to struct dns_words ----
  */
-enum { DNS_HOST_FILE = 0, DNS_HOST_OFF };	/* values of `host` */
+enum { DNS_HOST_AUTO = 0, DNS_HOST_FILE, DNS_HOST_OFF };	/* values of `host` */
 int dns_check_name(const struct warren_conf *at, struct warren_err *err);
 int dns_check_upstream(const struct warren_conf *at, struct warren_err *err);
 int dns_check_listen(const struct warren_conf *at, struct warren_err *err);

@@ -1,10 +1,11 @@
 /*
  * The host's own resolver configuration.
  *
- * What other programs have written there is where names go that nobody else is named for. Once the
- * service addresses are served, they are written in its place (RESOLVER, which sets it back at the
- * end). Another program that overwrites them is told of; what it wrote counts from then on as what
- * was there, and ours is written again, unless that happens again and again.
+ * What other programs have said there is where names go that nobody else is named for. Once the
+ * service addresses are served, they are named in its place (RESOLVER, which sets it back at the
+ * end): by way of the program that keeps the configuration, or in the file itself. Another program
+ * that overwrites them is told of; what it wrote counts from then on as what was there, and ours is
+ * written again, unless that happens again and again.
  */
 #include <errno.h>
 #include <string.h>
@@ -30,7 +31,8 @@ static bool take_base(struct dns *dns, const struct warren_priv_answer *answer)
 	dns_hostconf_parse(answer->len ? answer->data : "", answer->len, &base);
 	other = memcmp(&base, &dns->words.host, sizeof(base)) != 0;
 	dns->words.host = base;
-	dns->host.ours = answer->value == 1;
+	dns->host.ours = answer->value & WARREN_RESOLVER_OURS;
+	dns->host.by = (uint32_t)answer->value >> WARREN_RESOLVER_BY_SHIFT;
 	return other;
 }
 
@@ -68,7 +70,8 @@ static void failed(struct dns *dns, const struct warren_priv_answer *answer)
 	if (strcmp(dns->host.problem, why) != 0)
 		warren_log(dns->ctx, LOG_WARNING, "this host does not ask us for names: %s", why);
 	str_copy(dns->host.problem, sizeof(dns->host.problem), why);
-	warren_timer_set(dns->host.retry, answer->result == -ESTALE ? retry_soon : retry_usec);
+	warren_timer_set(dns->host.retry, answer->result == -ESTALE || answer->result == -EAGAIN ?
+			 retry_soon : retry_usec);
 }
 
 static void on_retry(struct warren_ctx *ctx, void *arg)
@@ -173,6 +176,7 @@ static void on_read(struct warren_ctx *ctx, const struct warren_priv_answer *ans
 	other = take_base(dns, answer);
 	if (was_ours && !dns->host.ours) {
 		warren_stat_add(dns->stats.overwritten, 1);
+		dns->host.overwritten++;
 		dns->host.lost = !may_insist(dns);
 		warren_log_limit(dns->ctx, &dns->host.limit, LOG_WARNING,
 				 "another program (%s) has written /etc/resolv.conf: %s",
@@ -212,6 +216,7 @@ static bool wanted(const struct dns *dns, struct warren_priv_resolver *out)
 
 	memset(out, 0, sizeof(*out));
 	out->verb = WARREN_RESOLVER_SET;
+	out->by = dns->words.file ? WARREN_RESOLVER_FILE : dns->host.by;
 	if (!dns->words.write || !dns->words.accept || !self || !dns_serve_ready(dns))
 		return false;
 	for (uint32_t i = 0; i < self->n_addresses; i++)

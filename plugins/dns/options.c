@@ -95,7 +95,8 @@ int dns_words_read(const struct warren_conf *conf, struct dns_words *out)
 	memset(out, 0, sizeof(*out));
 	out->accept = warren_conf_bool(conf, "accept");
 	out->ipv6 = warren_conf_bool(conf, "ipv6");
-	out->write = warren_conf_enum(conf, "host") == DNS_HOST_FILE;
+	out->write = warren_conf_enum(conf, "host") != DNS_HOST_OFF;
+	out->file = warren_conf_enum(conf, "host") == DNS_HOST_FILE;
 	out->insist = warren_conf_bool(conf, "insist");
 	if (warren_conf_has(conf, "domain"))
 		(void)dns_name_parse(warren_conf_str(conf, "domain"), &out->domain);

@@ -51,6 +51,7 @@ struct dns_hostconf {			/* /etc/resolv.conf, without our part in it */
 struct dns_words {
 	bool accept, ipv6;
 	bool write, insist;		/* that file; and again, when others have written it */
+	bool file;			/* itself, whoever keeps it */
 	struct dns_hostconf host;
 	struct warren_addrport listen[DNS_LISTEN];	/* for the LAN, and who of it */
 	struct warren_prefix allow[DNS_ALLOW];

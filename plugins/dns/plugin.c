@@ -24,7 +24,7 @@
 
 #include "dns.h"
 
-static const char *const host_values[] = { "file", "off", NULL };
+static const char *const host_values[] = { "auto", "file", "off", NULL };
 
 static const struct warren_option options[] = {
 	{
@@ -34,17 +34,19 @@ static const struct warren_option options[] = {
 			"address.",
 	},
 	{
-		.key = "host", .type = WARREN_ENUM, .values = host_values, .def = "file",
+		.key = "host", .type = WARREN_ENUM, .values = host_values, .def = "auto",
 		.brief = "Whether the host's own programs ask here.",
-		.help = "file: /etc/resolv.conf names the service addresses while the daemon runs, "
-			"and is set back at its end. What it said before is where names go that "
-			"nobody else is named for. off: it is left alone.",
+		.help = "auto: the service addresses are named to the program that keeps "
+			"/etc/resolv.conf (resolvconf, openresolv), or else in that file, while "
+			"the daemon runs; all is set back at its end. What others have said is "
+			"where names go that nobody else is named for. file: always in the file. "
+			"off: it is left alone.",
 	},
 	{
 		.key = "insist", .type = WARREN_BOOL, .def = "true",
 		.brief = "Write /etc/resolv.conf again when another program has.",
 		.help = "What that program wrote counts as what there was before. Nine times in "
-			"5 s at most; then the file is left to it until the settings change.",
+			"5 s at most; then it is left to it until the settings change.",
 	},
 	{
 		.key = "upstream", .type = WARREN_STRING, .flags = WARREN_MANY, .max = 64,

@@ -138,6 +138,24 @@ static void status_data(const struct dns *dns, struct warren_reply *reply)
 	warren_reply_close(reply);
 }
 
+/* Why the host's own programs do not ask here, in few words; NULL: they do. */
+static const char *host_problem(const struct dns *dns)
+{
+	if (dns->host.problem[0])
+		return dns->host.problem;
+	if (dns->host.lost)
+		return "another program has written it";
+	return dns->host.handle ? NULL : !dns->words.write ? "dns.host is off" :
+	       !dns->words.accept ? "dns.accept is off" : "not yet";
+}
+
+static const char *host_way(const struct dns *dns)
+{
+	static const char *const ways[] = { "/etc/resolv.conf", "resolvconf" };
+
+	return ways[dns->host.set.by];
+}
+
 static void system_data(const struct dns *dns, struct warren_reply *reply)
 {
 	const struct dns_hostconf *host = &dns->words.host;
@@ -154,6 +172,14 @@ static void system_data(const struct dns *dns, struct warren_reply *reply)
 	warren_reply_close(reply);
 	warren_reply_open(reply, "MatchDomains", '[');
 	warren_reply_close(reply);
+	warren_reply_close(reply);
+	warren_reply_open(reply, "Host", '{');
+	warren_reply_str(reply, "Way", "%s", host_way(dns));
+	if (host_problem(dns))
+		warren_reply_str(reply, "Problem", "%s", host_problem(dns));
+	else
+		warren_reply_null(reply, "Problem");
+	warren_reply_int(reply, "Overwritten", (int64_t)dns->host.overwritten);
 	warren_reply_close(reply);
 }
 
@@ -172,6 +198,15 @@ static void system_text(const struct dns *dns, struct warren_reply *reply)
 		warren_reply_text(reply, "  - %s", dns_name_text(&host->search[i], text));
 	if (host->n_search == 0)
 		warren_reply_text(reply, "  (no search domains found)");
+	if (host_problem(dns))
+		warren_reply_text(reply, "\nPrograms of this host do not ask here: %s.",
+				  host_problem(dns));
+	else
+		warren_reply_text(reply, "\nPrograms of this host ask here, by way of %s.",
+				  host_way(dns));
+	if (dns->host.overwritten)
+		warren_reply_text(reply, "Others have undone that %u times since the start.",
+				  dns->host.overwritten);
 }
 
 static void routes_text(const struct dns *dns, struct warren_reply *reply, bool all)
@@ -476,17 +511,6 @@ int dns_run_why(struct warren_ctx *ctx, const struct warren_conf *args,
 /*
  * ---- Status and doctor ----
  */
-
-/* What became of /etc/resolv.conf, in few words; NULL: it is ours. */
-static const char *host_problem(const struct dns *dns)
-{
-	if (dns->host.problem[0])
-		return dns->host.problem;
-	if (dns->host.lost)
-		return "another program has written it";
-	return dns->host.handle ? NULL : !dns->words.write ? "dns.host is off" :
-	       !dns->words.accept ? "dns.accept is off" : "not yet";
-}
 
 void dns_status(struct warren_ctx *ctx, struct warren_reply *reply)
 {

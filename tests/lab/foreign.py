@@ -24,6 +24,19 @@ fi
 exec sleep infinity
 """
 
+# For a host whose /etc and /run are its own already.
+ADD = """
+mkdir -p /run/lower
+cp -a "$1"/. /run/lower
+test ! -d /run/lower/etc || cp -a /run/lower/etc/. /etc
+mkdir -p /run/lower/usr/lib /run/lower/usr/sbin
+test ! -d /run/lower/lib || cp -a /run/lower/lib/. /run/lower/usr/lib
+test ! -d /run/lower/sbin || cp -a /run/lower/sbin/. /run/lower/usr/sbin
+mount -t overlay overlay -o lowerdir=/run/lower/usr:/usr /usr
+shift
+exec "$@"
+"""
+
 # A bus that starts nothing by itself and refuses nobody: who is root is told by the kernel.
 BUS = """<busconfig><type>system</type><listen>unix:path=/run/dbus/system_bus_socket</listen>
 <policy context="default"><allow user="*"/><allow own="*"/>
@@ -32,6 +45,13 @@ BUS = """<busconfig><type>system</type><listen>unix:path=/run/dbus/system_bus_so
 <allow receive_type="method_call"/><allow receive_type="signal"/>
 <allow receive_type="method_return"/><allow receive_type="error"/></policy></busconfig>
 """
+
+
+def with_package(package, *argv):
+    """The command for @argv with the package's files over those of the host."""
+    if not (UNPACKED / package).is_dir():
+        pytest.skip(f"{package} is not unpacked: make unpacked")
+    return ["sh", "-ec", ADD, "sh", UNPACKED / package, *argv]
 
 
 class Program:

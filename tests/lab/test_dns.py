@@ -383,16 +383,24 @@ class HostDaemon(Daemon):
     """One whose private /etc outlives it."""
 
     resolv = None               # text; a Path: a link there; None: there is no such file
+    hold = ("sleep", "1000")
+
+    def prepare(self):
+        pass
+
+    def inside(self, *argv, **kw):
+        return self.host.run("nsenter", f"--mount=/proc/{self.holder.pid}/ns/mnt", *argv, **kw)
 
     def start(self, wait=True):
         if not hasattr(self, "holder"):
-            self.holder = self.host.start("sleep", "1000", log=self.dir / "holder.log")
+            self.holder = self.host.start(*self.hold, log=self.dir / "holder.log")
             self.etc = pathlib.Path(f"/proc/{self.holder.pid}/root/etc")
             wait_for("it has an /etc of its own", lambda: "overlay /etc" in pathlib.Path(
                 f"/proc/{self.holder.pid}/mounts").read_text() and pathlib.Path(
                 f"/proc/{self.holder.pid}/comm").read_text() == "sleep\n")
             self.file = self.etc / "resolv.conf"
             self.file.unlink(missing_ok=True)
+            self.prepare()
             if isinstance(self.resolv, pathlib.Path):
                 self.file.symlink_to(self.resolv)
             elif self.resolv is not None:
@@ -428,12 +436,11 @@ class HostDaemon(Daemon):
         new.rename(self.file)
 
     def cleanup(self):
-        self.host.run("nsenter", f"--mount=/proc/{self.holder.pid}/ns/mnt", SBINDIR / "warrend",
-                      "--cleanup", "--state", self.state_dir, "--config", self.config)
+        self.inside(SBINDIR / "warrend", "--cleanup", "--state", self.state_dir, "--config",
+                    self.config)
 
     def looks_up(self, name):
-        done = self.host.run("nsenter", f"--mount=/proc/{self.holder.pid}/ns/mnt", "getent",
-                             "ahostsv4", name, check=False)
+        done = self.inside("getent", "ahostsv4", name, check=False)
         return done.stdout.split()[0] if done.returncode == 0 else None
 
 
@@ -449,6 +456,25 @@ def on_host(lab, resolv, dns=BARE):
     n = Names(lab, dns=dns, daemon=One)
     n.da.becomes_ours()
     return n
+
+
+def crashes(n):
+    """After a crash of both, the next start and --cleanup set all back."""
+    for how in ("start", "cleanup"):
+        n.da.start()
+        n.da.becomes_ours()
+        engine = n.da.engine_pid()
+        os.kill(n.da.proc.pid, signal.SIGKILL)
+        os.kill(engine, signal.SIGKILL)
+        n.da.proc.popen.wait(10)
+        assert n.da.ours()
+        if how == "start":
+            n.da.start()
+            n.da.becomes_ours()
+            n.da.stop()
+        else:
+            n.da.cleanup()
+        assert n.da.found() == n.da.before
 
 
 @pytest.mark.parametrize("kind", ["file", "link", "none"])
@@ -474,22 +500,7 @@ def test_the_hosts_configuration_is_ours_and_set_back(lab, kind):
     assert n.da.stop() == 0
     assert n.da.found() == n.da.before
     assert target.read_text() == BASE
-    # After a crash of both, the next start and --cleanup do the same.
-    for how in ("start", "cleanup"):
-        n.da.start()
-        n.da.becomes_ours()
-        engine = n.da.engine_pid()
-        os.kill(n.da.proc.pid, signal.SIGKILL)
-        os.kill(engine, signal.SIGKILL)
-        n.da.proc.popen.wait(10)
-        assert n.da.ours()
-        if how == "start":
-            n.da.start()
-            n.da.becomes_ours()
-            n.da.stop()
-        else:
-            n.da.cleanup()
-        assert n.da.found() == n.da.before
+    crashes(n)
 
 
 def test_another_program_writes_the_configuration(lab):

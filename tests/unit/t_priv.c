@@ -417,6 +417,13 @@ static void test_resolver(void **state)
 	req.servers = 4;
 	malformed(RESOLVER, req, "servers 0x4");
 	req = good;
+	req.by = WARREN_RESOLVER_BY_LAST;
+	accepted(RESOLVER, req);
+	req.by++;
+	malformed(RESOLVER, req, "way");
+	req = (struct warren_priv_resolver){ .verb = WARREN_RESOLVER_READ, .by = 1 };
+	malformed(RESOLVER, req, "way 1");
+	req = good;
 	req.n_search = WARREN_PRIV_SEARCH + 1;
 	malformed(RESOLVER, req, "17 search domains");
 	req.n_search = 1;

@@ -221,13 +221,18 @@ struct warren_nft_chain {		/* a base chain of somebody else that may drop */
 };
 
 /*
- * The host's /etc/resolv.conf. READ: data is what other programs have written there, whether or not
- * ours stands in its place; value 1: it does. SET: names the service addresses and nobody else; a
- * handle, with which CLOSE sets it back. SET again writes again; what another program has written
- * until then is what is set back. Both: an eventfd that is readable after another program has
- * written the file.
+ * Whom the host asks for names. READ: data is what other programs have said, in the form of
+ * resolv.conf(5), whether or not ours counts; value: WARREN_RESOLVER_OURS, it does, and who keeps
+ * it. SET: names the service addresses and nobody else, by way of `by`; a handle, with which CLOSE
+ * sets it back. SET again says it again; what another program has written until then into the file
+ * is what is set back. Both: an eventfd that is readable after something has changed.
  */
 enum { WARREN_RESOLVER_READ = 1, WARREN_RESOLVER_SET };
+enum { WARREN_RESOLVER_FILE = 0,	/* /etc/resolv.conf itself */
+       WARREN_RESOLVER_RESOLVCONF,	/* the program, Debian's or openresolv */
+       WARREN_RESOLVER_BY_LAST = WARREN_RESOLVER_RESOLVCONF };
+enum { WARREN_RESOLVER_OURS = 1,
+       WARREN_RESOLVER_BY_SHIFT = 8 };	/* of who keeps it, in `value` */
 enum { WARREN_RESOLVER_IPV4 = 1u << 0,	/* 100.100.100.100 */
        WARREN_RESOLVER_IPV6 = 1u << 1 };	/* fd7a:115c:a1e0::53 */
 enum { WARREN_PRIV_SEARCH = 16 };
@@ -235,7 +240,7 @@ struct warren_priv_resolver {
 	uint32_t verb;
 	uint32_t servers;		/* SET */
 	uint32_t n_search;
-	uint32_t reserved;
+	uint32_t by;			/* SET */
 	char search[WARREN_PRIV_SEARCH][WARREN_PRIV_NAME];	/* a-z 0-9 - _ . */
 };
 

@@ -1,0 +1,292 @@
+/*
+ * warren-hostdns: its command line, and what its parts share.
+ */
+#include "helpers/hostdns.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/util.h"
+
+enum { PATIENCE = 12, STEP = 50 };	/* seconds for all of it; milliseconds */
+
+int hostdns_fail(struct str *why, int result, const char *fmt, ...)
+{
+	va_list ap;
+
+	str_cut(why, 0);
+	va_start(ap, fmt);
+	str_vaddf(why, fmt, ap);
+	va_end(ap);
+	return result;
+}
+
+char *hostdns_line(char **text)
+{
+	char *line = *text, *end;
+
+	if (!line || !*line)
+		return NULL;
+	end = line + strcspn(line, "\n");
+	*text = *end ? end + 1 : end;
+	*end = '\0';
+	return line;
+}
+
+const char *hostdns_words(const char *line, const char *key)
+{
+	size_t len = strlen(key);
+
+	line += strspn(line, " \t");
+	if (strncmp(line, key, len) != 0 || !strchr(" \t", line[len]) || !line[len])
+		return NULL;
+	return line + len + strspn(line + len, " \t");
+}
+
+bool hostdns_is_service(const char *address)
+{
+	size_t len = strcspn(address, " \t\r");
+
+	return (len == 15 && strncmp(address, "100.100.100.100", len) == 0) ||
+	       (len == 18 && strncmp(address, "fd7a:115c:a1e0::53", len) == 0);
+}
+
+/*
+ * ---- What others have said ----
+ */
+
+static bool has_word(const struct str *words, const char *word, size_t len)
+{
+	for (const char *at = str_text(words); *at; at += strspn(at, " ")) {
+		size_t n = strcspn(at, " ");
+
+		if (n == len && strncmp(at, word, len) == 0)
+			return true;
+		at += n;
+	}
+	return false;
+}
+
+static void add_words(struct str *to, const char *words)
+{
+	for (const char *at = words; *at && *at != '#'; at += strspn(at, " \t\r")) {
+		size_t n = strcspn(at, " \t\r");
+
+		if (n > 0 && !has_word(to, at, n)) {
+			if (to->len > 0)
+				str_addc(to, ' ');
+			str_addn(to, at, n);
+		}
+		at += n;
+	}
+}
+
+void hostdns_base_add(struct hostdns_base *base, const char *line)
+{
+	const char *words = hostdns_words(line, "nameserver");
+
+	if (words && !hostdns_is_service(words))
+		add_words(&base->servers, words);
+	words = hostdns_words(line, "search");
+	if (!words)
+		words = hostdns_words(line, "domain");
+	if (words)
+		add_words(&base->search, words);
+}
+
+void hostdns_base_free(struct hostdns_base *base)
+{
+	str_free(&base->servers);
+	str_free(&base->search);
+}
+
+static void print_base(const struct hostdns_base *base, struct str *out)
+{
+	const char *at = str_text(&base->servers);
+
+	while (*at) {
+		size_t n = strcspn(at, " ");
+
+		str_add(out, "nameserver ");
+		str_addn(out, at, n);
+		str_addc(out, '\n');
+		at += n + strspn(at + n, " ");
+	}
+	if (base->search.len > 0)
+		str_addf(out, "search %s\n", str_text(&base->search));
+}
+
+/*
+ * ---- Other programs ----
+ */
+
+static void exec_program(const char *const argv[], int in, int out, pid_t parent)
+{
+	static char path[] = "PATH=/usr/sbin:/usr/bin:/sbin:/bin", locale[] = "LC_ALL=C";
+	char *const environment[] = { path, locale, NULL };
+	sigset_t none;
+
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGPIPE, SIG_DFL);
+	if (dup2(in, STDIN_FILENO) == -1 || dup2(out, STDOUT_FILENO) == -1 ||
+	    dup2(out, STDERR_FILENO) == -1 || close_range(STDERR_FILENO + 1, ~0U, 0) == -1 ||
+	    prctl(PR_SET_PDEATHSIG, SIGKILL) == -1 || getppid() != parent)
+		_exit(127);
+	execve(argv[0], (char *const *)argv, environment);
+	_exit(127);
+}
+
+static int input_of(const struct str *in)
+{
+	AUTO(auto_close) int fd = in ? memfd_create("warren-hostdns", MFD_CLOEXEC) :
+				       open("/dev/null", O_RDONLY | O_CLOEXEC);
+	int result;
+
+	if (fd == -1)
+		return -errno;
+	result = in ? file_write_fd(fd, str_text(in), in->len) : 0;
+	if (!result && in && lseek(fd, 0, SEEK_SET) == -1)
+		result = -errno;
+	return result ? result : TAKE_FD(fd);
+}
+
+/* What is there; what is too much is left out. False: there will be no more. */
+static bool read_some(int fd, struct str *out)
+{
+	char buf[4096];
+	ssize_t n;
+
+	while ((n = read(fd, buf, sizeof(buf))) != 0) {
+		if (n == -1 && errno != EINTR)
+			return errno == EAGAIN;
+		if (n > 0 && out->len + (size_t)n <= HOSTDNS_TEXT_MAX)
+			str_addn(out, buf, (size_t)n);
+	}
+	return false;
+}
+
+int hostdns_run(const char *const argv[], const struct str *in, struct str *out)
+{
+	AUTO(auto_close) int fd = input_of(in);
+	AUTO(auto_close) int from = -1;
+	pid_t parent = getpid(), pid, ended = 0;
+	int pipes[2], status = 0;
+
+	if (fd < 0)
+		return fd;
+	if (pipe2(pipes, O_CLOEXEC | O_NONBLOCK) == -1)
+		return -errno;
+	from = pipes[0];
+	pid = fork();
+	if (pid == 0)
+		exec_program(argv, fd, pipes[1], parent);
+	auto_close(&pipes[1]);
+	if (pid == -1)
+		return -EAGAIN;
+	/* Until it ends: a daemon that it has started may keep the pipe open. */
+	while (ended == 0) {
+		struct pollfd polls = { .fd = from, .events = POLLIN };
+
+		if (poll(&polls, 1, STEP) == 1 && !read_some(from, out))
+			ended = waitpid(pid, &status, 0);
+		else
+			ended = waitpid(pid, &status, WNOHANG);
+	}
+	(void)read_some(from, out);
+	return ended == pid && WIFEXITED(status) ? WEXITSTATUS(status) : -EIO;
+}
+
+/*
+ * ---- The command line ----
+ */
+
+/*
+ * Who keeps the file stands in the comments ahead of all else; the last one that is named counts.
+ * But Debian's resolvconf names another one in passing.
+ */
+static const char *keeper_of(const struct str *text)
+{
+	static const char *const keepers[] = { "systemd-resolved", "NetworkManager", "resolvconf" };
+	AUTO(auto_free) char *copy = strdup(str_text(text));
+	char *at = copy, *line;
+	const char *keeper = "";
+	bool sure = false;
+
+	while ((line = hostdns_line(&at)) && (line[0] == '#' || line[0] == ';' || !line[0])) {
+		bool says = strcasestr(line, "generated by") || strcasestr(line, "managed by");
+
+		for (size_t i = 0; i < ARRAY_SIZE(keepers); i++) {
+			if (!strstr(line, keepers[i]) || (sure && !says))
+				continue;
+			keeper = keepers[i];
+			sure = says;
+		}
+	}
+	return keeper;
+}
+
+static int run_read(const char *name, const struct str *in, struct str *out)
+{
+	struct hostdns_base base = { STR_INIT, STR_INIT };
+	bool ours = false;
+	int result = -ENOENT;
+
+	if (str_equal(keeper_of(in), "resolvconf"))
+		result = resolvconf_read(name, &base, &ours, out);
+	if (!result) {
+		str_addf(out, "by resolvconf\nours %s\n", ours ? "yes" : "no");
+		print_base(&base, out);
+	} else if (result == -ENOENT) {
+		str_cut(out, 0);
+		str_add(out, "by file\n");
+		result = 0;
+	}
+	hostdns_base_free(&base);
+	return result;
+}
+
+static int run(int argc, char **argv, struct str *out)
+{
+	AUTO(str_free) struct str in = STR_INIT;
+
+	if (argc == 3 && str_equal(argv[1], "read")) {
+		(void)read_some(STDIN_FILENO, &in);
+		return run_read(argv[2], &in, out);
+	}
+	if (argc == 4 && str_equal(argv[1], "set") && str_equal(argv[2], "resolvconf")) {
+		(void)read_some(STDIN_FILENO, &in);
+		return resolvconf_set(argv[3], &in, out);
+	}
+	if (argc == 4 && str_equal(argv[1], "undo") && str_equal(argv[2], "resolvconf"))
+		return resolvconf_undo(argv[3], out);
+	return hostdns_fail(out, -EINVAL, "warren-hostdns is started by warrend only");
+}
+
+int main(int argc, char **argv)
+{
+	AUTO(str_free) struct str out = STR_INIT;
+	int result;
+
+	umask(022);
+	signal(SIGPIPE, SIG_IGN);
+	alarm(PATIENCE);
+	result = argc > 0 && resolvconf_is_hook(argv[0]) ? resolvconf_hook(&out) :
+							   run(argc, argv, &out);
+	if (out.failed)
+		result = hostdns_fail(&out, -ENOMEM, "no memory");
+	(void)file_write_fd(STDOUT_FILENO, str_text(&out), out.len);
+	return result ? 1 : 0;
+}
