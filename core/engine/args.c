@@ -134,6 +134,18 @@ static int read_operand(struct reader *r)
 	return err_add(r->err, NULL, "there is no place for the operand \"%s\"", r->argv[r->at]);
 }
 
+/* Whether the next operand is a word for another program. */
+static bool is_verbatim(struct reader *r)
+{
+	struct warren_option row;
+
+	for (; wcore_table_row(r->rows, r->operand, &row, sizeof(row)); r->operand++) {
+		if (row.flags & WARREN_POSITIONAL)
+			return row.flags & WARREN_VERBATIM;
+	}
+	return false;
+}
+
 static int read_words(struct reader *r)
 {
 	bool options = true;
@@ -143,6 +155,7 @@ static int read_words(struct reader *r)
 		const char *word = r->argv[r->at];
 		int one = 0;
 
+		options = options && !is_verbatim(r);
 		if (options && strcmp(word, "--") == 0)
 			options = false;
 		else if (options && str_starts(word, "--"))

@@ -73,6 +73,14 @@ static const struct warren_option complete_args[] = {
 	  .max = 4096, .brief = "The words of the command line; the last one is completed." },
 };
 
+static const struct warren_option ssh_args[] = {
+	{ .key = "host", .type = WARREN_STRING, .flags = WARREN_POSITIONAL | WARREN_REQUIRED,
+	  .max = 512, .brief = "A peer, by name or address; USER@ may go before it." },
+	{ .key = "argument", .type = WARREN_STRING,
+	  .flags = WARREN_POSITIONAL | WARREN_MANY | WARREN_VERBATIM, .max = 65536,
+	  .brief = "What ssh(1) is to know behind its destination: options, a command." },
+};
+
 static const struct warren_command verbs[] = {
 	{ .path = "status", .flags = WARREN_CMD_STOCK, .run = wcore_verb_status,
 	  .args = WARREN_TABLE(status_args),
@@ -142,6 +150,15 @@ static const struct warren_command verbs[] = {
 		  "knowing; warning: works, but not well; bad: does not work. Exits 1 if "
 		  "something is bad.",
 	  .example = "warren doctor wg" },
+	{ .path = "ssh", .flags = WARREN_CMD_OFFLINE, .run = wcore_verb_ssh,
+	  .args = WARREN_TABLE(ssh_args),
+	  .brief = "Open an SSH session on a peer.",
+	  .help = "Runs the ssh(1) of this host, which believes the host keys that the network "
+		  "map has for the peer and no others; they are kept in warren/ssh_known_hosts "
+		  "below your configuration folder. It connects to the address in the map, "
+		  "whatever resolvers say. A host that is no peer is left to ssh(1), and has to "
+		  "be known to it.",
+	  .example = "warren ssh root@gw-tokyo" },
 	{ .path = "version", .flags = WCORE_CMD_BOTH, .run = wcore_verb_version,
 	  .brief = "Print the version of the daemon, or of this program.",
 	  .help = "If no daemon runs, the version of this program. `warren --version` is always "

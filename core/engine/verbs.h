@@ -30,6 +30,9 @@ wcore_verb_fn wcore_verb_help;
 wcore_verb_fn wcore_verb_completion;
 wcore_verb_fn wcore_verb_complete;
 
+/* verbs_ssh.c */
+wcore_verb_fn wcore_verb_ssh;
+
 /* doctor.c */
 wcore_verb_fn wcore_verb_doctor;
 

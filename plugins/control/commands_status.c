@@ -442,6 +442,16 @@ static void write_peerapi(const struct warren_node *node, struct warren_reply *r
 		warren_reply_null(reply, "PeerAPIURL");
 }
 
+static void write_host_keys(const struct warren_node *node, struct warren_reply *reply)
+{
+	if (node->n_ssh_host_keys == 0)
+		return;
+	warren_reply_open(reply, "sshHostKeys", '[');
+	for (uint32_t i = 0; i < node->n_ssh_host_keys; i++)
+		warren_reply_str(reply, NULL, "%s", node->ssh_host_keys[i]);
+	warren_reply_close(reply);
+}
+
 static void write_caps(const struct warren_node *node, bool list, struct warren_reply *reply)
 {
 	if (node->n_caps == 0)
@@ -557,6 +567,7 @@ static void write_node(const struct ctl_view *view, const struct row *row,
 	warren_reply_int(reply, "TaildropTarget", 0);
 	warren_reply_str(reply, "NoFileSharingReason", "%s", "");
 	write_caps(node, self, reply);
+	write_host_keys(node, reply);
 	warren_reply_bool(reply, "InNetworkMap", known);
 	warren_reply_bool(reply, "InMagicSock", !self && p->size != 0);
 	warren_reply_bool(reply, "InEngine", !self && p->size != 0);

@@ -68,6 +68,29 @@ static int run_send(struct warren_ctx *ctx, const struct warren_conf *args,
 	return 0;
 }
 
+static const struct warren_option call_args[] = {
+	{ .key = "loud", .type = WARREN_BOOL, .brief = "Loud." },
+	{ .key = "program", .type = WARREN_STRING, .flags = WARREN_POSITIONAL | WARREN_REQUIRED,
+	  .brief = "What." },
+	{ .key = "words", .type = WARREN_STRING,
+	  .flags = WARREN_POSITIONAL | WARREN_MANY | WARREN_VERBATIM, .brief = "Its words." },
+};
+
+static int run_call(struct warren_ctx *ctx, const struct warren_conf *args,
+		    struct warren_reply *reply, struct warren_err *err)
+{
+	AUTO(str_free) struct str line = STR_INIT;
+
+	(void)ctx;
+	(void)err;
+	str_addf(&line, "%s%s", warren_conf_bool(args, "loud") ? "LOUD " : "",
+		 warren_conf_str(args, "program"));
+	for (uint32_t i = 0; i < warren_conf_count(args, "words"); i++)
+		str_addf(&line, "|%s", warren_conf_str(warren_conf_at(args, "words", i), NULL));
+	warren_reply_text(reply, "%s", str_text(&line));
+	return 0;
+}
+
 static const struct warren_option copy_args[] = {
 	{ .key = "to", .type = WARREN_FD_OUT, .flags = WARREN_REQUIRED, .brief = "Where to." },
 	{ .key = "from", .type = WARREN_FD_IN, .flags = WARREN_POSITIONAL | WARREN_REQUIRED,
@@ -117,6 +140,8 @@ static const struct warren_command commands[] = {
 	  .brief = "Copy a file.", .run = run_copy },
 	{ .path = "send", .flags = WARREN_CMD_OFFLINE, .args = WARREN_TABLE(send_args),
 	  .brief = "Send things.", .run = run_send },
+	{ .path = "call", .flags = WARREN_CMD_OFFLINE, .args = WARREN_TABLE(call_args),
+	  .brief = "Call a program.", .run = run_call },
 	{ .path = "wipe", .flags = WARREN_CMD_OFFLINE | WARREN_CMD_ROOT, .brief = "Wipe all.",
 	  .run = run_fail },
 	{ .path = "stock", .flags = WARREN_CMD_OFFLINE | WARREN_CMD_STOCK,
@@ -225,6 +250,20 @@ static void test_options(void **state)
 	expect_in(run(f, "send a --loud b c:"), "2 to c:");
 	expect_in(run(f, "send c:"), "0 to c:");
 	expect_in(run(f, "send"), "0 to nobody");
+}
+
+static void test_words_of_another_program(void **state)
+{
+	struct fixture *f = *state;
+
+	expect_in(run(f, "call --loud ssh -v --json -- a --loud b"),
+		  "\"LOUD ssh|-v|--json|--|a|--loud|b\"");
+	expect_in(run(f, "call -- -x --help"), "\"-x|--help\"");
+	expect_in(run(f, "call ssh"), "\"ssh\"");
+	/* Before them all is as ever. */
+	expect_in(run(f, "call --help ssh"), "Usage: warren call");
+	expect_in(run(f, "call --laud ssh"), "did you mean --loud");
+	expect_in(run(f, "call -v ssh"), "unknown option -v");
 }
 
 static void test_wrong_options(void **state)
@@ -375,6 +414,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_options, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_words_of_another_program, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_wrong_options, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_matching, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_scope, setup, teardown),

@@ -111,6 +111,11 @@ enum {
 	 * the map; it is that of the first row.
 	 */
 	WARREN_OR_TEXT = 1u << 12,
+	/*
+	 * With POSITIONAL and MANY, the last row: words for another program. From the first word
+	 * that could be one of them all are, whatever they look like: "-v" and "--" too.
+	 */
+	WARREN_VERBATIM = 1u << 13,
 };
 
 struct warren_option {
