@@ -191,7 +191,7 @@ static bool lives(const struct warren_node *node)
 	return warren_netmap_is_exit(node) && !exitnode_is_away(node);
 }
 
-static bool any_suggested(const struct warren_netmap *map)
+bool exitnode_any_suggested(const struct warren_netmap *map)
 {
 	for (uint32_t i = 0; i < map->n_peers; i++) {
 		if (lives(map->peers[i]) && has_cap(map->peers[i], "suggest-exit-node"))
@@ -204,7 +204,7 @@ const struct warren_node *exitnode_nearest(const struct warren_netmap *map,
 					   const struct exitnode_wish *wish)
 {
 	const struct warren_node *best = NULL;
-	bool suggested = any_suggested(map), best_avoided = false;
+	bool suggested = exitnode_any_suggested(map), best_avoided = false;
 	int64_t best_distance = 0;
 
 	for (uint32_t i = 0; i < map->n_peers; i++) {

@@ -67,6 +67,8 @@ const struct warren_node *exitnode_nearest(const struct warren_netmap *map,
 					   const struct exitnode_wish *wish);
 /* The sentence about @use that the stock client has, or "" where all is well. */
 void exitnode_refusal(enum exitnode_found found, const char *use, char *out, size_t size);
+/* Whether the provider suggests exit nodes. */
+bool exitnode_any_suggested(const struct warren_netmap *map);
 /* It cannot be reached, as far as the provider knows. */
 bool exitnode_is_away(const struct warren_node *node);
 /* Without the dot at its end. */
@@ -78,6 +80,27 @@ void exitnode_name(const struct warren_node *node, char *out, size_t size);
 
 /* "10.0.0.0/16", "interface:wt0", "uid:1000", "uid:1000-1999". 0 or -EINVAL. */
 int exitnode_bypass_parse(const char *text, struct warren_router_bypass *out);
+
+/*
+ * ---- Which there are (list.c) ----
+ */
+
+/* What a node tells of its place, or "". */
+const char *exitnode_country(const struct warren_node *node);
+const char *exitnode_city(const struct warren_node *node);
+
+struct exitnode_row {
+	const struct warren_node *node;
+	bool any;			/* it stands for its country: the best of several cities */
+	bool shown;			/* in a list for people */
+};
+/*
+ * By country and city, of those of the country @filter, or of all where that is "". Of a city the
+ * best is shown, and the one that is @used; with @filter all are. 0, or -ENOMEM; the caller frees
+ * *@out.
+ */
+int exitnode_rows(const struct warren_netmap *map, const char *filter, int64_t used,
+		  struct exitnode_row **out, size_t *n_out);
 
 /*
  * ---- The plugin ----
