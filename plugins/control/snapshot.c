@@ -208,18 +208,22 @@ static bool has_cap(const struct warren_node *node, const char *name)
 
 /*
  * The stock client on Linux leads all of its IPv6 network into the tunnel, but of the IPv4 network
- * only the addresses of peers, unless it is told otherwise (section 6.13).
+ * only the addresses of peers and the service address, unless it is told otherwise (section 6.13).
  */
 static void fill_networks(struct ctl_snapshot *s)
 {
 	const struct warren_node *self = s->map.self;
-	struct warren_prefix v4, v6;
+	struct warren_prefix v4, service, v6;
 
 	s->map.networks = s->networks;
-	if (!self || prefix_parse("100.64.0.0/10", &v4) || prefix_parse("fd7a:115c:a1e0::/48", &v6))
+	if (!self || prefix_parse("100.64.0.0/10", &v4) ||
+	    prefix_parse("100.100.100.100/32", &service) ||
+	    prefix_parse("fd7a:115c:a1e0::/48", &v6))
 		return;
 	if (has_cap(self, "one-cgnat?v=true"))
 		s->networks[s->map.n_networks++] = v4;
+	else if (self->n_addresses > 0 && self->addresses[0].addr.family == 4)
+		s->networks[s->map.n_networks++] = service;
 	for (uint32_t i = 0; i < self->n_addresses; i++) {
 		if (prefix_contains(&v6, &self->addresses[i].addr)) {
 			s->networks[s->map.n_networks++] = v6;

@@ -44,9 +44,11 @@ static void test_full(void **state)
 	assert_int_equal(map->n_filter, 1);
 	assert_int_equal(map->filter[0].srcs[0].kind, WARREN_SRC_ANY);
 	assert_int_equal(map->builtin_policy, WARREN_POLICY_NONE);
-	/* The stock client leads its IPv6 network into the tunnel as a whole. */
-	assert_int_equal(map->n_networks, 1);
-	assert_int_equal(map->networks[0].bits, 48);
+	/* The stock client leads its IPv6 network into the tunnel, and what serves it. */
+	assert_int_equal(map->n_networks, 2);
+	assert_int_equal(map->networks[0].bits, 32);
+	assert_int_equal(map->networks[0].addr.bytes[3], 100);
+	assert_int_equal(map->networks[1].bits, 48);
 }
 
 static void test_first_without_self(void **state)
