@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/addr.h"
 #include "base/str.h"
 #include "base/units.h"
 #include "base/util.h"
@@ -274,4 +275,73 @@ void dns_decide(const struct dns_plan *plan, const struct dns_query *q, struct d
 			return;
 	}
 	is_anywhere(&s);
+}
+
+/*
+ * ---- Peers ----
+ */
+
+/* RFC 1918, 4193, 3927, 4291, 6598: whose names nobody on the internet knows. */
+static bool is_private(const struct warren_addr *addr)
+{
+	static const struct warren_prefix private[] = {
+		{ { 4, { 0 } }, 8 },		{ { 4, { 10 } }, 8 },
+		{ { 4, { 100, 64 } }, 10 },	{ { 4, { 127 } }, 8 },
+		{ { 4, { 169, 254 } }, 16 },	{ { 4, { 172, 16 } }, 12 },
+		{ { 4, { 192, 168 } }, 16 },	{ { 6, { 0 } }, 8 },
+		{ { 6, { 0xfc } }, 7 },		{ { 6, { 0xfe, 0x80 } }, 10 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(private); i++) {
+		if (prefix_contains(&private[i], addr))
+			return true;
+	}
+	return false;
+}
+
+/* Of the neighbours: by the zones that are theirs (RFC 6762, 8375), or without a domain. */
+static bool is_neighbour(const struct steps *s)
+{
+	static const char *const zones[] = { "local", "home.arpa", "internal", "test" };
+	bool single = dns_name_labels(&s->q->name) == 1;
+	struct warren_addr addr;
+
+	for (size_t i = 0; i < ARRAY_SIZE(zones); i++) {
+		if (is_under(s, zones[i]))
+			return true;
+	}
+	/* Who validates asks for these of "com" too. */
+	if (s->q->type == DNS_NS || s->q->type == DNS_SOA || s->q->type == DNS_DS ||
+	    s->q->type == DNS_DNSKEY)
+		single = false;
+	return single || (dns_name_address(&s->q->name, &addr) && is_private(&addr));
+}
+
+static bool is_filtered(const struct steps *s)
+{
+	for (uint32_t i = 0; i < s->plan->n_filtered; i++) {
+		const struct dns_filtered *filtered = &s->plan->filtered[i];
+
+		if (filtered->below ? dns_name_under(&s->q->name, &filtered->name) &&
+				      !dns_name_equal(&s->q->name, &filtered->name) :
+				      dns_name_equal(&s->q->name, &filtered->name))
+			return true;
+	}
+	return false;
+}
+
+void dns_decide_peer(const struct dns_plan *plan, const struct dns_query *q,
+		     struct dns_decision *out)
+{
+	const struct steps s = { plan, q, out, NULL };
+
+	dns_decide(plan, q, out, NULL);
+	if (out->verdict == DNS_REFUSE || (out->verdict == DNS_ABSENT && !out->zone))
+		return;			/* nobody is told these */
+	/* Nor is one exit node asked by another: that might be a circle. */
+	if (out->verdict == DNS_FORWARD && out->route->suffix.len == 1 &&
+	    !out->route->up[0].peer && !is_neighbour(&s) && !is_filtered(&s))
+		return;
+	memset(out, 0, sizeof(*out));
+	refuse(&s, DNS_REFUSED);
 }

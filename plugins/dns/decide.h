@@ -35,6 +35,14 @@ struct str;
 void dns_decide(const struct dns_plan *plan, const struct dns_query *q, struct dns_decision *out,
 		struct str *why);
 
+/*
+ * The same for a peer that uses this node as its exit node: what anybody on the internet would be
+ * told. Names and addresses of the network, of this host and of its neighbours are refused, as is
+ * what the network's server says is not for them.
+ */
+void dns_decide_peer(const struct dns_plan *plan, const struct dns_query *q,
+		     struct dns_decision *out);
+
 /* The message for everything but FORWARD, to be finished for its client. Its length. */
 size_t dns_answer_local(const struct dns_decision *decision, const struct dns_query *q,
 			uint32_t serial, uint8_t *out, size_t size);

@@ -6,7 +6,9 @@
 
 #include <warren/plugin.h>
 #include <warren/priv.h>
+#include <warren/service/filter.h>
 #include <warren/service/netmap.h>
+#include <warren/service/peerapi.h>
 #include <warren/service/svcnet.h>
 
 #include "cache.h"
@@ -25,6 +27,10 @@ struct dns {
 	struct warren_ctx *ctx;
 	const struct warren_svcnet_ops *svcnet;
 	void *svcnet_self;
+	const struct warren_netmap_ops *netmap;
+	void *netmap_self;
+	const struct warren_peerapi_ops *peerapi;	/* NULL: there is none */
+	void *peerapi_self;
 	const struct warren_netmap *map;	/* a reference, or NULL */
 	struct dns_words words;
 	struct dns_plan *plan;		/* never NULL after the start */
@@ -48,6 +54,13 @@ struct dns {
 		struct warren_limit limit;
 		char problem[192];
 	} host;
+	struct {			/* proxy.c: peers that use this exit node */
+		const struct warren_filter_ops *filter;	/* NULL: there is none */
+		void *filter_self;
+		bool routed, serving;	/* the path is registered; peers are told */
+		struct list guests;
+		struct warren_limit denied;
+	} proxy;
 	uint8_t *in, *made, *out;	/* a message that came; an answer; one for a client */
 	struct {
 		struct warren_stat *local, *cached, *forwarded, *refused;	/* queries */
@@ -81,10 +94,10 @@ struct dns_wait {			/* who waits for an answer of others */
 };
 /*
  * 0: *@msg is the answer, *@age seconds old, until the next call. WARREN_PENDING: others know, to
- * be asked by dns_forward() with *@route.
+ * be asked by dns_forward() with *@route. @peer: who asks is no program of this host or its LAN.
  */
-int dns_resolve(struct dns *dns, const struct dns_query *q, const uint8_t **msg, size_t *len,
-		uint32_t *age, struct dns_route **route);
+int dns_resolve(struct dns *dns, const struct dns_query *q, bool peer, const uint8_t **msg,
+		size_t *len, uint32_t *age, struct dns_route **route);
 
 /*
  * ---- forward.c: asks resolvers; the same question once ----
@@ -118,12 +131,13 @@ struct dns_try {
 	bool edns;
 	struct dns_line *line;
 	struct dns_tcp *tcp;
+	struct dns_http *http;
 };
 struct dns_way {
 	struct list node;
 	struct dns *dns;
 	struct dns_upstream to;
-	struct list lines, waiting;
+	struct list lines, waiting, https;
 	uint32_t opening, n_tries;
 	bool plain;			/* refuses questions with EDNS */
 	bool wanted;			/* while the plan is looked through */
@@ -133,7 +147,7 @@ struct dns_way {
 };
 struct dns_way *dns_way_get(struct dns *dns, const struct dns_upstream *to);	/* or NULL */
 /* Begins; 0 or -errno, and then there is no event. */
-int dns_try_udp(struct dns_way *way, struct dns_try *try);
+int dns_try_begin(struct dns_way *way, struct dns_try *try);	/* by UDP, or HTTP */
 int dns_try_tcp(struct dns_way *way, struct dns_try *try);
 void dns_try_end(struct dns_try *try);
 void dns_way_failed(struct dns_way *way);	/* it did not answer in time */
@@ -150,6 +164,14 @@ void dns_tcp_end(struct dns_tcp *tcp);
 /* way.c: hands an answer to whom it is for, if it is one. */
 bool dns_try_take(struct dns_try *try, uint8_t *msg, size_t len);
 void dns_try_fail(struct dns_try *try);
+
+/*
+ * ---- http.c: questions by the peer API of an exit node ----
+ */
+int dns_http_start(struct dns_try *try);
+void dns_http_end(struct dns_http *http);
+void dns_http_close(struct dns_way *way);	/* it has no tries any more */
+void dns_http_lost(struct dns *dns);	/* the service goes: all that is under way fails */
 
 /*
  * ---- serve.c: clients ----
@@ -170,6 +192,15 @@ int dns_lan_follow(struct dns *dns);	/* the configuration; 0 or -ENOMEM */
 bool dns_lan_allows(const struct dns *dns, const struct warren_addr *addr);
 const char *dns_lan_problem(const struct dns *dns);	/* or NULL */
 void dns_lan_end(struct dns *dns);
+
+/*
+ * ---- proxy.c: peers, while they use this node as an exit node ----
+ */
+/* The map has changed, or a service has come. */
+void dns_proxy_follow(struct dns *dns);
+/* Service "peerapi" or "filter"; @ops NULL: it goes. */
+void dns_proxy_found(struct dns *dns, const char *service, const void *ops, void *self);
+void dns_proxy_end(struct dns *dns);	/* nobody is answered any more; `stop` and `lost` */
 
 /*
  * ---- host.c: the host's own resolver configuration ----

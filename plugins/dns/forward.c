@@ -126,7 +126,7 @@ static bool begin(struct ask *ask)
 		slot->try.edns = true;
 		if (way && ask->begun > ask->n)
 			dns_way_renew(way);	/* it was silent */
-		if (!way || dns_try_udp(way, &slot->try))
+		if (!way || dns_try_begin(way, &slot->try))
 			continue;
 		slot->over = false;
 		warren_timer_set(ask->timer, ask->begun < ask->n ? patience_usec : repeat_usec);
@@ -203,7 +203,7 @@ static void on_answer(void *arg, struct dns_try *try, uint8_t *msg, size_t len,
 	struct ask *ask = slot->ask;
 	struct dns *dns = ask->dns;
 
-	if (answer->flags & DNS_TC && !try->tcp && again(slot, dns_try_tcp)) {
+	if (answer->flags & DNS_TC && !try->tcp && !try->way->to.peer && again(slot, dns_try_tcp)) {
 		warren_stat_add(dns->stats.by_tcp, 1);
 		return;
 	}
@@ -212,7 +212,7 @@ static void on_answer(void *arg, struct dns_try *try, uint8_t *msg, size_t len,
 	    !answer->edns) {
 		try->edns = false;
 		try->way->plain = true;
-		if (again(slot, dns_try_udp))
+		if (again(slot, dns_try_begin))
 			return;
 	}
 	len = dns_answer_strip(msg, answer);

@@ -30,7 +30,8 @@ int dns_upstream_parse(const char *text, struct dns_upstream *out)
 
 bool dns_upstream_equal(const struct dns_upstream *a, const struct dns_upstream *b)
 {
-	return addrport_equal(&a->at, &b->at) && a->tailnet == b->tailnet && a->led == b->led;
+	return addrport_equal(&a->at, &b->at) && a->tailnet == b->tailnet && a->led == b->led &&
+	       a->peer == b->peer;
 }
 
 bool dns_is_service(const struct warren_addr *addr)
@@ -67,6 +68,16 @@ static int add_local(struct dns_plan *plan, const struct dns_name *suffix, const
 		return -ENOMEM;
 	route->local = true;
 	return 0;
+}
+
+/* The first of @node's own of that family, or NULL. */
+static const struct warren_addr *address_of(const struct warren_node *node, uint8_t family)
+{
+	for (uint32_t i = 0; i < node->n_addresses; i++) {
+		if (node->addresses[i].addr.family == family)
+			return &node->addresses[i].addr;
+	}
+	return NULL;
 }
 
 static bool is_own(const struct warren_netmap *map, const struct warren_addr *addr)
@@ -122,6 +133,22 @@ static void add_upstream(const struct dns_plan *plan, struct dns_route *route,
 	route->n++;
 }
 
+/* While the exit node is asked for all names, only those count that are said to hold then. */
+static bool is_left_out(const struct dns_plan *plan, const struct warren_resolver *resolver)
+{
+	return plan->proxied && !resolver->use_with_exit_node;
+}
+
+static bool are_left_out(const struct dns_plan *plan, const struct warren_resolver *list,
+			 uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		if (!is_left_out(plan, &list[i]))
+			return false;
+	}
+	return n > 0;
+}
+
 static void add_texts(const struct dns_plan *plan, struct dns_route *route,
 		      const struct warren_netmap *map, const struct warren_resolver *list,
 		      uint32_t n)
@@ -129,6 +156,8 @@ static void add_texts(const struct dns_plan *plan, struct dns_route *route,
 	for (uint32_t i = 0; i < n; i++) {
 		struct dns_upstream upstream;
 
+		if (is_left_out(plan, &list[i]))
+			continue;
 		if (dns_upstream_parse(list[i].address, &upstream) == 0)
 			add_upstream(plan, route, map, &upstream);
 		else
@@ -171,6 +200,47 @@ static int add_default(struct dns_plan *plan, const struct warren_netmap *map,
 	return n == 0 || route ? 0 : -ENOMEM;
 }
 
+/* Where the exit node in use takes questions; false: it does not. */
+static bool find_proxy(const struct warren_netmap *map, struct dns_upstream *out)
+{
+	const struct warren_node *node = map->exit_chosen ?
+					 warren_netmap_peer(map, map->exit_node) : NULL;
+	const struct warren_addr *addr;
+	uint16_t ports[2] = { 0, 0 };
+	bool takes = false;
+
+	for (uint32_t i = 0; node && i < node->n_services; i++) {
+		const struct warren_service *service = &node->services[i];
+
+		takes = takes || strcmp(service->proto, "peerapi-dns-proxy") == 0;
+		for (int six = 0; six < 2; six++) {
+			if (strcmp(service->proto, six ? "peerapi6" : "peerapi4") == 0)
+				ports[six] = service->port;
+		}
+	}
+	memset(out, 0, sizeof(*out));
+	for (int six = 0; takes && six < 2 && !out->peer; six++) {
+		addr = address_of(node, six ? 6 : 4);
+		if (!ports[six] || !addr || !address_of(map->self, six ? 6 : 4))
+			continue;
+		*out = (struct dns_upstream){ .at = { *addr, ports[six] }, .tailnet = true,
+					      .peer = node->id };
+	}
+	return out->peer != 0;
+}
+
+static int add_proxy(struct dns_plan *plan, const struct warren_netmap *map)
+{
+	static const struct dns_name root = { .len = 1 };
+	struct dns_route *route = add_route(plan, &root, "the exit node");
+
+	if (!route)
+		return -ENOMEM;
+	find_proxy(map, &route->up[0]);
+	route->n = 1;
+	return 0;
+}
+
 static int add_server_routes(struct dns_plan *plan, const struct warren_netmap *map)
 {
 	const struct warren_dns *dns = map->dns;
@@ -180,7 +250,8 @@ static int add_server_routes(struct dns_plan *plan, const struct warren_netmap *
 		struct dns_route *route;
 		struct dns_name suffix;
 
-		if (dns_name_parse(*from->suffix ? from->suffix : ".", &suffix))
+		if (dns_name_parse(*from->suffix ? from->suffix : ".", &suffix) ||
+		    are_left_out(plan, from->resolvers, from->n_resolvers))
 			continue;
 		route = add_route(plan, &suffix, "the network's split DNS");
 		if (!route)
@@ -188,6 +259,9 @@ static int add_server_routes(struct dns_plan *plan, const struct warren_netmap *
 		route->local = from->n_resolvers == 0;
 		add_texts(plan, route, map, from->resolvers, from->n_resolvers);
 	}
+	if (plan->proxied && (dns->n_resolvers == 0 ||
+			      are_left_out(plan, dns->resolvers, dns->n_resolvers)))
+		return add_proxy(plan, map);
 	return add_default(plan, map, dns->resolvers, dns->n_resolvers, "the network's resolvers");
 }
 
@@ -355,6 +429,24 @@ static int add_reverse_zones(struct dns_plan *plan)
 	return add_local(plan, &name, "addresses of the network");
 }
 
+static int add_filtered(struct dns_plan *plan, const struct warren_dns *dns)
+{
+	if (dns->n_exit_filtered == 0)
+		return 0;
+	plan->filtered = arena_alloc(&plan->zone.arena,
+				     dns->n_exit_filtered * sizeof(*plan->filtered));
+	for (uint32_t i = 0; plan->filtered && i < dns->n_exit_filtered; i++) {
+		struct dns_filtered *filtered = &plan->filtered[plan->n_filtered];
+		const char *text = dns->exit_filtered[i];
+
+		filtered->below = *text == '.';
+		if (dns_name_parse(text + filtered->below, &filtered->name) == 0 &&
+		    filtered->name.len > 1)
+			plan->n_filtered++;
+	}
+	return plan->filtered ? 0 : -ENOMEM;
+}
+
 static const char *self_name(const struct dns_words *words, const struct warren_netmap *map)
 {
 	return map->self->name && *map->self->name ? map->self->name : words->hostname;
@@ -388,9 +480,12 @@ static int add_map(struct dns_plan *plan, const struct dns_words *words,
 		   const struct warren_netmap *map)
 {
 	bool both = words->ipv6 || has_cap(map->self, "magicdns-aaaa");
-	int result = 0;
+	int result = add_filtered(plan, map->dns);
+
+	struct dns_upstream proxy;
 
 	plan->networked = true;
+	plan->proxied = words->reach && words->accept && find_proxy(map, &proxy);
 	find_suffix(plan, words, map);
 	for (uint32_t i = 0; i < map->dns->n_records && !result; i++)
 		result = add_record(plan, &map->dns->records[i]);

@@ -22,6 +22,7 @@ struct dns_upstream {
 	struct warren_addrport at;
 	bool tailnet;			/* reached through the tunnel, and nowhere else */
 	bool led;			/* an exit node is in use: as the host's own traffic */
+	int64_t peer;			/* the node whose peer API is asked, at `at`; 0: by DNS */
 };
 
 struct dns_route {
@@ -50,6 +51,7 @@ struct dns_hostconf {			/* /etc/resolv.conf, without our part in it */
 };
 struct dns_words {
 	bool accept, ipv6;
+	bool reach;			/* peers' APIs can be asked */
 	bool write, insist;		/* that file; and again, when others have written it */
 	bool file;			/* itself, whoever keeps it */
 	struct dns_hostconf host;
@@ -63,6 +65,11 @@ struct dns_words {
 	uint32_t n_split;
 };
 
+struct dns_filtered {			/* not for peers that use this node as an exit node */
+	struct dns_name name;
+	bool below;			/* what is below it, and not itself */
+};
+
 struct dns_plan {
 	struct dns_zone zone;
 	struct hash routes;		/* by the bytes of the suffix */
@@ -70,8 +77,11 @@ struct dns_plan {
 	struct dns_name suffix;		/* the network's own */
 	struct dns_name search[DNS_SEARCH];
 	uint32_t n_search, n_routes, bad_records;
+	struct dns_filtered *filtered;
+	uint32_t n_filtered;
 	bool magic;			/* names of nodes without a domain are answered */
 	bool networked;			/* there is a map */
+	bool proxied;			/* the exit node in use is asked for all other names */
 	const struct dns_words *words;	/* while it is made */
 };
 

@@ -8,8 +8,10 @@
  *	cache.c			answers of others
  *	resolve.c		the three together
  *	forward.c way.c tcp.c	asking resolvers
+ *	http.c			asking an exit node
  *	serve.c			clients, by UDP and TCP
  *	lan.c			clients of the LAN
+ *	proxy.c doh.c		peers, when this node is their exit node
  *	host.c hostconf.c	/etc/resolv.conf
  *	show.c			commands, status, doctor
  *
@@ -139,6 +141,10 @@ static const struct warren_port needs[] = {
 	{ .name = "netmap", .major = 0, .minor = 4, .brief = "Names, addresses, resolvers." },
 	{ .name = "svcnet", .major = 0, .minor = 1, .flags = WARREN_ENABLE, .provider = "svcnet",
 	  .brief = "The service addresses; resolvers inside the network." },
+	{ .name = "peerapi", .major = 0, .minor = 1, .flags = WARREN_SOFT,
+	  .brief = "Names for peers that use this exit node, and from one that is used." },
+	{ .name = "filter", .major = 0, .minor = 1, .flags = WARREN_SOFT,
+	  .brief = "Whether the policy lets a peer ask for them." },
 };
 
 static const struct warren_check checks[] = {
@@ -174,6 +180,7 @@ static int make_plan(struct dns *dns)
 {
 	struct dns_plan *plan, *old = dns->plan;
 
+	dns->words.reach = dns->peerapi;
 	warren_hostname(dns->ctx, dns->words.hostname, sizeof(dns->words.hostname));
 	plan = dns_plan_new(&dns->words, dns->map);
 	if (!plan)
@@ -204,6 +211,7 @@ void dns_base_changed(struct dns *dns)
 static bool concerns_names(const struct warren_netmap *before, const struct warren_netmap *map)
 {
 	return !before || map->exit_chosen != before->exit_chosen ||
+	       map->exit_node != before->exit_node ||
 	       map->changed & (WARREN_NETMAP_SELF | WARREN_NETMAP_DNS) ||
 	       warren_netmap_peers_differ(map, before, WARREN_NODE_REACHED);
 }
@@ -218,6 +226,7 @@ static void on_netmap(struct warren_ctx *ctx, const char *topic, const void *obj
 	dns->map = warren_obj_ref(map);
 	if (concerns_names(before, map))
 		plan_again(dns, false);
+	dns_proxy_follow(dns);
 	warren_obj_unref(before);
 }
 
@@ -260,6 +269,7 @@ static void dns_end(void *arg)
 
 	dns_lan_end(dns);
 	dns_serve_end(dns);
+	dns_proxy_end(dns);
 	dns_forward_end(dns);
 	dns_ways_end(dns);
 	dns_cache_clear(&dns->cache);
@@ -275,6 +285,7 @@ static int init(struct dns *dns, struct warren_ctx *ctx, const struct warren_con
 	dns_forward_init(dns);
 	list_init(&dns->ways);
 	list_init(&dns->lan);
+	list_init(&dns->proxy.guests);
 	if (!warren_on_end(ctx, dns_end, dns))
 		return -ENOMEM;
 	dns->in = warren_zalloc(ctx, DNS_MSG_MAX);
@@ -289,9 +300,7 @@ static int dns_start(struct warren_ctx *ctx, const struct warren_conf *conf,
 		     struct warren_err *err)
 {
 	struct dns *dns = warren_zalloc(ctx, sizeof(*dns));
-	const struct warren_netmap_ops *netmap;
 	const void *found;
-	void *netmap_self;
 	int result;
 
 	if (!dns || sodium_init() < 0 || init(dns, ctx, conf))
@@ -301,11 +310,11 @@ static int dns_start(struct warren_ctx *ctx, const struct warren_conf *conf,
 	if (result)
 		return result;
 	dns->svcnet = found;
-	result = warren_need(ctx, "netmap", &found, &netmap_self);
+	result = warren_need(ctx, "netmap", &found, &dns->netmap_self);
 	if (result)
 		return result;
-	netmap = found;
-	dns->map = netmap->current(netmap_self);
+	dns->netmap = found;
+	dns->map = dns->netmap->current(dns->netmap_self);
 	if (dns_host_start(dns) || make_plan(dns))
 		return warren_fail(err, NULL, "out of memory");
 	dns_host_clear(dns, dns->host.ours);	/* by an engine before this one */
@@ -339,6 +348,30 @@ static int dns_reload(struct warren_ctx *ctx, const struct warren_conf *old,
 	return 0;
 }
 
+static int dns_stop(struct warren_ctx *ctx)
+{
+	struct dns *dns = warren_self(ctx);
+
+	dns_proxy_end(dns);
+	dns_http_lost(dns);
+	return 0;
+}
+
+static void dns_found(struct warren_ctx *ctx, const char *service, const void *ops, void *self)
+{
+	struct dns *dns = warren_self(ctx);
+
+	dns_proxy_found(dns, service, ops, self);
+	dns_proxy_follow(dns);
+	if (strcmp(service, "peerapi") == 0)
+		plan_again(dns, false);
+}
+
+static void dns_lost(struct warren_ctx *ctx, const char *service)
+{
+	dns_found(ctx, service, NULL, NULL);
+}
+
 WARREN_PLUGIN(dns, "dns",
 	.version = "0.1",
 	.license = "ISC",
@@ -356,5 +389,8 @@ WARREN_PLUGIN(dns, "dns",
 	.check = dns_words_check,
 	.start = dns_start,
 	.reload = dns_reload,
+	.stop = dns_stop,
+	.found = dns_found,
+	.lost = dns_lost,
 	.status = dns_status,
 );

@@ -5,13 +5,16 @@
 
 enum { SECOND = 1000000 };
 
-int dns_resolve(struct dns *dns, const struct dns_query *q, const uint8_t **msg, size_t *len,
-		uint32_t *age, struct dns_route **route)
+int dns_resolve(struct dns *dns, const struct dns_query *q, bool peer, const uint8_t **msg,
+		size_t *len, uint32_t *age, struct dns_route **route)
 {
 	struct dns_decision decision;
 
 	*age = 0;
-	dns_decide(dns->plan, q, &decision, NULL);
+	if (peer)
+		dns_decide_peer(dns->plan, q, &decision);
+	else
+		dns_decide(dns->plan, q, &decision, NULL);
 	if (decision.verdict != DNS_FORWARD) {
 		*msg = dns->made;
 		*len = dns_answer_local(&decision, q, (uint32_t)(warren_realtime() / SECOND),

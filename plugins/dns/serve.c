@@ -176,7 +176,7 @@ static void take(struct client *from, const uint8_t *msg, size_t len)
 		warren_stat_add(dns->stats.refused, 1);
 		len = dns_reply_refuse(&from->q, result, dns->made, DNS_MADE);
 		answer(from, dns->made, len, 0);
-	} else if (dns_resolve(dns, &from->q, &made, &len, &age, &route) == 0) {
+	} else if (dns_resolve(dns, &from->q, false, &made, &len, &age, &route) == 0) {
 		answer(from, made, len, age);
 	} else {
 		forward(from, route);

@@ -38,7 +38,7 @@ static void describe(const struct dns *dns, const struct dns_upstream *up, struc
 	const struct dns_way *way = way_of(dns, up);
 	char text[ADDRPORT_TEXT];
 
-	str_addf(out, "%s%s: ", upstream_text(up, text),
+	str_addf(out, "%s%s%s: ", upstream_text(up, text), up->peer ? ", by HTTP" : "",
 		 up->tailnet ? ", through the tunnel" : "");
 	if (!way || way->n_sent == 0)
 		str_add(out, "not asked yet");
@@ -58,7 +58,8 @@ static void resolvers_data(struct warren_reply *reply, const char *key,
 	warren_reply_open(reply, key, '[');
 	for (uint32_t i = 0; route && i < route->n; i++) {
 		warren_reply_open(reply, NULL, '{');
-		warren_reply_str(reply, "Addr", "%s", upstream_text(&route->up[i], text));
+		warren_reply_str(reply, "Addr", route->up[i].peer ? "http://%s/dns-query" : "%s",
+				 upstream_text(&route->up[i], text));
 		warren_reply_close(reply);
 	}
 	warren_reply_close(reply);
@@ -430,7 +431,7 @@ int dns_run_query(struct warren_ctx *ctx, const struct warren_conf *args,
 		return result;
 	dns_decide(dns->plan, &q, &decision, NULL);
 	query_head(reply, args, &q, decision.route);
-	if (dns_resolve(dns, &q, &msg, &len, &age, &route) == 0) {
+	if (dns_resolve(dns, &q, false, &msg, &len, &age, &route) == 0) {
 		show_answer(dns, reply, &q, msg, len, age);
 		return 0;
 	}

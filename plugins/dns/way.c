@@ -257,16 +257,32 @@ static void attach(struct dns_way *way, struct dns_try *try)
 {
 	try->way = way;
 	try->tcp = NULL;
+	try->http = NULL;
 	try->line = NULL;
 	list_init(&try->node);
 	way->n_tries++;
 }
 
-int dns_try_udp(struct dns_way *way, struct dns_try *try)
+static int begin_http(struct dns_way *way, struct dns_try *try)
 {
-	struct dns_line *line = find_line(way);
-	int result = line || way->opening > 0 ? 0 : open_line(way);
+	int result;
 
+	attach(way, try);
+	result = dns_http_start(try);
+	if (result)
+		dns_try_end(try);
+	return result;
+}
+
+int dns_try_begin(struct dns_way *way, struct dns_try *try)
+{
+	struct dns_line *line;
+	int result;
+
+	if (way->to.peer)
+		return begin_http(way, try);
+	line = find_line(way);
+	result = line || way->opening > 0 ? 0 : open_line(way);
 	if (result)
 		return result;
 	attach(way, try);
@@ -296,11 +312,13 @@ void dns_try_end(struct dns_try *try)
 	if (!try->way)
 		return;
 	dns_tcp_end(try->tcp);
+	dns_http_end(try->http);
 	list_del(&try->node);
 	if (try->line)
 		try->line->pending--;
 	try->way->n_tries--;
 	try->tcp = NULL;
+	try->http = NULL;
 	try->line = NULL;
 	try->way = NULL;
 }
@@ -346,6 +364,7 @@ struct dns_way *dns_way_get(struct dns *dns, const struct dns_upstream *to)
 	way->to = *to;
 	list_init(&way->lines);
 	list_init(&way->waiting);
+	list_init(&way->https);
 	list_add_tail(&dns->ways, &way->node);
 	return way;
 }
@@ -370,6 +389,7 @@ static void way_free(struct dns_way *way)
 {
 	while (!list_empty(&way->lines))
 		line_free(list_first(&way->lines, struct dns_line, node));
+	dns_http_close(way);
 	list_del(&way->node);
 	free(way);
 }

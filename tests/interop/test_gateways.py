@@ -53,6 +53,31 @@ def net(lab):
     assert one.control.proc.alive(), one.control.log()
 
 
+def resolver(net, port, answer):
+    """dnsmasq on the Internet's host, which knows example.org."""
+    proc = net.net.start(
+        "dnsmasq", "-k", "-C", "/dev/null", "-u", "root", "--no-resolv", "--no-hosts",
+        "--bind-interfaces", f"--listen-address={NET}", f"--port={port}", "--log-queries",
+        "--log-facility=-", "--pid-file=", f"--address=/example.org/{answer}", private=False,
+        log=net.lab.dir / f"dnsmasq-{port}.log")
+    wait_for("dnsmasq serves", lambda: "started" in proc.output())
+    return proc
+
+
+def questions(net, host):
+    """Whether any left that host for its uplink; a function that lists them."""
+    log = net.lab.dir / f"questions-{host.name}.log"
+    proc = host.start("tcpdump", "-n", "-l", "-i", "eth0", "-p", "-Q", "out", "--immediate-mode",
+                      "port 53 or port 5353", private=False, log=log)
+    wait_for("tcpdump listens", lambda: "listening on" in proc.output())
+    return lambda: [line for line in proc.output().splitlines() if " IP" in line]
+
+
+def resolved(host, name):
+    done = host.run("dig", "+short", "+time=6", "+tries=1", "@100.100.100.100", name, check=False)
+    return done.stdout.split() if done.returncode == 0 else None
+
+
 def key(net):
     return net.control.auth_key("--user", "alice", "--reusable")
 
@@ -162,3 +187,72 @@ def test_another_gateway_of_ours_takes_over(lab):
     wait_for("the other one serves", lambda: primary() == ["gw2"], 60)
     for one in (warren, stock):
         seen_as(one.host, BEHIND, "10.60.0.1")
+
+
+def test_stock_node_asks_our_gateway_for_names(lab):
+    net = Net(lab, ALL, f"\n  dns: {{nameservers: [{NET}]}}")
+    net.control.user("alice")
+    plain, its = resolver(net, 53, "198.51.100.77"), resolver(net, 5353, "198.51.100.88")
+    warren = our(net, "gate", extra="exitnode: {advertise: true}\n"
+                 f"dns: {{host: off, upstream: ['{NET}:5353']}}\n")
+    net.control.cli("route", "approve", "gate", "exit")
+    stock = Tailscaled(net, up=(f"--auth-key={key(net)}",))
+    seen = questions(net, stock.host)
+    wait_for("the network's resolver is asked",
+             lambda: resolved(stock.host, "a.example.org") == ["198.51.100.77"])
+    assert any("a.example.org" in line for line in seen())
+    wait_for("it sees an exit node", lambda: stock.peer("gate")["ExitNodeOption"])
+    stock.cli("set", "--exit-node=gate")
+    wait_for("ours is asked", lambda: resolved(stock.host, "b.example.org") == ["198.51.100.88"],
+             30)
+    before = len(seen())
+    for n in range(20):
+        assert resolved(stock.host, f"name-{n}.example.org") == ["198.51.100.88"]
+    assert f"name-7.example.org from {warren.host.ip4}" in its.output()
+    assert "name-7.example.org" not in plain.output()
+    assert resolved(stock.host, "gate.tail.test") == [warren.ip4]
+    assert len(seen()) == before, seen()
+    # So does its own command.
+    said = stock.cli("dns", "query", "c.example.org").stdout
+    assert "198.51.100.88" in said and "/dns-query" in said, said
+
+
+def test_our_node_asks_stock_gateways_for_names(lab):
+    net = Net(lab, ALL, f"\n  dns: {{nameservers: [{NET}]}}")
+    net.control.user("alice")
+    asked = resolver(net, 53, "198.51.100.77")
+    stock = Tailscaled(net, "gate", up=(f"--auth-key={key(net)}", "--advertise-exit-node"))
+    for name in ("net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"):
+        stock.host.sysctl(name, 1)
+    net.control.cli("route", "approve", "gate", "exit")
+    warren = our(net, extra="dns: {host: off}\n")
+    seen = questions(net, warren.host)
+    wait_for("the network's resolver is asked",
+             lambda: resolved(warren.host, "a.example.org") == ["198.51.100.77"])
+    assert f"a.example.org from {warren.host.ip4}" in asked.output()
+    assert any("a.example.org" in line for line in seen())
+    wait_for("it is listed", lambda: "gate.tail.test" in
+             warren.cli("exit-node", "list", check=False).stdout)
+    before = len(seen())
+    warren.cli("set", "--exit-node=gate")
+    wait_for("the exit node is to be asked", lambda: any(
+        r["Addr"].startswith(f"http://{stock.ip4}:") and r["Addr"].endswith("/dns-query")
+        for r in warren.json("dns", "status")["Resolvers"]))
+    wait_for("it is asked", lambda: resolved(warren.host, "b.example.org") == ["198.51.100.77"],
+             20)
+    answered = warren.metric('warren_dns_resolvers{result="answered"}')
+    for n in range(20):
+        assert resolved(warren.host, f"name-{n}.example.org") == ["198.51.100.77"]
+    assert warren.metric('warren_dns_resolvers{result="answered"}') == answered + 20
+    assert f"name-7.example.org from {stock.host.ip4}" in asked.output()
+    assert "by HTTP, through the tunnel: answers in" in \
+        warren.cli("dns", "why", "d.example.org").stdout
+    assert resolved(warren.host, "gate.tail.test") == [stock.ip4]
+    assert len(seen()) == before, seen()
+    # It goes: nobody else is asked.
+    stock.proc.kill(signal.SIGSTOP)
+    assert not resolved(warren.host, "lost.example.org")
+    assert "lost.example.org" not in asked.output() and len(seen()) == before
+    stock.proc.kill(signal.SIGCONT)
+    wait_for("it is asked again",
+             lambda: resolved(warren.host, "back.example.org") == ["198.51.100.77"], 30)

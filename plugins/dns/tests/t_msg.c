@@ -15,6 +15,7 @@
 #include "base/str.h"
 #include "base/util.h"
 #include "base/dnsmsg.h"
+#include "plugins/dns/doh.h"
 #include "plugins/dns/record.h"
 
 static struct dns_name name_of(const char *text)
@@ -330,6 +331,51 @@ static void test_types(void **state)
 	assert_string_equal(dns_type_text(DNS_ANY, text), "ANY");
 }
 
+static void test_requests(void **state)
+{
+	static const struct {
+		const char *path;
+		int result;
+	} cases[] = {
+		{ "/dns-query", -ENOENT },
+		{ "/dns-query?", -ENOENT },
+		{ "/dns-query?name=x&type=A", -ENOENT },
+		{ "/dns-query?xdns=AAAA", -ENOENT },
+		{ "/dns-query?dns=", -EINVAL },
+		{ "/dns-query?dns=AAAA", 3 },
+		{ "/dns-query?dns=AAA", 2 },
+		{ "/dns-query?dns=AA", 1 },
+		{ "/dns-query?dns=A", -EINVAL },
+		{ "/dns-query?dns=AA==", -EINVAL },	/* padding is not allowed */
+		{ "/dns-query?dns=AB", -EINVAL },	/* nor bits that say nothing */
+		{ "/dns-query?dns=+AAA", -EINVAL },
+		{ "/dns-query?dns=-_AA&x=1", 3 },
+		{ "/dns-query?x=1&dns=AAAA", 3 },
+		{ "/dns-query?x&&dns=AAAA#", -EINVAL },
+	};
+	uint8_t out[DNS_DOH_MAX];
+	char longest[8192];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		assert_int_equal(dns_doh_query(cases[i].path, out), cases[i].result);
+	assert_int_equal(dns_doh_query("/dns-query?dns=-_AA", out), 3);
+	assert_memory_equal(out, "\xfb\xf0\x00", 3);
+	memset(longest, 'A', sizeof(longest));
+	memcpy(longest, "/?dns=", 6);
+	longest[6 + 5461] = '\0';
+	assert_int_equal(dns_doh_query(longest, out), -EINVAL);
+	longest[6 + 5461] = 'A';
+	longest[6 + 5462] = '\0';
+	assert_int_equal(dns_doh_query(longest, out), DNS_DOH_MAX);
+	longest[6 + 5462] = 'A';
+	longest[6 + 5463] = '\0';
+	assert_int_equal(dns_doh_query(longest, out), -EMSGSIZE);
+	longest[6 + 5463] = 'A';
+	longest[6 + 5500] = '\0';
+	assert_int_equal(dns_doh_query(longest, out), -EMSGSIZE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -342,6 +388,7 @@ int main(void)
 		cmocka_unit_test(test_pointers),
 		cmocka_unit_test(test_records),
 		cmocka_unit_test(test_types),
+		cmocka_unit_test(test_requests),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

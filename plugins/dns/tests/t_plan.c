@@ -278,6 +278,158 @@ static void test_split(void **state)
 	assert_string_equal(ask(w, "a.lab.corp.example.com", "A"), "FORWARD 10.9.9.9");
 }
 
+/* A world in which NAS is used as an exit node, and takes questions. */
+static void use_exit_node(struct world *w)
+{
+	static const struct warren_service services[] = {
+		{ .proto = "peerapi6", .port = 6001 }, { .proto = "peerapi4", .port = 4001 },
+		{ .proto = "peerapi-dns-proxy", .port = 1 },
+	};
+	static const struct warren_resolver corp[] = {
+		{ .address = "10.0.0.53" },
+		{ .address = "10.0.0.54", .use_with_exit_node = true },
+	};
+
+	w->nodes[1].services = services;
+	w->nodes[1].n_services = 3;
+	for (int i = 0; i < 4; i++)
+		w->nodes[i].id = 10 + i;
+	w->map.exit_chosen = true;
+	w->map.exit_node = 11;
+	w->routes[0] = (struct warren_dns_route){ "corp.example.com", corp, 2 };
+	w->routes[1] = (struct warren_dns_route){ "lab.example.com", corp, 1 };
+	w->routes[2] = (struct warren_dns_route){ "void.example.com", NULL, 0 };
+	w->dns.n_routes = 3;
+	w->resolvers[0].address = "192.0.2.53";
+	w->resolvers[1].address = "192.0.2.54";
+	w->dns.n_resolvers = 2;
+}
+
+static void test_exit_node(void **state)
+{
+	struct world *w = *state;
+
+	use_exit_node(w);
+	make(w);			/* its API cannot be asked */
+	assert_string_equal(ask(w, "example.org", "A"), "FORWARD 192.0.2.53 192.0.2.54");
+	w->words.reach = true;
+	make(w);
+	assert_string_equal(ask(w, "example.org", "A"), "FORWARD 100.64.0.2!");
+	assert_int_equal(dns_plan_route(w->plan, &(struct dns_name){ .len = 1 })->up[0].at.port,
+			 4001);
+	assert_int_equal(dns_plan_route(w->plan, &(struct dns_name){ .len = 1 })->up[0].peer, 11);
+	/* Only what the server says is for this, and what nobody is asked for. */
+	assert_string_equal(ask(w, "x.corp.example.com", "A"), "FORWARD 10.0.0.54");
+	assert_string_equal(ask(w, "x.lab.example.com", "A"), "FORWARD 100.64.0.2!");
+	assert_string_equal(ask(w, "x.void.example.com", "A"), "NXDOMAIN SOA");
+	assert_string_equal(ask(w, "nas.tail.example.com", "A"), "NOERROR 100.64.0.2");
+	assert_string_equal(ask(w, "x.tail.example.com", "A"), "NXDOMAIN SOA");
+	w->resolvers[1].use_with_exit_node = true;
+	make(w);
+	assert_string_equal(ask(w, "example.org", "A"), "FORWARD 192.0.2.54");
+	w->resolvers[1].use_with_exit_node = false;
+	/* The family that this node has itself. */
+	w->nodes[0].addresses++;
+	w->nodes[0].n_addresses--;
+	make(w);
+	assert_string_equal(ask(w, "example.org", "A"), "FORWARD fd7a:115c:a1e0::2!");
+}
+
+static void test_without_its_resolver(void **state)
+{
+	struct world *w = *state;
+
+	use_exit_node(w);
+	w->words.reach = true;
+	/* The operator's words go first. */
+	assert_int_equal(dns_upstream_parse("9.9.9.9", &w->words.upstream.up[0]), 0);
+	w->words.upstream.n = 1;
+	make(w);
+	assert_string_equal(ask(w, "example.org", "A"), "FORWARD 9.9.9.9");
+	w->words.upstream.n = 0;
+	/* One that is not there, or takes no questions, or nobody's settings are taken. */
+	w->map.exit_node = 99;
+	make(w);
+	assert_string_equal(ask(w, "example.org", "A"), "FORWARD 192.0.2.53 192.0.2.54");
+	w->map.exit_node = 11;
+	w->nodes[1].n_services = 2;
+	make(w);
+	assert_string_equal(ask(w, "example.org", "A"), "FORWARD 192.0.2.53 192.0.2.54");
+	w->nodes[1].n_services = 3;
+	w->words.accept = false;
+	make(w);
+	assert_string_equal(ask(w, "example.org", "A"), "SERVFAIL");
+}
+
+static const char *ask_as_peer(const struct world *w, const char *name, const char *type)
+{
+	struct dns_query q = { .type = dns_type_parse(type), .class_ = DNS_IN };
+	struct dns_decision d;
+
+	assert_int_equal(dns_name_parse(name, &q.name), 0);
+	dns_decide_peer(w->plan, &q, &d);
+	if (d.verdict == DNS_FORWARD)
+		return "asked";
+	if (d.verdict == DNS_ABSENT)
+		return "absent";
+	assert_int_equal(d.verdict, DNS_REFUSE);
+	return d.rcode == DNS_REFUSED ? "refused" : "failed";
+}
+
+static void test_what_peers_are_told(void **state)
+{
+	static const char *const filtered[] = { "secret.example.org", ".inner.example.org", ".." };
+	static const struct {
+		const char *name, *type, *told;
+	} cases[] = {
+		{ "example.org", "A", "asked" },
+		{ "com", "DS", "asked" },
+		{ ".", "NS", "asked" },
+		{ "1.100.51.198.in-addr.arpa", "PTR", "asked" },
+		{ "corp.example.com", "A", "asked" },
+		/* of the network */
+		{ "nas.tail.example.com", "A", "refused" },
+		{ "nas.tail.example.com", "NS", "failed" },
+		{ "x.tail.example.com", "A", "refused" },
+		{ "nas", "A", "refused" },
+		{ "2.0.64.100.in-addr.arpa", "PTR", "refused" },
+		{ "10-1-1-16-via-7", "AAAA", "refused" },
+		{ "x.lab.example.com", "A", "refused" },
+		/* of the host and its neighbours */
+		{ "localhost", "A", "refused" },
+		{ "printer", "A", "refused" },
+		{ "printer.local", "A", "refused" },
+		{ "printer.home.arpa", "A", "refused" },
+		{ "db.internal", "A", "refused" },
+		{ "1.1.168.192.in-addr.arpa", "PTR", "refused" },
+		{ "1.0.0.10.in-addr.arpa", "PTR", "refused" },
+		/* nobody's */
+		{ "x.onion", "A", "absent" },
+		{ "use-application-dns.net", "A", "absent" },
+		/* by the server's words */
+		{ "secret.example.org", "A", "refused" },
+		{ "x.secret.example.org", "A", "asked" },
+		{ "inner.example.org", "A", "asked" },
+		{ "x.inner.example.org", "A", "refused" },
+	};
+	static const struct warren_resolver lab[] = { { .address = "10.0.0.54" } };
+	static const struct warren_resolver others[] = { { .address = "192.0.2.53" } };
+	struct world *w = *state;
+
+	w->routes[0] = (struct warren_dns_route){ "lab.example.com", lab, 1 };
+	w->dns.n_routes = 1;
+	w->dns.resolvers = others;
+	w->dns.n_resolvers = 1;
+	w->dns.exit_filtered = filtered;
+	w->dns.n_exit_filtered = 3;
+	make(w);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		assert_string_equal(ask_as_peer(w, cases[i].name, cases[i].type), cases[i].told);
+	w->dns.n_resolvers = 0;
+	make(w);
+	assert_string_equal(ask_as_peer(w, "example.org", "A"), "failed");
+}
+
 static void test_only_bad_resolvers(void **state)
 {
 	static const struct warren_resolver loop[] = { { .address = "fd7a:115c:a1e0::53" } };
@@ -459,7 +611,8 @@ int main(void)
 		TEST(test_special_names), TEST(test_sites), TEST(test_split),
 		TEST(test_only_bad_resolvers), TEST(test_records), TEST(test_without_magic),
 		TEST(test_plain_names), TEST(test_host_configuration), TEST(test_no_map),
-		TEST(test_routes_compared),
+		TEST(test_routes_compared), TEST(test_exit_node), TEST(test_without_its_resolver),
+		TEST(test_what_peers_are_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
