@@ -32,7 +32,9 @@ def question(name, rrtype=1):
 
 
 class Net:
-    def __init__(self, lab):
+    """The hosts and what is no node's: resolvers, the coordinator with its section `dns`."""
+
+    def __init__(self, lab, dns):
         self.lab = lab
         self.box, self.guest, self.isp, self.gate, self.net = (
             lab.host(n) for n in ("box", "guest", "isp", "gate", "net"))
@@ -52,21 +54,18 @@ class Net:
         relays.write_text(json.dumps({"Regions": {"1": {
             "RegionID": 1, "RegionCode": "x", "RegionName": "X", "Nodes": [
                 {"Name": "1a", "RegionID": 1, "HostName": ISP, "IPv4": ISP, "IPv6": "none"}]}}}))
-        self.hq = Daemon(self.isp, f"""
-coordinator:
-  url: http://{ISP}:8080
-  listen: 0.0.0.0:8080
-  base-domain: {DOMAIN}
-  policy: {self.policy}
-  derp-map: {relays}
-  dns: {{nameservers: [{NET}], split: {{corp.example.com: [{NET}]}}}}
-""", name="-hq")
+        self.hq_yaml = (f"coordinator:\n  url: http://{ISP}:8080\n  listen: 0.0.0.0:8080\n"
+                        f"  base-domain: {DOMAIN}\n  policy: {self.policy}\n"
+                        f"  derp-map: {relays}\n  dns: ")
+        self.hq = Daemon(self.isp, self.hq_yaml + dns, name="-hq")
         for user in ("alice", "bob"):
             self.hq.cli("user", "create", user)
         self.db = self.node(self.box, "alice", "dns: {host: off}\n")
         self.dg = self.node(self.gate, "alice", f"dns: {{host: off, upstream: ['{NET}:5353']}}\n"
                             "exitnode: {advertise: true}\n")
-        self.hq.cli("route", "approve", "gate", "exit")
+        self.served()
+
+    def served(self):
         wait_for("the service addresses are served", lambda: [
             l["missing"] for l in self.db.status()["svcnet"]["listeners"]
             if l["owner"] == "dns"] == [0, 0], 20)
@@ -119,7 +118,9 @@ control:
 
 @pytest.fixture
 def net(lab):
-    return Net(lab)
+    one = Net(lab, f"{{nameservers: [{NET}], split: {{corp.example.com: [{NET}]}}}}\n")
+    one.hq.cli("route", "approve", "gate", "exit")
+    return one
 
 
 def use(net):
