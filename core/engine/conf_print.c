@@ -76,12 +76,29 @@ static bool is_shown(const struct warren_conf *value, uint32_t flags)
 	       (value->file != CONF_FILE_DEFAULT || (flags & WCORE_PRINT_DEFAULTS));
 }
 
+/* WARREN_OR_TEXT: a map that says no more than its first row is that value alone. */
+static const struct warren_conf *in_short(const struct warren_conf *value, uint32_t flags)
+{
+	const struct warren_conf *only = value->of.items;
+
+	if (value->shape != CONF_MAP || !value->parent ||
+	    !(value->row->opt.flags & WARREN_OR_TEXT) || value->of.count == 0 ||
+	    only->shape != CONF_SCALAR || !is_shown(only, flags))
+		return value;
+	for (uint32_t i = 1; i < value->of.count; i++) {
+		if (is_shown(&value->of.items[i], flags))
+			return value;
+	}
+	return only;
+}
+
 /* On one line: YAML's flow style, or JSON. */
 static void add_flow(struct str *out, const struct warren_conf *value, uint32_t flags)
 {
 	bool json = flags & WCORE_PRINT_JSON, first = true;
 	bool list = value->shape == CONF_LIST;
 
+	value = in_short(value, flags);
 	if (value->shape == CONF_SCALAR) {
 		add_scalar(out, value, json);
 		return;
@@ -132,11 +149,12 @@ static bool fits_line(const struct warren_conf *value, uint32_t flags, uint32_t 
 	struct str text = STR_INIT;
 	bool fits;
 
-	if (value->shape == CONF_SCALAR)
+	if (in_short(value, flags)->shape == CONF_SCALAR)
 		return true;
 	for (uint32_t i = 0; i < value->of.count; i++) {
 		if (value->shape != CONF_LIST ? is_shown(&value->of.items[i], flags) :
-		    value->of.items[i].shape != CONF_SCALAR || is_secret(&value->of.items[i]))
+		    in_short(&value->of.items[i], flags)->shape != CONF_SCALAR ||
+		    is_secret(&value->of.items[i]))
 			return false;
 	}
 	add_flow(&text, value, flags);
