@@ -301,3 +301,23 @@ void str_guess_try(struct str_guess *guess, const char *candidate)
 	guess->best = candidate;
 	guess->distance = distance;
 }
+
+void str_add_html(struct str *out, const char *text)
+{
+	size_t len = strlen(text);
+
+	while (len > 0) {
+		size_t good = str_utf8_check(text, 1) == 1 ? 1 : 0;
+
+		for (size_t n = 2; !good && n <= 4 && n <= len; n++)
+			good = str_utf8_check(text, n) == n ? n : 0;
+		if (!good || (unsigned char)*text < ' ' || *text == 0x7f)
+			str_add(out, "\xef\xbf\xbd");
+		else if (strchr("<>&\"'", *text))
+			str_addf(out, "&#%d;", *text);
+		else
+			str_addn(out, text, good);
+		text += good ? good : 1;
+		len -= good ? good : 1;
+	}
+}

@@ -43,6 +43,8 @@ void str_add_json(struct str *s, const char *text, size_t len);
  * @max bytes of input, then "...".
  */
 void str_add_clean(struct str *s, const char *text, size_t len, size_t max);
+/* Text as HTML's; bytes that are no UTF-8 or control characters as U+FFFD. */
+void str_add_html(struct str *s, const char *text);
 
 /* Copies with the NUL. False: it does not fit, and @dst is the empty string. @size > 0. */
 bool str_copy(char *dst, size_t size, const char *src);

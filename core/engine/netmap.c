@@ -15,6 +15,25 @@ bool warren_netmap_takes(const struct warren_netmap *map, const struct warren_no
 	return !map->addresses_only || warren_netmap_has_address(node, allowed);
 }
 
+bool warren_netmap_has(const struct warren_node *node, const struct warren_addr *addr)
+{
+	for (uint32_t i = 0; i < node->n_addresses; i++) {
+		if (addr_equal(&node->addresses[i].addr, addr))
+			return true;
+	}
+	return false;
+}
+
+const struct warren_node *warren_netmap_owner(const struct warren_netmap *map,
+					      const struct warren_addr *addr)
+{
+	for (uint32_t i = 0; map && i < map->n_peers; i++) {
+		if (warren_netmap_has(map->peers[i], addr))
+			return map->peers[i];
+	}
+	return NULL;
+}
+
 static bool is_source(const struct warren_src *src, const struct warren_node *node)
 {
 	for (uint32_t i = 0; i < node->n_addresses; i++) {

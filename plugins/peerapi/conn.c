@@ -50,7 +50,7 @@ static const struct warren_node *peer_of(const struct conn *conn)
 {
 	const struct warren_node *node = papi_by_id(conn->p->map, conn->node);
 
-	return node && !node->jailed && papi_has_address(node, &conn->from.addr) ? node : NULL;
+	return node && !node->jailed && warren_netmap_has(node, &conn->from.addr) ? node : NULL;
 }
 
 /* ---- what we say ourselves ---- */
@@ -103,11 +103,11 @@ static void greet(struct warren_exchange *x, const struct conn *conn,
 	str_add(&text, "<!DOCTYPE html>\n<html>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" "
 		"content=\"width=device-width, initial-scale=1\">\n<title>Hello</title>\n"
 		"<h1>Hello, ");
-	papi_add_html(&text, user ? user : node->name ? node->name : "");
+	str_add_html(&text, user ? user : node->name ? node->name : "");
 	str_addf(&text, " (%s)</h1>\n<p>This is ", addr_format(&conn->from.addr, from));
-	papi_add_html(&text, map->self->name ? map->self->name : "");
+	str_add_html(&text, map->self->name ? map->self->name : "");
 	str_add(&text, "\n<p>Your node is ");
-	papi_add_html(&text, node->name ? node->name : "");
+	str_add_html(&text, node->name ? node->name : "");
 	str_add(&text, "\n</html>\n");
 	reply(x, 200, "text/html; charset=utf-8", &text);
 	str_free(&text);
@@ -293,7 +293,7 @@ void papi_accepted(void *arg, int fd, const struct warren_svc_conn *conn)
 {
 	struct peerapi *p = arg;
 	const struct warren_node *node = conn->from == WARREN_SVC_FROM_PEER ?
-					 papi_by_address(p->map, &conn->remote.addr) : NULL;
+					 warren_netmap_owner(p->map, &conn->remote.addr) : NULL;
 
 	warren_stat_add(p->accepted, 1);
 	if (!node || node->jailed || !p->open) {

@@ -33,7 +33,7 @@ uint32_t papi_version(const uint8_t *data, size_t len)
 static bool is_ours(const struct warren_addr *addr, const struct warren_node *self,
 		    const struct warren_node *node)
 {
-	return papi_has_address(self, addr) ||
+	return warren_netmap_has(self, addr) ||
 	       (addr->family == 4 && addr_equal(addr, &node->masquerade_v4)) ||
 	       (addr->family == 6 && addr_equal(addr, &node->masquerade_v6));
 }
@@ -64,26 +64,6 @@ bool papi_below(const char *path, const char *prefix)
 	if (strncmp(path, prefix, len) != 0)
 		return false;
 	return path[len] == '\0' || path[len] == '/' || path[len] == '?';
-}
-
-void papi_add_html(struct str *out, const char *text)
-{
-	size_t len = strlen(text);
-
-	while (len > 0) {
-		size_t good = str_utf8_check(text, 1) == 1 ? 1 : 0;
-
-		for (size_t n = 2; !good && n <= 4 && n <= len; n++)
-			good = str_utf8_check(text, n) == n ? n : 0;
-		if (!good || (unsigned char)*text < ' ' || *text == 0x7f)
-			str_add(out, "\xef\xbf\xbd");
-		else if (strchr("<>&\"'", *text))
-			str_addf(out, "&#%d;", *text);
-		else
-			str_addn(out, text, good);
-		text += good ? good : 1;
-		len -= good ? good : 1;
-	}
 }
 
 uint16_t papi_told_port(const struct warren_node *node, uint8_t family)
@@ -119,25 +99,6 @@ const struct warren_node *papi_by_id(const struct warren_netmap *map, int64_t id
 			from = middle + 1;
 		else
 			to = middle;
-	}
-	return NULL;
-}
-
-bool papi_has_address(const struct warren_node *node, const struct warren_addr *addr)
-{
-	for (uint32_t i = 0; i < node->n_addresses; i++) {
-		if (addr_equal(&node->addresses[i].addr, addr))
-			return true;
-	}
-	return false;
-}
-
-const struct warren_node *papi_by_address(const struct warren_netmap *map,
-					  const struct warren_addr *addr)
-{
-	for (uint32_t i = 0; map && i < map->n_peers; i++) {
-		if (papi_has_address(map->peers[i], addr))
-			return map->peers[i];
 	}
 	return NULL;
 }

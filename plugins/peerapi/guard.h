@@ -30,18 +30,11 @@ const char *papi_refusal(const struct warren_http_head *head, const struct warre
 /* @path of a request, with a query or not, is @prefix or below it. */
 bool papi_below(const char *path, const char *prefix);
 
-/* Text as HTML's; bytes that are no UTF-8 or control characters as U+FFFD. */
-void papi_add_html(struct str *out, const char *text);
-
 /* The port that @node tells for its addresses of @family; 0: none. */
 uint16_t papi_told_port(const struct warren_node *node, uint8_t family);
 /* The first address of that family; NULL: none. */
 const struct warren_addr *papi_address(const struct warren_node *node, uint8_t family);
 /* Peers are sorted by id. NULL: not in the map. */
 const struct warren_node *papi_by_id(const struct warren_netmap *map, int64_t id);
-/* Whose own address it is; NULL: no peer's. */
-const struct warren_node *papi_by_address(const struct warren_netmap *map,
-					  const struct warren_addr *addr);
-bool papi_has_address(const struct warren_node *node, const struct warren_addr *addr);
 
 #endif

@@ -44,7 +44,7 @@ static void look(const char *host, const char *path, const char *name)
 	for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
 		named = named || strcmp(host, ours[i]) == 0;
 	named = named || (addrport_parse(host, &said) == 0 && said.port == at.port &&
-			  papi_has_address(&self, &said.addr));
+			  warren_netmap_has(&self, &said.addr));
 	require(!let || named);
 	require(!let || (strcmp(name, "origin") != 0 && strcmp(name, "referer") != 0));
 	if (papi_below(path, "/v0/put"))
@@ -66,7 +66,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	path = rest ? strsep(&rest, "\n") : "";
 	name = rest ? strsep(&rest, "\n") : "";
 	look(host, path, name);
-	papi_add_html(&html, host);
+	str_add_html(&html, host);
 	require(!strpbrk(str_text(&html), "<>\"'"));
 	require(str_utf8_check(str_text(&html), html.len) == html.len);
 	str_free(&html);

@@ -129,7 +129,7 @@ static void names_do_not_become_html(void **state)
 	struct str out = STR_INIT;
 
 	(void)state;
-	papi_add_html(&out, "<b onload='x'>&\"\xff\x01" "f\xc3\xbc\xe2\x82\xac");
+	str_add_html(&out, "<b onload='x'>&\"\xff\x01" "f\xc3\xbc\xe2\x82\xac");
 	assert_string_equal(str_text(&out), "&#60;b onload=&#39;x&#39;&#62;&#38;&#34;"
 			    "\xef\xbf\xbd\xef\xbf\xbd" "f\xc3\xbc\xe2\x82\xac");
 	str_free(&out);
@@ -150,8 +150,8 @@ static void peers_are_found(void **state)
 	assert_null(papi_by_id(&map, 8));
 	assert_null(papi_by_id(&map, 10));
 	assert_null(papi_by_id(NULL, 2));
-	assert_ptr_equal(papi_by_address(&map, &two), &peer);
-	assert_null(papi_by_address(&map, &one));	/* our own is no peer's */
+	assert_ptr_equal(warren_netmap_owner(&map, &two), &peer);
+	assert_null(warren_netmap_owner(&map, &one));	/* our own is no peer's */
 }
 
 int main(void)

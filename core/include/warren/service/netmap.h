@@ -299,6 +299,13 @@ bool warren_netmap_granted(const struct warren_netmap *map, const struct warren_
 			   const struct warren_cap_grant *grant, const struct warren_node *from)
 	__attribute__((visibility("default")));
 
+/* Whether @addr is one of @node's own; the peer whose own it is, or NULL. Any thread. */
+bool warren_netmap_has(const struct warren_node *node, const struct warren_addr *addr)
+	__attribute__((visibility("default")));
+const struct warren_node *warren_netmap_owner(const struct warren_netmap *map,
+					      const struct warren_addr *addr)
+	__attribute__((visibility("default")));
+
 /*
  * The ways to all of the internet that the operator takes of @node beyond its allowed IPs (0.4):
  * their number, two at most. Any thread.
