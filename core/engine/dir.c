@@ -138,7 +138,7 @@ static void job(void *arg)
 		op->result = beneath_unlink(op->fd, req->name);
 		break;
 	default:
-		op->result = beneath_list(op->fd, "", list_one, op);
+		op->result = beneath_list(op->fd, req->name, list_one, op);
 		break;
 	}
 	if (op->result)
@@ -286,6 +286,11 @@ int warren_dir_unlink(struct warren_dir *dir, const char *name, warren_dir_fn *d
 int warren_dir_list(struct warren_dir *dir, warren_dir_fn *done, void *arg)
 {
 	return start(dir, WARREN_FILE_LIST, 0, 0, "", "", done, arg);
+}
+
+int warren_dir_list_at(struct warren_dir *dir, const char *name, warren_dir_fn *done, void *arg)
+{
+	return start(dir, WARREN_FILE_LIST, 0, 0, name, "", done, arg);
 }
 
 /* With its context, for which no answer of the monitor comes any more, and whose jobs are done. */

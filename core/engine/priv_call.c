@@ -314,6 +314,45 @@ int warren_conf_open_wait(struct warren_ctx *ctx, const struct warren_conf *conf
 	return fd < 0 ? warren_fail_key(err, fd, conf, key, "%s", err_first(&why)) : fd;
 }
 
+struct open_call {
+	warren_open_fn *done;
+	void *arg;
+};
+
+static void opened(struct warren_ctx *ctx, const struct warren_priv_answer *answer, void *arg)
+{
+	struct open_call call = *(struct open_call *)arg;
+	int result = answer->result < 0 ? answer->result : answer->count == 1 ? 0 : -EPROTO;
+
+	warren_release(arg);
+	call.done(ctx, result, result ? -1 : answer->fds[0],
+		  !result ? NULL : answer->error ? answer->error : strerror(-result), call.arg);
+}
+
+int warren_conf_open(struct warren_ctx *ctx, const struct warren_conf *conf, const char *key,
+		     warren_open_fn *done, void *arg)
+{
+	struct warren_priv_open req = {
+		.access = wcore_conf_flags(conf, key) &
+			  (WARREN_READ | WARREN_WRITE | WARREN_CONNECT),
+	};
+	AUTO(str_free) struct str path = STR_INIT;
+	struct open_call *call;
+	int result;
+
+	wcore_conf_path(conf, key, &path, &req.index);
+	if (path.failed || !str_copy(req.key, sizeof(req.key), str_text(&path)))
+		return -ENAMETOOLONG;
+	call = warren_zalloc(ctx, sizeof(*call));
+	if (!call)
+		return -ENOMEM;
+	*call = (struct open_call){ .done = done, .arg = arg };
+	result = warren_priv(ctx, WARREN_OP_OPEN, &req, sizeof(req), opened, call);
+	if (result)
+		warren_release(call);
+	return result;
+}
+
 int wcore_priv_open_secret(const struct wcore_secret_ask *secret, void *arg)
 {
 	return open_path(arg, core_owner, 0, secret->path, 0, WARREN_READ, NULL);

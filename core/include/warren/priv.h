@@ -327,6 +327,18 @@ int warren_dir_rename(struct warren_dir *dir, const char *name, const char *to, 
 		      warren_dir_fn *done, void *arg);
 int warren_dir_unlink(struct warren_dir *dir, const char *name, warren_dir_fn *done, void *arg);
 int warren_dir_list(struct warren_dir *dir, warren_dir_fn *done, void *arg);
+/* The same of a folder below it. */
+int warren_dir_list_at(struct warren_dir *dir, const char *name, warren_dir_fn *done, void *arg);
+
+/*
+ * ---- Paths, later than at the start ----
+ *
+ * As warren_conf_open_wait(), whenever: @fd is the callee's, or -1 and @result with a sentence.
+ * Needs WARREN_PRIVOP(OPEN). 0, or -errno: @done is not called.
+ */
+typedef void warren_open_fn(struct warren_ctx *ctx, int result, int fd, const char *why, void *arg);
+int warren_conf_open(struct warren_ctx *ctx, const struct warren_conf *conf, const char *key,
+		     warren_open_fn *done, void *arg);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus
