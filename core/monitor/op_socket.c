@@ -2,8 +2,9 @@
  * SOCKET: sockets with what only root may set, bound to what the operator named.
  *
  * A port may be bound when it stands at the key path of the request, is that key's built-in
- * default, or is listed in system.ports. Sockets flagged KEEP have a copy here, which the next
- * engine gets when it asks for the same: peers see a pause, not a dead port.
+ * default, or is listed in system.ports; on an address of our own interface also when it is the
+ * last key of that path, as in a map of what is served. Sockets flagged KEEP have a copy here,
+ * which the next engine gets when it asks for the same: peers see a pause, not a dead port.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -49,15 +50,14 @@ static bool text_has_port(const char *text, uint16_t port)
 }
 
 /*
- * A port that any user of the host may bind, on an address that we have given to our own interface:
- * that takes nothing from anybody. To let it in from outside opens it at other addresses as well.
+ * On an address that we have given to our own interface. To let it in from outside opens the port
+ * at other addresses as well.
  */
-static bool is_harmless(const struct mon *mon, const struct warren_priv_socket *item)
+static bool at_ours(const struct mon *mon, const struct warren_priv_socket *item)
 {
 	const struct mon_thing *thing;
 
-	if (item->bind.port < UNPRIVILEGED || item->bind.addr.family == 0 ||
-	    item->flags & WARREN_SOCK_OPEN)
+	if (item->bind.addr.family == 0 || item->flags & WARREN_SOCK_OPEN)
 		return false;
 	list_for_each(thing, &mon->things.all, node) {
 		if (thing->kind == MON_ADDR &&
@@ -67,14 +67,24 @@ static bool is_harmless(const struct mon *mon, const struct warren_priv_socket *
 	return false;
 }
 
+/* The operator, or who may give commands, has written it as the key of what is served there. */
+static bool is_key(const struct mon_config *config, const struct warren_priv_socket *item)
+{
+	const struct ytree_node *node = ytree_at(config->root, item->key, item->index);
+
+	return node && node->key && text_has_port(node->key, item->bind.port);
+}
+
 static int check_port(const struct mon *mon, const struct mon_request *req,
 		      const struct warren_priv_socket *item, struct warren_err *err)
 {
 	AUTO(err_free) struct warren_err none = ERR_INIT;
 	const struct ytree_node *node;
 
-	if (item->bind.port == 0 || wpriv_limits_port(&req->config->limits, item->bind.port) ||
-	    is_harmless(mon, item))
+	if (item->bind.port == 0 || wpriv_limits_port(&req->config->limits, item->bind.port))
+		return 0;
+	/* What any user of the host may bind takes nothing from anybody there. */
+	if (at_ours(mon, item) && (item->bind.port >= UNPRIVILEGED || is_key(req->config, item)))
 		return 0;
 	node = item->key[0] ? mon_config_scalar(req->config, item->key, item->index,
 						   NULL, &none) : NULL;
