@@ -21,7 +21,7 @@ miniupnpd miniupnpd-nftables coturn dbus-daemon python3-firewall python3-nftable
 openssh-client bind9-dnsutils knot-dnsutils dnsperf unbound dnsmasq-base"
 
 # Programs for tests that would change this host if they were installed: they are unpacked only.
-UNPACKED_PACKAGES="firewalld ufw openresolv resolvconf"
+UNPACKED_PACKAGES="firewalld ufw openresolv resolvconf nginx"
 
 # install_packages NAME...: installs those that are missing; as root, or through sudo.
 install_packages() {

@@ -47,21 +47,24 @@ BUS = """<busconfig><type>system</type><listen>unix:path=/run/dbus/system_bus_so
 """
 
 
-def with_package(package, *argv):
-    """The command for @argv with the package's files over those of the host."""
+def unpacked(package):
+    """The folder of a package's files."""
     if not (UNPACKED / package).is_dir():
         pytest.skip(f"{package} is not unpacked: make unpacked")
-    return ["sh", "-ec", ADD, "sh", UNPACKED / package, *argv]
+    return UNPACKED / package
+
+
+def with_package(package, *argv):
+    """The command for @argv with the package's files over those of the host."""
+    return ["sh", "-ec", ADD, "sh", unpacked(package), *argv]
 
 
 class Program:
     """A package's programs in a mount namespace of their own, at one host."""
 
     def __init__(self, host, package):
-        if not (UNPACKED / package).is_dir():
-            pytest.skip(f"{package} is not unpacked: make unpacked")
         self.host = host
-        self.place = host.start("unshare", "-m", "sh", "-ec", PLACE, "sh", UNPACKED / package,
+        self.place = host.start("unshare", "-m", "sh", "-ec", PLACE, "sh", unpacked(package),
                                 private=False, log=host.lab.dir / f"{package}.log")
         comm = pathlib.Path(f"/proc/{self.place.pid}/comm")
         wait_for(f"{package} is in place", lambda: comm.read_text().strip() == "sleep")
