@@ -90,14 +90,14 @@ static void on_head(struct warren_exchange *x, const struct warren_http_head *he
 static int on_body(struct warren_exchange *x, const uint8_t *data, size_t len, void *arg)
 {
 	struct dns_http *conn = arg;
-	uint8_t *more;
+	uint8_t *more = NULL;
 
 	(void)x;
-	if (!conn->good || len > DNS_MSG_MAX - conn->len)
-		return -EMSGSIZE;
-	more = realloc(conn->msg, conn->len + len);
+	if (conn->good && len <= DNS_MSG_MAX - conn->len)
+		more = realloc(conn->msg, conn->len + len);
+	conn->good = more;
 	if (!more)
-		return -ENOMEM;
+		return 0;
 	memcpy(more + conn->len, data, len);
 	conn->msg = more;
 	conn->len += len;
