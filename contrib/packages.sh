@@ -18,10 +18,10 @@ wireguard-go wireguard-tools iperf3 nftables iptables conntrack
 iproute2 iputils-ping tcpdump procps faketime bash-completion zsh fish libcap2-bin
 binutils xz-utils git openssl curl nghttp2-server pebble tinyproxy-bin chromium chromium-driver
 miniupnpd miniupnpd-nftables coturn dbus-daemon python3-firewall python3-nftables
-openssh-client bind9-dnsutils knot-dnsutils dnsperf unbound dnsmasq-base"
+openssh-client bind9-dnsutils knot-dnsutils liburcu8 dnsperf unbound dnsmasq-base"
 
 # Programs for tests that would change this host if they were installed: they are unpacked only.
-UNPACKED_PACKAGES="firewalld ufw openresolv resolvconf nginx"
+UNPACKED_PACKAGES="firewalld ufw knot openresolv resolvconf nginx"
 
 # install_packages NAME...: installs those that are missing; as root, or through sudo.
 install_packages() {

@@ -22,6 +22,7 @@
 #include "server/server.h"
 #include "store/store.h"
 #include "tailnet/host.h"
+#include "zone/zone.h"
 
 static const uint64_t stuck = 60000000;
 enum { POLICY_MAX = HJ_SIZE, KEY_FORMAT = 1 };
@@ -98,6 +99,12 @@ static const struct warren_option options[] = {
 		  "that does. Those that nobody could stand in for are not asked." },
 	{ .key = "dns", .type = WARREN_MAP, .sub = WARREN_TABLE(coord_dns_options),
 	  .brief = "What clients are told of DNS." },
+	{ .key = "zone", .type = WARREN_MAP,
+	  .sub = { sizeof(struct warren_option), ZONE_OPTIONS, coord_zone_options },
+	  .brief = "The public zone of the base domain, so that devices get certificates.",
+	  .help = "A device proves its name to an authority such as Let's Encrypt with a record "
+		  "in there. Left out: names of devices cannot have certificates.",
+	  .example = "{listen: [\"203.0.113.7:53\"]}" },
 };
 
 static const struct warren_port needs[] = {
@@ -134,6 +141,13 @@ static bool is_served(struct warren_ctx *ctx, struct warren_check_result *result
 }
 
 static const struct warren_check checks[] = {
+	{
+		.id = "coordinator.zone", .severity = WARREN_BAD,
+		.brief = "Devices can prove their names to an authority.",
+		.help = "That takes the sockets of the zone that is served here, or the server "
+			"elsewhere that took the last change.",
+		.run = coord_zone_served,
+	},
 	{
 		.id = "coordinator.served", .severity = WARREN_BAD,
 		.brief = "Something listens for the coordinator's clients.",
@@ -181,6 +195,9 @@ static int coord_check(const struct warren_conf *conf, struct warren_err *err)
 		return -EINVAL;
 	if (warren_conf_has(conf, "oidc") &&
 	    login_options_check(warren_conf_map(conf, "oidc"), err))
+		return -EINVAL;
+	if (warren_conf_has(conf, "zone") &&
+	    coord_zone_check(warren_conf_map(conf, "zone"), base, url.host, err))
 		return -EINVAL;
 	return coord_dns_check(warren_conf_map(conf, "dns"), err);
 }
@@ -533,6 +550,7 @@ static void let_go(struct coord *coord)
 	coord->derp_map = coord->derp_file = NULL;
 	coord_dns_free(coord->dns);
 	coord->dns = NULL;
+	coord_zone_use_take(coord, NULL);
 	ZSTD_freeCCtx(coord->zstd);
 	coord->zstd = NULL;
 	warren_private_wipe(&coord->key);
@@ -616,8 +634,10 @@ static int begin(struct coord *coord, struct warren_err *err)
 		take_relay(coord);
 	coord->dns = result ? NULL : load_dns(coord, err);
 	coord->zstd = ZSTD_createCCtx();
-	if (!result && (!coord->dns || !coord->zstd))
+	if (!result && (!coord->dns || !coord->zstd || !coord_zone_load(coord, &coord->zone, err)))
 		result = -EINVAL;
+	if (coord->zone)
+		coord_dns_certify(coord->dns, coord->base_domain);
 	if (!result)
 		result = open_tailnet(coord, err);
 	if (!result)
@@ -695,11 +715,16 @@ static int take_settings(struct coord *coord, const struct warren_conf *old,
 	char why[TAILNET_WHY];
 	struct login_settings *login = NULL;
 	bool groups = login_desk_policy_groups(coord->desk);
+	bool same = warren_conf_equal(old, coord->conf, "zone") &&
+		    warren_conf_equal(old, coord->conf, "base-domain");
+	struct zone *zone = NULL;
 	char *derp = NULL;
 	int result = dns ? load_derp(coord, &derp, err) : -EINVAL;
 
 	if (!result)
 		result = load_login(coord, &login, err);
+	if (!result && !same && !coord_zone_load(coord, &zone, err))
+		result = -EINVAL;
 	if (!result && tailnet_config_check(&config, why))
 		result = warren_fail(err, coord->conf, "%s", why);
 	if (!result)
@@ -710,6 +735,7 @@ static int take_settings(struct coord *coord, const struct warren_conf *old,
 		result = warren_fail(err, coord->conf, "%s", why);
 	if (result) {
 		coord_dns_free(dns);
+		coord_zone_free(zone);
 		free(derp);
 		login_settings_free(login);
 		return result;
@@ -722,6 +748,10 @@ static int take_settings(struct coord *coord, const struct warren_conf *old,
 	free(coord->derp_file);
 	coord->derp_file = derp;
 	take_names(coord);
+	if (!same)
+		coord_zone_use_take(coord, zone);
+	if (coord->zone)
+		coord_dns_certify(coord->dns, coord->base_domain);
 	coord_derp_merge(coord);
 	return 0;
 }

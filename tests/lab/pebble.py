@@ -9,9 +9,10 @@ GATEWAY, AUTHORITY = "192.0.2.1", "192.0.2.2"
 
 
 class Pebble:
-    """pebble and its DNS server, which leads every name to the gateway."""
+    """pebble and its DNS server, which leads every name to the gateway, unless one is named."""
 
-    def __init__(self, lab, host, accounts=None, address=AUTHORITY, gateway=GATEWAY):
+    def __init__(self, lab, host, accounts=None, address=AUTHORITY, gateway=GATEWAY,
+                 resolver=None):
         self.lab, self.host, self.address = lab, host, address
         self.ca = lab.dir / "pebble.pem"
         self.roots = lab.dir / "roots.pem"
@@ -24,10 +25,12 @@ class Pebble:
             "certificate": str(self.ca), "privateKey": str(key), "httpPort": 80, "tlsPort": 443,
             "ocspResponderURL": "", "externalAccountBindingRequired": bool(accounts),
             "externalAccountMACKeys": accounts or {}}}))
-        self.dns = host.start("pebble-challtestsrv", "-dns01", "127.0.0.1:8053", "-http01", "",
-                              "-https01", "", "-tlsalpn01", "", "-defaultIPv4", gateway,
-                              "-defaultIPv6", "", "-management", "127.0.0.1:8055", private=False)
-        self.server = host.start("pebble", "-config", config, "-dnsserver", "127.0.0.1:8053",
+        self.dns = None if resolver else host.start(
+            "pebble-challtestsrv", "-dns01", "127.0.0.1:8053", "-http01", "", "-https01", "",
+            "-tlsalpn01", "", "-defaultIPv4", gateway, "-defaultIPv6", "", "-management",
+            "127.0.0.1:8055", private=False)
+        self.server = host.start("pebble", "-config", config, "-dnsserver",
+                                 resolver or "127.0.0.1:8053",
                                  private=False, env={**os.environ, "PEBBLE_VA_NOSLEEP": "1"})
         wait_for("pebble answers", lambda: self.root())
 
@@ -46,4 +49,5 @@ class Pebble:
 
     def stop(self):
         self.server.stop()
-        self.dns.stop()
+        if self.dns:
+            self.dns.stop()

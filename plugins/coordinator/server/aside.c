@@ -34,7 +34,9 @@ void coord_feature(struct request *r)
 	const struct tailnet_node *node;
 	bool ok = feature_query_parse(str_text(r->body), r->body->len, &query, NULL) == 0;
 
-	for (size_t i = 0; ok && i < ARRAY_SIZE(features); i++) {
+	if (ok && r->coord->zone && strcmp(query.feature, "serve") == 0)
+		text = NULL;
+	for (size_t i = 0; ok && text && i < ARRAY_SIZE(features); i++) {
 		if (strcmp(features[i].feature, query.feature) == 0)
 			text = features[i].text;
 	}
@@ -45,8 +47,8 @@ void coord_feature(struct request *r)
 	else if (!node)
 		answer_text(r, 404, "node not found\n");
 	else
-		answer_json_take(r, json_pack("{s:b, s:s, s:b}", "Complete", 0, "Text", text,
-					      "ShouldWait", 0));
+		answer_json_take(r, json_pack("{s:b, s:s, s:b}", "Complete", !text, "Text",
+					      text ? text : "", "ShouldWait", 0));
 }
 
 /* ---- reports for the audit log ---- */

@@ -24,6 +24,7 @@ struct coord_dns {
 	json_t *records;		/* of the file; NULL: none is named */
 	char *text;			/* the whole */
 	bool nextdns;			/* differs from node to node */
+	char certify[254];		/* the base domain, so that each has a name to prove */
 };
 
 /* ---- options ---- */
@@ -241,6 +242,11 @@ struct coord_dns *coord_dns_new(const struct warren_conf *options, const char *b
 	return NULL;
 }
 
+void coord_dns_certify(struct coord_dns *dns, const char *base_domain)
+{
+	str_copy(dns->certify, sizeof(dns->certify), base_domain ? base_domain : "");
+}
+
 void coord_dns_resolvers(struct coord_dns *dns, json_t *list)
 {
 	json_object_set(dns->config, "Resolvers", list);
@@ -362,18 +368,14 @@ static void rewrite(json_t *list, const struct tailnet_node *node, const char *p
 	}
 }
 
-void coord_dns_add(const struct coord_dns *dns, const struct tailnet_node *node,
-		   const json_t *caps, struct str *out)
+static void add_nextdns(const struct coord_dns *dns, const struct tailnet_node *node,
+			const json_t *caps, struct str *out)
 {
 	const char *cap, *profile = NULL;
 	bool device = true;
 	json_t *whole, *value;
 	char *text;
 
-	if (!dns->nextdns) {
-		str_add(out, dns->text);
-		return;
-	}
 	json_object_foreach((json_t *)(uintptr_t)caps, cap, value) {
 		if (strcmp(cap, "nextdns:no-device-info") == 0)
 			device = false;
@@ -390,7 +392,22 @@ void coord_dns_add(const struct coord_dns *dns, const struct tailnet_node *node,
 	json_decref(whole);
 }
 
+void coord_dns_add(const struct coord_dns *dns, const struct tailnet_node *node,
+		   const json_t *caps, struct str *out)
+{
+	size_t before = out->len;
+
+	if (dns->nextdns)
+		add_nextdns(dns, node, caps, out);
+	else
+		str_add(out, dns->text);
+	if (!dns->certify[0] || out->failed || out->len == before)
+		return;
+	str_cut(out, out->len - 1);	/* the object goes on */
+	str_addf(out, ",\"CertDomains\":[\"%s.%s\"]}", node->name, dns->certify);
+}
+
 bool coord_dns_differs(const struct coord_dns *dns)
 {
-	return dns->nextdns;
+	return dns->nextdns || dns->certify[0];
 }

@@ -21,6 +21,8 @@ int coord_dns_check(const struct warren_conf *dns, struct warren_err *err);
 /* NULL: no memory. */
 struct coord_dns *coord_dns_new(const struct warren_conf *options, const char *base_domain);
 void coord_dns_free(struct coord_dns *dns);
+/* Nodes may have certificates for their names below @base_domain; NULL: they may not. */
+void coord_dns_certify(struct coord_dns *dns, const char *base_domain);
 /* Instead of those of the options; tests have no options. */
 void coord_dns_resolvers(struct coord_dns *dns, json_t *list);
 /*

@@ -321,6 +321,8 @@ static void add_caps(struct coord *coord, const struct tailnet_node *node, struc
 		json_object_set_new(caps, all[i], json_null());
 	json_object_set_new(caps, "default-auto-update", json_pack("[b]", 0));
 	json_object_set_new(caps, "tailnet-display-name", json_pack("[s]", coord->base_domain));
+	if (coord->zone)		/* it can have a certificate for its name */
+		json_object_set_new(caps, "https", json_null());
 	if (user && user->role == TAILNET_OWNER)
 		json_object_set_new(caps, "https://tailscale.com/cap/is-owner", json_null());
 	if (user && (user->role == TAILNET_OWNER || user->role == TAILNET_ADMIN))

@@ -322,6 +322,24 @@ int audit_report_parse(const void *data, size_t len, struct audit_report *out,
 	return strlen(out->details) <= AUDIT_DETAILS ? 0 : bad(err, "Details");
 }
 
+int dns_request_parse(const void *data, size_t len, struct dns_request *out,
+		      struct warren_err *err)
+{
+	const char *type;
+	int result;
+
+	memset(out, 0, sizeof(*out));
+	result = load_of_node(data, len, &out->json, out->node_key, err);
+	if (result)
+		return result;
+	if (!get_text(out->json, "Type", &type) || !type || strcmp(type, "TXT") != 0)
+		return bad(err, "Type");
+	if (!get_text(out->json, "Name", &out->name) || !out->name || !out->name[0])
+		return bad(err, "Name");
+	return get_text(out->json, "Value", &out->value) && out->value && out->value[0] ?
+	       0 : bad(err, "Value");
+}
+
 int attribute_update_parse(const void *data, size_t len, struct attribute_update *out,
 			   struct warren_err *err)
 {

@@ -22,6 +22,7 @@
 struct coord_dns;
 struct login_desk;
 struct tailnet_host;
+struct zone;
 
 enum {
 	COORD_BODY = 1 << 20,		/* bytes of a request */
@@ -61,6 +62,7 @@ struct coord {
 	const struct warren_relay_server *relay;	/* or NULL */
 	void *relay_self;
 	struct coord_dns *dns;
+	struct zone *zone;		/* in which devices prove their names, or NULL */
 	struct coord_proxies proxies;	/* whose word on addresses is taken */
 
 	struct warren_listener *listener;	/* of its own; or through front: */
@@ -192,6 +194,14 @@ enum { COORD_REPORTS = 60 };		/* for the audit log, of all nodes, in a minute */
 void coord_feature(struct request *request);	/* /machine/feature/query */
 void coord_report(struct request *request);	/* /machine/audit-log */
 void coord_attributes(struct request *request);	/* /machine/set-device-attr */
+
+/* ---- prove.c: records that prove a node's name ---- */
+
+void coord_set_dns(struct request *request);	/* /machine/set-dns */
+/* As configured; *@out NULL: not at all. False: with a sentence, or no memory. */
+bool coord_zone_load(struct coord *coord, struct zone **out, struct warren_err *err);
+void coord_zone_use_take(struct coord *coord, struct zone *zone);
+bool coord_zone_served(struct warren_ctx *ctx, struct warren_check_result *result);
 
 /* ---- probe.c: do routers that could stand in for each other still answer? ---- */
 
@@ -367,6 +377,13 @@ struct attribute_update {		/* PATCH /machine/set-device-attr */
 };
 int attribute_update_parse(const void *data, size_t len, struct attribute_update *out,
 			   struct warren_err *err);
+struct dns_request {			/* POST /machine/set-dns */
+	uint8_t node_key[32];
+	const char *name, *value;	/* of a TXT record; in `json` */
+	json_t *json;
+};
+int dns_request_parse(const void *data, size_t len, struct dns_request *out,
+		      struct warren_err *err);
 /* "name=JSON" as the tailnet keeps it; false: such a value is not kept. */
 bool attribute_spell(struct str *out, const char *name, const json_t *value);
 int verify_request_parse(const void *data, size_t len, uint8_t key[32], struct warren_err *err);

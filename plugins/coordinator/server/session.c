@@ -84,6 +84,7 @@ static const struct {
 	{ "POST", "/machine/feature/query", coord_feature },
 	{ "POST", "/machine/audit-log", coord_report },
 	{ "PATCH", "/machine/set-device-attr", coord_attributes },
+	{ "POST", "/machine/set-dns", coord_set_dns },
 	{ NULL, "/machine/ping-response", coord_pong },
 };
 
@@ -91,8 +92,6 @@ static const struct {
 static const struct {
 	const char *path, *sentence;
 } absent[] = {
-	{ "/machine/set-dns", "this coordination server serves no public zone: names of its "
-	  "devices cannot get certificates through it\n" },
 	{ "/machine/id-token", "this coordination server issues no identity tokens\n" },
 	{ "/machine/whoami", "this coordination server does not answer that\n" },
 };
