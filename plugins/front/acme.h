@@ -49,7 +49,4 @@ void front_acme_each(const struct front_acme *acme,
 /* How far our clock is ahead of the authority's, seconds; false: not known. */
 bool front_acme_skew(const struct front_acme *acme, int64_t *seconds);
 
-/* A name that an authority can certify: letters, digits, hyphens and dots, no address. */
-bool front_acme_can(const char *name);
-
 #endif

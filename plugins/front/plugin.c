@@ -8,6 +8,7 @@
 #include <string.h>
 #include <syslog.h>
 
+#include <warren/acme.h>
 #include <warren/priv.h>
 
 #include "acme.h"
@@ -153,7 +154,7 @@ static int check_names(const struct warren_conf *conf, struct warren_err *err)
 	for (uint32_t i = 0; i < warren_conf_count(conf, "names"); i++) {
 		const struct warren_conf *name = warren_conf_at(conf, "names", i);
 
-		if (!front_acme_can(warren_conf_str(name, NULL)))
+		if (!warren_acme_can(warren_conf_str(name, NULL)))
 			return warren_fail(err, name, "\"%s\" is no public name that an authority "
 					   "can certify: expected one as in hq.example.com",
 					   warren_conf_str(name, NULL));

@@ -99,6 +99,60 @@ void warren_acme_free(struct warren_acme *acme);	/* withdraws; `done` is not cal
  */
 char *warren_acme_alpn_pair(const struct warren_acme_challenge *challenge, size_t *len);
 
+/*
+ * ---- Certificates that are kept: ordered, stored, renewed ----
+ *
+ * One order at a time. Account and pairs are in the plugin's state folder: account.pem,
+ * cert-NAME.pem, and acme.json, which says whose they are. A pair is renewed a third of its
+ * lifetime before its end, and serves until then; what fails is tried again, later each time.
+ */
+struct warren_acme_keeper;
+struct warren_acme_keeper_events {
+	uint32_t size;
+	/* As in struct warren_acme_events. */
+	int (*present)(struct warren_acme *acme, const struct warren_acme_challenge *challenge,
+		       void *arg);
+	void (*withdraw)(struct warren_acme *acme, const struct warren_acme_challenge *challenge,
+			 void *arg);
+	/*
+	 * There is a pair for @name: one that was stored (@fresh false; inside _new()), or one
+	 * that was ordered. 0, or -errno with a sentence: it is of no use, and is ordered anew.
+	 */
+	int (*take)(void *arg, const char *name, const struct warren_acme_cert *cert, bool fresh,
+		    struct warren_err *err);
+	void (*look)(void *arg);	/* before it looks what is due; may be NULL */
+	void (*changed)(void *arg);	/* an order is over; may be NULL */
+};
+/*
+ * Copies @options, whose account and names are not looked at. `start` and `reload` only; 0, or
+ * -errno with a sentence.
+ */
+int warren_acme_keeper_new(struct warren_ctx *ctx, const struct warren_acme_options *options,
+			   const struct warren_acme_keeper_events *events, void *arg,
+			   struct warren_acme_keeper **out, struct warren_err *err);
+void warren_acme_keeper_free(struct warren_acme_keeper *keeper);	/* NULL is allowed */
+/* The names: those that were wanted between _mark() and _sweep(), 64 at most, in any case. */
+void warren_acme_keeper_mark(struct warren_acme_keeper *keeper);
+void warren_acme_keeper_want(struct warren_acme_keeper *keeper, const char *name);
+void warren_acme_keeper_sweep(struct warren_acme_keeper *keeper);
+/* Tries @name again now, NULL: all that are due or have failed. Returns how many. */
+uint32_t warren_acme_keeper_again(struct warren_acme_keeper *keeper, const char *name);
+struct warren_acme_state {		/* of a name that is wanted */
+	uint32_t size;
+	const char *name, *why;		/* @why "": no failure since the last pair */
+	int64_t due;			/* seconds since 1970: the next order */
+	int64_t not_after;		/* of the pair; 0: there is none */
+	uint32_t failures;		/* since then */
+	bool ordering;			/* at this moment */
+};
+void warren_acme_keeper_each(const struct warren_acme_keeper *keeper,
+			     void (*fn)(const struct warren_acme_state *state, void *arg),
+			     void *arg);
+/* How far our clock is ahead of the authority's, seconds; false: not known. */
+bool warren_acme_keeper_skew(const struct warren_acme_keeper *keeper, int64_t *seconds);
+/* A name that an authority can certify: letters, digits, hyphens and dots, no address. */
+bool warren_acme_can(const char *name);
+
 #pragma GCC visibility pop
 #ifdef __cplusplus
 }
