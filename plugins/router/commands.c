@@ -3,6 +3,7 @@
  */
 #include "commands.h"
 
+#include <inttypes.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 #include "base/util.h"
 #include "explain.h"
 #include "router.h"
+#include "via.h"
 
 static const char *table_name(uint32_t table, char out[16])
 {
@@ -126,6 +128,58 @@ static int run_get(struct warren_ctx *ctx, const struct warren_conf *args,
 	return 0;
 }
 
+static void write_via(uint32_t site, const struct warren_prefix *v4,
+		      const struct warren_prefix *route, bool back, struct warren_reply *reply)
+{
+	char network[PREFIX_TEXT], text[PREFIX_TEXT];
+
+	prefix_format(v4, network);
+	prefix_format(route, text);
+	warren_reply_int(reply, "site", site);
+	warren_reply_str(reply, "network", "%s", network);
+	warren_reply_str(reply, "route", "%s", text);
+	if (back)
+		warren_reply_text(reply, "site %" PRIu32 " (0x%" PRIx32 "), %s", site, site,
+				  network);
+	else
+		warren_reply_text(reply, "%s", text);
+}
+
+static int run_via(struct warren_ctx *ctx, const struct warren_conf *args,
+		   struct warren_reply *reply, struct warren_err *err)
+{
+	const char *first = warren_conf_str(args, "site-or-route");
+	const char *network = warren_conf_str(args, "network");
+	struct warren_prefix v4, route;
+	uint32_t site;
+	int result;
+
+	(void)ctx;
+	if (prefix_parse(network ? network : first, network ? &v4 : &route))
+		return warren_fail(err, NULL, "\"%s\" is no network: expect either <site-id> "
+				   "<v4-cidr> or <v6-route>", network ? network : first);
+	if (network) {
+		result = router_via_site(first, &site, err);
+		if (!result && v4.addr.family != 4)
+			result = warren_fail(err, NULL, "want IPv4 CIDR with a site ID");
+		if (!result)
+			route = router_via_map(site, &v4);
+	} else {
+		result = router_via_unmap(&route, &site, &v4, err);
+	}
+	if (!result)
+		write_via(site, &v4, &route, !network, reply);
+	return result;
+}
+
+static const struct warren_option via_args[] = {
+	{ .key = "site-or-route", .type = WARREN_STRING, .max = 64,
+	  .flags = WARREN_POSITIONAL | WARREN_REQUIRED,
+	  .brief = "The site's number; or a network of IPv6 to take apart." },
+	{ .key = "network", .type = WARREN_STRING, .max = 64, .flags = WARREN_POSITIONAL,
+	  .brief = "The network of IPv4 there." },
+};
+
 static const struct warren_option get_args[] = {
 	{ .key = "dst", .type = WARREN_ADDR, .flags = WARREN_POSITIONAL | WARREN_REQUIRED,
 	  .brief = "An address, of IPv4 or IPv6." },
@@ -138,4 +192,11 @@ const struct warren_command router_commands[ROUTER_COMMANDS] = {
 	  .help = "For an ordinary packet of this host: without a mark, of no user with rules of "
 		  "his own. `warren why PEER` says how the peer itself is reached.",
 	  .example = "warren route get 10.0.1.100" },
+	{ .path = "debug via", .flags = WARREN_CMD_ANY, .run = run_via,
+	  .args = WARREN_TABLE(via_args),
+	  .brief = "Convert between site-specific IPv4 CIDRs and IPv6 'via' routes.",
+	  .help = "Several sites may have the same network of IPv4: each is known by the other "
+		  "(4via6). A router of the stock client's leads there; this one does not, and "
+		  "has router.advertise with `as` for that.",
+	  .example = "warren debug via 7 10.1.1.0/24" },
 };

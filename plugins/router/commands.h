@@ -6,7 +6,7 @@
 
 #include <warren/plugin.h>
 
-enum { ROUTER_COMMANDS = 1 };
+enum { ROUTER_COMMANDS = 2 };
 extern const struct warren_command router_commands[ROUTER_COMMANDS];
 
 #endif

@@ -12,6 +12,7 @@
 #include "base/addr.h"
 #include "base/str.h"
 #include "base/util.h"
+#include "via.h"
 
 static int check_advertised(const struct warren_conf *at, struct warren_err *err)
 {
@@ -23,6 +24,10 @@ static int check_advertised(const struct warren_conf *at, struct warren_err *err
 	    (prefix.addr.family == 6 && prefix.bits >= 8 && prefix.addr.bytes[0] == 0xff))
 		return warren_fail(err, at, "\"%s\" is no network that can be advertised",
 				   prefix_format(&prefix, text));
+	if (router_via_is(&prefix))
+		return warren_fail(err, at, "\"%s\" is a site's network of IPv4 (4via6), to which "
+				   "this router does not translate: {local: , as: } serves sites "
+				   "with the same network", prefix_format(&prefix, text));
 	return 0;
 }
 

@@ -142,6 +142,41 @@ def test_our_gateway_uses_stock_ones(net):
     seen_as(warren.host, NET, warren.host.ip4)
 
 
+def calls_taken(host):
+    """Of TCP, since the host is there."""
+    names, values = (line.split() for line in host.run("cat", "/proc/net/snmp").stdout.splitlines()
+                     if line.startswith("Tcp:"))
+    return int(values[names.index("PassiveOpens")])
+
+
+def test_two_sites_with_one_network(net):
+    """4via6: the stock routers translate, and we go there."""
+    routes, behind = {}, {}
+    warren = our(net, extra="router: {accept: true}\ndns: {}\n")
+    for site in (7, 8):
+        routes[site] = warren.cli("debug", "via", site, "10.60.0.0/24").stdout.strip()
+        gate = Tailscaled(net, f"gate{site}", up=(f"--auth-key={key(net)}",
+                                                  f"--advertise-routes={routes[site]}"))
+        gate.host.sysctl("net.ipv6.conf.all.forwarding", 1)
+        behind[site] = net.behind(gate.host)
+        net.control.cli("route", "approve", gate.name, routes[site])
+        # What both take and refuse, in the same words.
+        for args in ((str(site), "10.60.0.0/24"), (hex(site), "10.60.0.2/32"), (routes[site],),
+                     ("70000", "10.60.0.0/24"), ("fd00::/96",), (routes[site][:-3] + "90",),
+                     ("10.60.0.0/24",), ("7", "fd00::/96"), ("x7", "10.60.0.0/24")):
+            theirs, ours = (who.cli("debug", "via", *args, check=False) for who in (gate, warren))
+            assert (theirs.returncode, theirs.stdout) == (ours.returncode, ours.stdout), args
+            assert theirs.returncode == 0 or theirs.stderr.strip() in ours.stderr, args
+    for site in (7, 8, 7):
+        address = f"fd7a:115c:a1e0:b1a:0:{site}:a3c:2"
+        before = {n: calls_taken(host) for n, host in behind.items()}
+        seen_as(warren.host, address, "10.60.0.1")
+        assert {n for n, host in behind.items() if calls_taken(host) > before[n]} == {site}
+        warren.host.pings(address)
+        said = warren.cli("dns", "query", f"10-60-0-2-via-{site}", "AAAA").stdout
+        assert address in said, said
+
+
 def test_stock_node_uses_our_gateway(net):
     warren = our(net, "gate", extra="router: {advertise: [10.60.0.0/24]}\n"
                  "exitnode: {advertise: true}\n")
