@@ -53,16 +53,19 @@ static struct serve *running(struct warren_ctx *ctx)
 static int read_port(const struct warren_conf *args, struct ask *ask, struct warren_err *err)
 {
 	bool http = warren_conf_has(args, "http"), tcp = warren_conf_has(args, "tcp");
+	bool https = warren_conf_has(args, "https");
+	const struct serve *s = running(ask->ctx);
 
-	if (warren_conf_has(args, "https") || (!http && !tcp))
-		return warren_fail(err, NULL, "HTTPS is not served yet, which needs a certificate "
-				   "for this node: name a port for HTTP with --http=80, or for TCP "
-				   "with --tcp=PORT; the tunnel encrypts both");
-	if (http && tcp)
+	if (http + tcp + https > 1)
 		return warren_fail(err, NULL, "cannot serve multiple types for a single mount "
-				   "point: give --http or --tcp");
-	ask->kind = tcp ? SRV_TCP : SRV_HTTP;
-	ask->port = (uint16_t)warren_conf_int(args, tcp ? "tcp" : "http");
+				   "point: give one of --http, --https and --tcp");
+	if (!http && !tcp && !ask->off && (!s || !s->tls))
+		return warren_fail(err, NULL, "HTTPS needs a certificate for this node: name its "
+				   "files in serve.tls; or a port for HTTP with --http=80, or for "
+				   "TCP with --tcp=PORT, both of which the tunnel encrypts");
+	ask->kind = tcp ? SRV_TCP : http ? SRV_HTTP : SRV_HTTPS;
+	ask->port = http || tcp || https ?
+		    (uint16_t)warren_conf_int(args, srv_kind_name(ask->kind)) : 443;
 	ask->proxy_protocol = (uint32_t)warren_conf_int(args, "proxy-protocol");
 	if (ask->proxy_protocol && !tcp)
 		return warren_fail(err, NULL, "--proxy-protocol goes with --tcp");
@@ -261,7 +264,7 @@ static void add_value(struct ask *ask)
 static void add_change(struct ask *ask)
 {
 	str_addf(&ask->json, "{\"%u\":", ask->port);
-	if (ask->kind == SRV_HTTP) {
+	if (ask->kind != SRV_TCP) {
 		str_addc(&ask->json, '{');
 		str_add_json(&ask->json, ask->mount, strlen(ask->mount));
 		str_addc(&ask->json, ':');
@@ -270,7 +273,7 @@ static void add_change(struct ask *ask)
 		str_add(&ask->json, "null");
 	else
 		add_value(ask);
-	str_add(&ask->json, ask->kind == SRV_HTTP ? "}}" : "}");
+	str_add(&ask->json, ask->kind != SRV_TCP ? "}}" : "}");
 }
 
 /* As browsers and the stock client spell it. */
@@ -280,7 +283,7 @@ static void say_served(const struct serve *s, const struct ask *ask)
 	char port[8] = "";
 
 	srv_own_name(s, host);
-	if (ask->kind == SRV_TCP || ask->port != 80)
+	if (ask->port != (ask->kind == SRV_HTTP ? 80 : ask->kind == SRV_HTTPS ? 443 : 0))
 		snprintf(port, sizeof(port), ":%u", ask->port);
 	warren_reply_note(ask->reply, "Available within your tailnet:\n");
 	if (ask->kind == SRV_TCP) {
@@ -288,7 +291,8 @@ static void say_served(const struct serve *s, const struct ask *ask)
 		warren_reply_note(ask->reply, "|--> tcp://%s\n", ask->value);
 		return;
 	}
-	warren_reply_note(ask->reply, "http://%s%s%s", host, port, ask->mount);
+	warren_reply_note(ask->reply, "%s://%s%s%s", srv_kind_name(ask->kind), host, port,
+			  ask->mount);
 	warren_reply_note(ask->reply, "|-- %s %s%s\n", ask->what == SRV_FILES ? "path" :
 			  ask->what == SRV_TEXT ? "text" : "proxy",
 			  ask->what == SRV_UNIX ? "unix:" : "", ask->value);
@@ -329,10 +333,11 @@ static int set(struct ask *ask, const struct warren_overlay_change *changes, uin
 
 static int set_background(struct ask *ask, struct warren_err *err)
 {
-	struct warren_overlay_change change = {
-		.key = ask->kind == SRV_TCP ? "serve.tcp" : "serve.http",
-	};
+	struct warren_overlay_change change;
+	char key[SRV_KEY];
 
+	snprintf(key, sizeof(key), "serve.%s", srv_kind_name(ask->kind));
+	change.key = key;
 	add_change(ask);
 	change.value = str_text(&ask->json);
 	return set(ask, &change, 1, set_done, err);
@@ -473,7 +478,7 @@ int srv_run_reset(struct warren_ctx *ctx, const struct warren_conf *args,
 		  struct warren_reply *reply, struct warren_err *err)
 {
 	static const struct warren_overlay_change none[] = {
-		{ "serve.http", NULL }, { "serve.tcp", NULL },
+		{ "serve.http", NULL }, { "serve.https", NULL }, { "serve.tcp", NULL },
 	};
 	struct ask *ask = warren_zalloc(ctx, sizeof(*ask));
 

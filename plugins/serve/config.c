@@ -22,6 +22,7 @@ const char *srv_kind_name(enum srv_kind kind)
 {
 	switch (kind) {
 	case SRV_HTTP: return "http";
+	case SRV_HTTPS: return "https";
 	case SRV_TCP: return "tcp";
 	}
 	return "";

@@ -18,12 +18,14 @@
 enum {
 	HEAD_USEC = 15000000,		/* for a head, and between two pieces of a body */
 	IDLE_USEC = 120000000,
+	STREAMS_MAX = 64,		/* of HTTP/2, in one connection */
 	DEAD_USEC = 300000000,		/* a peer that has acknowledged nothing for so long */
 };
 
 struct conn {
 	struct list link;
 	struct serve *s;
+	struct warren_stream *stream;	/* until HTTP has it */
 	struct warren_http *http;
 	struct srv_from from;
 };
@@ -33,6 +35,7 @@ static void conn_free(struct conn *conn)
 	list_del(&conn->link);
 	srv_count(conn->s, -1);
 	warren_http_close(conn->http);
+	warren_stream_close(conn->stream);
 	warren_release(conn);
 }
 
@@ -234,7 +237,7 @@ static void on_head(struct warren_exchange *x, const struct warren_http_head *he
 		srv_say(x, 400, "that is no path");
 		return;
 	}
-	mount = srv_find(s, conn->from.port, SRV_HTTP, clean, head->path, &port);
+	mount = srv_find(s, conn->from.port, conn->from.kind, clean, head->path, &port);
 	if (mount)
 		dispatch(conn, x, head, mount, clean);
 	else
@@ -265,12 +268,36 @@ static const struct warren_http_events http_events = {
 
 /* ---- the beginning ---- */
 
-static void begin_http(struct serve *s, struct warren_stream *stream, const struct srv_from *from)
+static void speak(struct conn *conn, uint32_t version)
 {
 	const struct warren_http_options options = {
-		.size = sizeof(options), .version = WARREN_HTTP_1, .head_timeout = HEAD_USEC,
-		.idle_timeout = IDLE_USEC, .body_max = -1,
+		.size = sizeof(options), .version = version, .head_timeout = HEAD_USEC,
+		.idle_timeout = IDLE_USEC, .body_max = -1, .streams_max = STREAMS_MAX,
 	};
+	struct warren_stream *stream = conn->stream;
+
+	conn->stream = NULL;
+	conn->http = warren_http_server_take(stream, &options, &http_events, conn);
+	if (!conn->http)
+		conn_free(conn);
+}
+
+static void on_tls(struct warren_stream *stream, int result, const char *why, void *arg)
+{
+	struct warren_tls_info info = { .size = sizeof(info) };
+	struct conn *conn = arg;
+
+	(void)why;
+	if (result)
+		conn_free(conn);
+	else if (warren_tls_info(stream, &info) && info.alpn && strcmp(info.alpn, "h2") == 0)
+		speak(conn, WARREN_HTTP_2);
+	else
+		speak(conn, WARREN_HTTP_1);
+}
+
+static void begin_http(struct serve *s, struct warren_stream *stream, const struct srv_from *from)
+{
 	struct conn *conn = warren_zalloc(s->ctx, sizeof(*conn));
 
 	if (!conn) {
@@ -281,8 +308,16 @@ static void begin_http(struct serve *s, struct warren_stream *stream, const stru
 	conn->from = *from;
 	list_add_tail(&s->conns, &conn->link);
 	srv_count(s, 1);
-	conn->http = warren_http_server_take(stream, &options, &http_events, conn);
-	if (!conn->http)
+	if (from->kind == SRV_HTTP) {
+		conn->stream = stream;
+		speak(conn, WARREN_HTTP_1);
+		return;
+	}
+	if (s->tls)
+		conn->stream = warren_tls_accept_take(stream, s->tls, on_tls, conn, NULL);
+	else
+		warren_stream_close(stream);
+	if (!conn->stream)
 		conn_free(conn);
 }
 
@@ -312,7 +347,7 @@ static void begin(struct serve *s, const struct srv_listener *l, int fd,
 	if (!stream)
 		return;
 	warren_stream_dead_after(stream, DEAD_USEC);
-	if (l->kind == SRV_HTTP) {
+	if (l->kind != SRV_TCP) {
 		begin_http(s, stream, from);
 		return;
 	}
@@ -331,7 +366,7 @@ void srv_accepted(void *arg, int fd, const struct warren_svc_conn *conn)
 					 warren_netmap_owner(s->map, &conn->remote.addr) : NULL;
 	const struct srv_from from = {
 		.remote = conn->remote, .local = conn->local, .node = node ? node->id : 0,
-		.port = l->port,
+		.port = l->port, .kind = l->kind,
 	};
 
 	warren_stat_add(s->accepted, 1);

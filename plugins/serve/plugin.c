@@ -56,12 +56,20 @@ static const struct warren_option tcp_options[] = {
 	  .brief = "Version of the PROXY protocol that tells the peer's address; 0: none." },
 };
 
+static const struct warren_option tls_options[] = { WARREN_PAIR_OPTIONS };
+
 static const struct warren_option options[] = {
 	{ .key = "http", .type = WARREN_MAP, .flags = WARREN_KEYED,
 	  .sub = WARREN_TABLE(mount_options),
 	  .brief = "HTTP, by port, and by path below that.",
 	  .help = "The longest path that fits has the request.",
 	  .example = "{80: {/: 3000, /docs/: {path: /srv/docs/}}}" },
+	{ .key = "https", .type = WARREN_MAP, .flags = WARREN_KEYED,
+	  .sub = WARREN_TABLE(mount_options),
+	  .brief = "The same over TLS, with the certificate of `tls`.",
+	  .example = "{443: {/: 3000}}" },
+	{ .key = "tls", .type = WARREN_MAP, .sub = WARREN_TABLE(tls_options),
+	  .brief = "The certificate for `https`, as files." },
 	{ .key = "tcp", .type = WARREN_MAP, .flags = WARREN_KEYED | WARREN_OR_TEXT,
 	  .sub = WARREN_TABLE(tcp_options),
 	  .brief = "TCP, by port: what it leads to.", .example = "{5432: \"127.0.0.1:5432\"}" },
@@ -84,7 +92,7 @@ static const struct warren_option serve_args[] = {
 	  .brief = "Go on after the command has ended, and after a restart." },
 	{ .key = "http", .type = WARREN_INT, .min = 1, .max = 65535, .brief = "Port for HTTP." },
 	{ .key = "https", .type = WARREN_INT, .min = 1, .max = 65535,
-	  .brief = "Port for HTTPS; not there yet." },
+	  .brief = "Port for HTTPS; 443 where none is named." },
 	{ .key = "tcp", .type = WARREN_INT, .min = 1, .max = 65535, .brief = "Port for TCP." },
 	{ .key = "proxy-protocol", .type = WARREN_INT, .def = "0", .max = 2,
 	  .brief = "With --tcp: the version of the PROXY protocol." },
@@ -265,6 +273,36 @@ const struct srv_mount *srv_find(const struct serve *s, uint16_t port, enum srv_
 }
 
 /*
+ * ---- The certificate ----
+ */
+
+static int take_pair(void *arg, const char *cert_pem, const uint8_t *key_pem, size_t key_len,
+		     struct warren_err *err)
+{
+	static const char *const alpn[] = { "h2", "http/1.1", NULL };
+	struct serve *s = arg;
+	struct warren_tls_server *tls = warren_tls_server_new(cert_pem, key_pem, key_len, alpn,
+							      err);
+
+	if (!tls)
+		return -EINVAL;
+	warren_tls_server_free(s->tls);
+	s->tls = tls;
+	return 0;
+}
+
+static int load_tls(struct serve *s, const struct warren_conf *conf, struct warren_err *err)
+{
+	const struct warren_conf *tls = warren_conf_map(conf, "tls");
+	int result;
+
+	if (!tls || !warren_conf_has(tls, "cert"))
+		return 0;
+	result = warren_pair_files_wait(s->ctx, tls, take_pair, s, err);
+	return result ? result : warren_pair_watch(s->ctx, tls, "serve.tls", take_pair, s, err);
+}
+
+/*
  * ---- Life ----
  */
 
@@ -288,12 +326,20 @@ static void conf_read(struct serve *s, const struct warren_conf *conf)
 
 static int srv_check(const struct warren_conf *conf, struct warren_err *err)
 {
+	const struct warren_conf *tls = warren_conf_map(conf, "tls");
+	bool cert = tls && warren_conf_has(tls, "cert");
 	struct list ports;
 	int result = srv_ports_read(NULL, conf, &ports, err);
 
-	if (!result)
-		srv_ports_free(&ports);
-	return result;
+	if (result)
+		return result;
+	srv_ports_free(&ports);
+	if (tls && cert != warren_conf_has(tls, "key"))
+		return warren_fail(err, tls, "\"tls\" needs both \"cert\" and \"key\"");
+	if (warren_conf_count(conf, "https") > 0 && !cert)
+		return warren_fail_key(err, -EINVAL, conf, "https", "HTTPS needs a certificate for "
+				       "this node: name its files in serve.tls, `cert` and `key`");
+	return 0;
 }
 
 static int init(struct serve *s, struct warren_ctx *ctx)
@@ -338,13 +384,18 @@ static int srv_start(struct warren_ctx *ctx, const struct warren_conf *conf,
 	if (result)
 		return result;
 	s->svcnet = found;
-	result = srv_ports_read(ctx, conf, &s->ports, err);
-	if (result)
+	result = load_tls(s, conf, err);
+	if (!result)
+		result = srv_ports_read(ctx, conf, &s->ports, err);
+	if (result) {
+		warren_tls_server_free(s->tls);
 		return result;
+	}
 	/* Sticky: the map of now follows. */
 	result = warren_subscribe(ctx, "netmap", on_map, s);
 	if (result) {
 		srv_ports_free(&s->ports);
+		warren_tls_server_free(s->tls);
 		return result;
 	}
 	srv_listen(s);
@@ -358,9 +409,14 @@ static int srv_reload(struct warren_ctx *ctx, const struct warren_conf *old,
 	struct list ports;
 	int result = srv_ports_read(ctx, now, &ports, err);
 
-	(void)old;
 	if (result)
 		return result;
+	if (!warren_conf_equal(old, now, "tls"))
+		result = load_tls(s, now, err);
+	if (result) {
+		srv_ports_free(&ports);
+		return result;
+	}
 	srv_files_end(s);
 	srv_ports_free(&s->ports);
 	list_splice_tail(&s->ports, &ports);
@@ -383,6 +439,8 @@ static int srv_stop(struct warren_ctx *ctx)
 	srv_listen(s);
 	warren_obj_unref(s->map);
 	s->map = NULL;
+	warren_tls_server_free(s->tls);
+	s->tls = NULL;
 	return 0;
 }
 
@@ -399,7 +457,8 @@ WARREN_PLUGIN(serve, "serve",
 	.metrics = WARREN_TABLE(metrics),
 	.needs = WARREN_TABLE(needs),
 	.checks = WARREN_TABLE(checks),
-	.privops = WARREN_PRIVOP(SOCKET) | WARREN_PRIVOP(OPEN) | WARREN_PRIVOP(FILE),
+	.privops = WARREN_PRIVOP(SOCKET) | WARREN_PRIVOP(OPEN) | WARREN_PRIVOP(FILE) |
+		   WARREN_PRIVOP(WATCH),
 	.check = srv_check,
 	.start = srv_start,
 	.reload = srv_reload,

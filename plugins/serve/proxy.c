@@ -346,8 +346,8 @@ static bool compose(struct proxied *p, const struct warren_http_head *head,
 
 	str_addf(&path, "%s%s%s%s", mount->target.path, rest[0] || mount->target.path[0] ? "" : "/",
 		 rest, query ? query : "");
-	srv_fields_up(&p->fields, &p->arena, head, &p->from.remote.addr, false,
-		      user_of(p->s, &p->from));
+	srv_fields_up(&p->fields, &p->arena, head, &p->from.remote.addr,
+		      p->from.kind == SRV_HTTPS, user_of(p->s, &p->from));
 	p->head = (struct warren_http_head){
 		.size = sizeof(p->head), .method = text_of(p, head->method), .scheme = "http",
 		.authority = text_of(p, mount->what == SRV_UNIX ? "localhost" : head->authority),

@@ -22,7 +22,7 @@ enum {
 	SRV_KEY = 64,
 };
 
-enum srv_kind { SRV_HTTP = 1, SRV_TCP };
+enum srv_kind { SRV_HTTP = 1, SRV_HTTPS, SRV_TCP };
 enum srv_what { SRV_PROXY = 1, SRV_UNIX, SRV_FILES, SRV_TEXT, SRV_REDIRECT };
 
 struct srv_mount {			/* what is at a path, or behind a port of TCP */
@@ -63,6 +63,7 @@ struct serve {
 	void *svcnet_self;
 	const struct warren_conf *conf;
 	const struct warren_netmap *map;	/* with a reference, or NULL */
+	struct warren_tls_server *tls;	/* NULL: no certificate */
 	struct list ports;		/* of the configuration */
 	struct list sessions;		/* struct srv_session: of commands that run */
 	struct list listeners, conns, proxied, files, forwards, pairs;
@@ -76,6 +77,7 @@ struct srv_from {
 	struct warren_addrport remote, local;
 	int64_t node;			/* 0: a program of this host */
 	uint16_t port;
+	enum srv_kind kind;
 };
 
 /* config.c: ports and mounts out of YAML; @ctx NULL: only whether it is right. */

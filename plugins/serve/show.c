@@ -24,7 +24,7 @@ static void proxy_text(const struct srv_mount *mount, enum srv_kind kind, struct
 		str_addf(out, "unix:%s", mount->text);
 		return;
 	}
-	if (kind == SRV_HTTP)
+	if (kind != SRV_TCP)
 		str_add(out, to->insecure ? "https+insecure://" : to->tls ? "https://" : "http://");
 	str_addf(out, "%s%s%s:%u%s", six ? "[" : "", to->host, six ? "]" : "", to->port, to->path);
 }
@@ -65,8 +65,8 @@ static void ports_tcp(struct warren_reply *reply, const struct list *ports)
 			continue;
 		snprintf(number, sizeof(number), "%u", port->port);
 		warren_reply_open(reply, number, '{');
-		if (port->kind == SRV_HTTP) {
-			warren_reply_bool(reply, "HTTP", true);
+		if (port->kind != SRV_TCP) {
+			warren_reply_bool(reply, port->kind == SRV_HTTP ? "HTTP" : "HTTPS", true);
 		} else {
 			value_text(mount, port->kind, &text);
 			warren_reply_str(reply, "TCPForward", "%s", str_text(&text));
@@ -99,7 +99,7 @@ static void ports_web(struct warren_reply *reply, const struct list *ports, cons
 	bool any = false;
 
 	list_for_each(port, ports, link) {
-		if (port->kind != SRV_HTTP)
+		if (port->kind == SRV_TCP)
 			continue;
 		if (!any)
 			warren_reply_open(reply, "Web", '{');
@@ -147,12 +147,13 @@ static void data(struct warren_reply *reply, const struct serve *s)
 
 static void http_text(struct warren_reply *reply, const struct srv_port *port, const char *host)
 {
+	const char *scheme = srv_kind_name(port->kind);
 	const struct srv_mount *mount;
 
-	if (port->port == 80)
-		warren_reply_text(reply, "http://%s (tailnet only)", host);
+	if (port->port == (port->kind == SRV_HTTP ? 80 : 443))
+		warren_reply_text(reply, "%s://%s (tailnet only)", scheme, host);
 	else
-		warren_reply_text(reply, "http://%s:%u (tailnet only)", host, port->port);
+		warren_reply_text(reply, "%s://%s:%u (tailnet only)", scheme, host, port->port);
 	list_for_each(mount, &port->mounts, link) {
 		AUTO(str_free) struct str text = STR_INIT;
 
@@ -170,7 +171,7 @@ static void ports_text(struct warren_reply *reply, const struct list *ports, con
 		const struct srv_mount *mount = list_first(&port->mounts, struct srv_mount, link);
 		AUTO(str_free) struct str text = STR_INIT;
 
-		if (port->kind == SRV_HTTP) {
+		if (port->kind != SRV_TCP) {
 			http_text(reply, port, host);
 		} else if (mount) {
 			value_text(mount, port->kind, &text);

@@ -6,7 +6,7 @@ import signal
 import sys
 
 from foreign import unpacked
-from lab import BINDIR, Daemon, wait_for
+from lab import BINDIR, Daemon, run, wait_for
 from test_svcnet import ALONE, A, A6, B, WALL, Mesh
 
 ECHO = pathlib.Path(__file__).parent / "webecho.py"
@@ -83,6 +83,47 @@ def test_http_to_a_backend(lab):
     assert curl(mesh.b, f"http://{A}/big", "-o", "/dev/null", "-w", "%{size_download}"
                 ).stdout == str(64 << 20)
     wait_for("nothing is left", lambda: mesh.da.status()["serve"]["connections"] == 0)
+
+
+def certificate(lab):
+    """Of this node by its address, signed by itself."""
+    cert, key = lab.dir / "cert.pem", lab.dir / "key.pem"
+    run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+        "-nodes", "-days", "2", "-subj", "/CN=a", "-addext", f"subjectAltName=IP:{A},DNS:a",
+        "-keyout", key, "-out", cert)
+    return cert, key
+
+
+def test_https_and_http2(lab):
+    cert, key = certificate(lab)
+    tls = f"  tls: {{cert: {cert}, key: {key}}}\n"
+    mesh = Mesh(lab, listen=serve("  https: {443: {/: 3000}}\n" + tls))
+    backend(mesh.a, "http", "127.0.0.1", 3000)
+    trust = ("--cacert", cert)
+    for version, number in (("--http1.1", "1.1"), ("--http2", "2")):
+        said = curl(mesh.b, f"https://{A}/x", version, *trust, "-w", "\n%{http_version}").stdout
+        told, _, spoken = said.rpartition("\n")
+        fields = dict(json.loads(told)["headers"])
+        assert spoken == number and fields["X-Forwarded-Proto"] == "https"
+        assert fields["X-Forwarded-For"] == B and fields["Host"] == A
+        body = lab.dir / "body"
+        body.write_bytes(bytes(3 << 20))
+        assert json.loads(curl(mesh.b, f"https://{A}/", version, *trust, "-T", body)
+                          .stdout)["body"] == 3 << 20
+        assert curl(mesh.b, f"https://{A}/big", version, *trust, "-o", "/dev/null", "-w",
+                    "%{size_download}").stdout == str(64 << 20)
+        assert code(mesh.b, f"https://{A}/", version, *trust, "-H", "Host: evil") == "404"
+        assert code(mesh.b, f"https://{A}/", version, *trust, "-I") == "200"
+    # Without TLS nobody is answered; by a command beside it.
+    assert curl(mesh.b, f"http://{A}:443/", check=False).returncode != 0
+    mesh.da.cli("serve", "--bg", "--set-path=/hi", "text:hello")
+    assert curl(mesh.b, f"https://{A}/hi", *trust).stdout == "hello"
+    assert "https://a (tailnet only)\n" in mesh.da.cli("serve", "status").stdout
+    wait_for("nothing is left", lambda: mesh.da.status()["serve"]["connections"] == 0)
+    # The certificate is what HTTPS stands on.
+    mesh.da.write(mesh.da.config.read_text().replace(tls, ""))
+    refused = mesh.da.cli("reload", check=False)
+    assert refused.returncode != 0 and "certificate" in refused.stdout + refused.stderr
 
 
 def test_websocket_goes_through(lab):
