@@ -5,7 +5,7 @@
 BUILD_PACKAGES="autoconf automake libtool pkg-config make gcc libc6-dev libevent-dev libsodium-dev
 libyaml-dev libjansson-dev libssl-dev libmnl-dev libnftnl-dev
 libnghttp2-dev libzstd-dev zlib1g-dev libqrencode-dev libsqlite3-dev
-libcjose-dev libexpat1-dev"
+libcjose-dev libexpat1-dev libsystemd-dev"
 
 # To run the demonstration of quickstart.sh.
 DEMO_PACKAGES="iproute2 nftables iputils-ping curl python3-minimal procps"
@@ -21,7 +21,7 @@ miniupnpd miniupnpd-nftables coturn dbus-daemon python3-firewall python3-nftable
 openssh-client bind9-dnsutils knot-dnsutils liburcu8 dnsperf unbound dnsmasq-base"
 
 # Programs for tests that would change this host if they were installed: they are unpacked only.
-UNPACKED_PACKAGES="firewalld ufw knot openresolv resolvconf nginx"
+UNPACKED_PACKAGES="firewalld ufw knot openresolv resolvconf systemd-resolved nginx"
 
 # install_packages NAME...: installs those that are missing; as root, or through sudo.
 install_packages() {

@@ -238,40 +238,75 @@ static const char *keeper_of(const struct str *text)
 	return keeper;
 }
 
-static int run_read(const char *name, const struct str *in, struct str *out)
-{
-	struct hostdns_base base = { STR_INIT, STR_INIT };
-	bool ours = false;
-	int result = -ENOENT;
+struct hostdns_args {
+	const char *name, *link;
+};
 
-	if (str_equal(keeper_of(in), "resolvconf"))
-		result = resolvconf_read(name, &base, &ours, out);
+struct found {
+	const char *by;
+	struct hostdns_base base;
+	bool ours;
+};
+
+/* -ENOENT: nobody keeps the file who could be told. */
+static int read_of(const char *keeper, const struct hostdns_args *args, const struct str *in,
+		   struct found *out, struct str *why)
+{
+	if (str_equal(keeper, "resolvconf")) {
+		out->by = "resolvconf";
+		return resolvconf_read(args->name, &out->base, &out->ours, why);
+	}
+#ifdef HAVE_SYSTEMD
+	if ((str_equal(keeper, "systemd-resolved") ||
+	     (str_equal(keeper, "NetworkManager") && resolved_is_fed())) &&
+	    resolved_is_asked(in)) {
+		out->by = "resolved";
+		return resolved_read(args->link, in, &out->base, &out->ours, why);
+	}
+#else
+	(void)in;
+#endif
+	return -ENOENT;
+}
+
+static int run_read(const struct hostdns_args *args, const struct str *in, struct str *out)
+{
+	struct found found = { .base = { STR_INIT, STR_INIT } };
+	int result = read_of(keeper_of(in), args, in, &found, out);
+
 	if (!result) {
-		str_addf(out, "by resolvconf\nours %s\n", ours ? "yes" : "no");
-		print_base(&base, out);
+		str_addf(out, "by %s\nours %s\n", found.by, found.ours ? "yes" : "no");
+		print_base(&found.base, out);
 	} else if (result == -ENOENT) {
 		str_cut(out, 0);
 		str_add(out, "by file\n");
 		result = 0;
 	}
-	hostdns_base_free(&base);
+	hostdns_base_free(&found.base);
 	return result;
 }
 
 static int run(int argc, char **argv, struct str *out)
 {
 	AUTO(str_free) struct str in = STR_INIT;
+	struct hostdns_args args = { argc > 2 ? argv[argc - 2] : "",
+				     argc > 2 ? argv[argc - 1] : "" };
+	const char *verb = argc > 1 ? argv[1] : "", *who = argc == 5 ? argv[2] : "";
+	bool set = str_equal(verb, "set"), undo = str_equal(verb, "undo");
 
-	if (argc == 3 && str_equal(argv[1], "read")) {
-		(void)read_some(STDIN_FILENO, &in);
-		return run_read(argv[2], &in, out);
-	}
-	if (argc == 4 && str_equal(argv[1], "set") && str_equal(argv[2], "resolvconf")) {
-		(void)read_some(STDIN_FILENO, &in);
-		return resolvconf_set(argv[3], &in, out);
-	}
-	if (argc == 4 && str_equal(argv[1], "undo") && str_equal(argv[2], "resolvconf"))
-		return resolvconf_undo(argv[3], out);
+	(void)read_some(STDIN_FILENO, &in);
+	if (argc == 4 && str_equal(verb, "read"))
+		return run_read(&args, &in, out);
+	if (str_equal(who, "resolvconf") && set)
+		return resolvconf_set(args.name, &in, out);
+	if (str_equal(who, "resolvconf") && undo)
+		return resolvconf_undo(args.name, out);
+#ifdef HAVE_SYSTEMD
+	if (str_equal(who, "resolved") && set)
+		return resolved_set(args.link, &in, out);
+	if (str_equal(who, "resolved") && undo)
+		return resolved_undo(args.link, out);
+#endif
 	return hostdns_fail(out, -EINVAL, "warren-hostdns is started by warrend only");
 }
 

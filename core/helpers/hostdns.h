@@ -2,13 +2,14 @@
  * helpers/hostdns.h - warren-hostdns: whoever keeps the host's resolver configuration
  *
  * A program that the monitor starts as root, for one thing each time:
- *	read NAME		who keeps it, and what it would be without us
- *	set WHO NAME		what stands on standard input counts from now on
- *	undo WHO NAME		not any more; may be done twice
- * NAME is ours, and no other daemon's, on this host. The configuration has the form of
- * resolv.conf(5). For `read`, standard input is what /etc/resolv.conf would be without us, and the
- * answer is a line "by WHO" and, unless that is the file alone, a line "ours yes" or "ours no" and
- * the configuration without us. Exit status 0; else standard output is a sentence for the operator.
+ *	read NAME LINK		who keeps it, and what it would be without us
+ *	set WHO NAME LINK	what stands on standard input counts from now on
+ *	undo WHO NAME LINK	not any more; may be done twice
+ * NAME is ours, and no other daemon's, on this host; LINK our interface, or "-". The configuration
+ * has the form of resolv.conf(5). For `read`, standard input is what /etc/resolv.conf would be
+ * without us, and the answer is a line "by WHO" and, unless that is the file alone, a line "ours
+ * yes" or "ours no" and the configuration without us. Exit status 0; else standard output is a
+ * sentence for the operator.
  */
 #ifndef WARREN_HELPERS_HOSTDNS_H
 #define WARREN_HELPERS_HOSTDNS_H
@@ -53,5 +54,18 @@ int resolvconf_undo(const char *name, struct str *why);
 /* Called by Debian's after each change: what is ours alone counts, if there is any. */
 int resolvconf_hook(struct str *why);
 bool resolvconf_is_hook(const char *program);
+
+/*
+ * ---- resolved.c: systemd-resolved ----
+ */
+/* Programs of this host ask it, where @text is what /etc/resolv.conf would be without us. */
+bool resolved_is_asked(const struct str *text);
+/* NetworkManager, if it runs, tells it of resolvers, and nobody else. */
+bool resolved_is_fed(void);
+/* 0; -ENOENT: it does not run, and need not. */
+int resolved_read(const char *link, const struct str *text, struct hostdns_base *base, bool *ours,
+		  struct str *why);
+int resolved_set(const char *link, const struct str *text, struct str *why);
+int resolved_undo(const char *link, struct str *why);
 
 #endif

@@ -115,22 +115,28 @@ static int run(const char *const argv[], int in, struct str *out)
 	return WEXITSTATUS(status) ? -EREMOTEIO : 0;
 }
 
-int mon_hostdns(const struct mon *mon, const char *verb, const char *who, const char *in,
-		size_t len, struct str *out)
+int mon_hostdns(const struct mon *mon, const struct mon_hostdns *how, struct str *out)
 {
 	AUTO(str_free) struct str path = STR_INIT;
-	AUTO(auto_close) int fd = wpriv_memfd(PROGRAM, in ? in : "", in ? len : 0);
+	AUTO(auto_close) int fd = wpriv_memfd(PROGRAM, how->in ? how->in : "", how->len);
+	const char *link = how->link && *how->link ? how->link : "-", *argv[6];
 	char name[32];
-	const char *const argv[] = { find_program(mon, &path), verb, who ? who : name,
-				     who ? name : NULL, NULL };
+	size_t n = 0;
 	int result;
 
 	name_of(mon, name, sizeof(name));
+	argv[n++] = find_program(mon, &path);
+	argv[n++] = how->verb;
+	if (how->who)
+		argv[n++] = how->who;
+	argv[n++] = name;
+	argv[n++] = link;
+	argv[n] = NULL;
 	result = fd < 0 ? fd : path.failed ? -ENOMEM : run(argv, fd, out);
 	if (result && result != -EREMOTEIO) {	/* which has a sentence */
 		str_cut(out, 0);
 		str_addf(out, "cannot run %s: %s", argv[0], result == -EIO ?
 			 "it ended without an answer" : strerror(-result));
 	}
-	return result == -EREMOTEIO ? -EIO : result;
+	return result;
 }

@@ -10,12 +10,16 @@
 
 struct mon;
 
+struct mon_hostdns {
+	const char *verb, *who;		/* who: NULL with "read" */
+	const char *link;		/* our interface, or NULL */
+	const char *in;			/* or NULL */
+	size_t len;
+};
 /*
- * Waits for the end of it: in a child where that can be (job.h). @who: "resolvconf"; NULL with
- * @verb "read". @in may be NULL. What it says is in @out: the answer, or a sentence after a failure
- * (-errno).
+ * Waits for the end of it: in a child where that can be (job.h). What it says is in @out: the
+ * answer, or a sentence after a failure (-errno; -EREMOTEIO: the sentence is its own).
  */
-int mon_hostdns(const struct mon *mon, const char *verb, const char *who, const char *in,
-		size_t len, struct str *out);
+int mon_hostdns(const struct mon *mon, const struct mon_hostdns *how, struct str *out);
 
 #endif

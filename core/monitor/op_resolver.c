@@ -42,12 +42,13 @@ static const struct {
 } keepers[] = {
 	[WARREN_RESOLVER_FILE] = { "file", MON_RESOLVER_FILE },
 	[WARREN_RESOLVER_RESOLVCONF] = { "resolvconf", MON_RESOLVER_RESOLVCONF },
+	[WARREN_RESOLVER_RESOLVED] = { "resolved", MON_RESOLVER_RESOLVED },
 };
 
 /* Folders and files that change when another program changes what it says. */
 static const char *const kept_in[] = {
 	"/run/resolvconf/interface/", "/run/resolvconf/interfaces/",
-	"/run/resolvconf/resolv.conf",
+	"/run/resolvconf/resolv.conf", "/run/systemd/resolve/",
 };
 
 /* Whose it is: of a daemon of ours, and of which. */
@@ -212,6 +213,7 @@ static int put_back(struct mon *mon, const struct mon_resolver *what)
 		return write_link(what->link);
 	case MON_RESOLVER_FILE:
 	case MON_RESOLVER_RESOLVCONF:
+	case MON_RESOLVER_RESOLVED:
 		break;
 	}
 	result = file_read_at(mon->state.monitor, KEPT, SIZE_MAX_BYTES, (void **)&text, &len);
@@ -233,12 +235,25 @@ static const char *keeper_of(const struct mon_resolver *what)
 }
 
 /* Waits for it: what comes after may be the end of this process. */
-static void take_back(struct mon *mon, const char *who)
+static void take_back(struct mon *mon, const char *who, const char *link)
 {
+	const struct mon_hostdns how = { "undo", who, link, NULL, 0 };
 	AUTO(str_free) struct str said = STR_INIT;
 
-	if (mon_hostdns(mon, "undo", who, NULL, 0, &said))
+	if (mon_hostdns(mon, &how, &said))
 		mon_log(LOG_ERR, "cannot take back what %s was told: %s", who, str_text(&said));
+}
+
+/* Our interface; NULL: there is none. */
+static const char *find_link(const struct mon *mon)
+{
+	const struct mon_thing *thing;
+
+	list_for_each(thing, &mon->things.all, node) {
+		if (thing->kind == MON_TUN)
+			return thing->what.tun.req.ifname;
+	}
+	return NULL;
 }
 
 void mon_resolver_restore(struct mon *mon, const struct mon_resolver *what)
@@ -247,7 +262,7 @@ void mon_resolver_restore(struct mon *mon, const struct mon_resolver *what)
 	int result;
 
 	if (keeper_of(what)) {
-		take_back(mon, keeper_of(what));
+		take_back(mon, keeper_of(what), what->link);
 		return;
 	}
 	result = read_now(&now, NULL);
@@ -436,11 +451,18 @@ static bool take_words(const char *text, const struct job *job, struct mon_outco
 static int read_job(const struct mon_work *work, struct mon_outcome *out)
 {
 	const struct job *job = work->item;
+	const struct mon_hostdns how = { "read", NULL, find_link(job->mon), job->text, job->len };
 	AUTO(str_free) struct str said = STR_INIT;
 
+	int result;
+
 	out->fd = MON_JOB_DIR;
-	if (mon_hostdns(job->mon, "read", NULL, job->text, job->len, &said) ||
-	    !take_words(str_text(&said), job, out)) {
+	result = mon_hostdns(job->mon, &how, &said);
+	if (result == -EREMOTEIO) {
+		str_add(&out->why, str_text(&said));
+		return result;
+	}
+	if (result || !take_words(str_text(&said), job, out)) {
 		/* Without it, nobody but the file is known. */
 		mon_log(LOG_WARNING, "cannot find out who keeps " FOLDER "/" NAME ": %s",
 			str_text(&said));
@@ -453,13 +475,16 @@ static int set_job(const struct mon_work *work, struct mon_outcome *out)
 {
 	const struct job *job = work->item;
 	AUTO(str_free) struct str text = STR_INIT;
+	struct mon_hostdns how = { "set", keepers[job->req->by].name, find_link(job->mon),
+				   NULL, 0 };
 
 	compose(job->mon, job->req, &text);
+	how.in = str_text(&text);
+	how.len = text.len;
 	out->fd = MON_JOB_DIR;
 	out->handle = job->handle;
 	out->value = WARREN_RESOLVER_OURS;
-	return mon_hostdns(job->mon, "set", keepers[job->req->by].name, str_text(&text), text.len,
-			   &out->why);
+	return mon_hostdns(job->mon, &how, &out->why);
 }
 
 static int start(struct mon *mon, const struct mon_request *req, struct mon_reply *reply,
@@ -497,15 +522,19 @@ static int set_by(struct mon *mon, const struct mon_request *req, struct mon_rep
 		  struct warren_err *err)
 {
 	const struct warren_priv_resolver *item = req->items;
-	const union mon_what what = { .resolver = { .form = keepers[item->by].form } };
+	union mon_what what = { .resolver = { .form = keepers[item->by].form } };
+	const char *link = find_link(mon);
 	struct mon_thing *thing = find(mon);
 	struct job job = { .mon = mon, .req = item };
 	int result;
 
+	if (link)
+		str_copy(what.resolver.link, sizeof(what.resolver.link), link);
 	if (!thing)
 		thing = mon_thing_new(&mon->things, MON_RESOLVER, req->owner, &what);
 	if (!thing)
 		return wpriv_refuse(err, -ENOMEM, "no room to remember it");
+	thing->what.resolver = what.resolver;
 	job.handle = thing->id;
 	mon_journal_add(&mon->journal, thing);
 	result = mon_journal_flush(&mon->journal, err);

@@ -75,12 +75,13 @@ struct mon_netns {			/* fds: the TUN queue, the namespace */
 	int index;			/* of the interface, in there */
 };
 enum mon_resolver_form { MON_RESOLVER_NONE = 0, MON_RESOLVER_FILE, MON_RESOLVER_LINK,
-			 MON_RESOLVER_RESOLVCONF };	/* whose file it is; ours is its word */
+			 MON_RESOLVER_RESOLVCONF,	/* whose file it is; ours is our word */
+			 MON_RESOLVER_RESOLVED };
 struct mon_resolver {			/* what the file was */
 	uint32_t form;
 	uint32_t mode, uid, gid;	/* FILE; its text is in the state folder */
 	uint64_t sum;			/* of what we wrote */
-	char link[WPRIV_PATH];
+	char link[WPRIV_PATH];		/* LINK; RESOLVED: the interface */
 };
 union mon_what {
 	struct mon_tun tun;

@@ -47,7 +47,7 @@ struct dns {
 		bool lost;		/* another program keeps it */
 		uint32_t handle, repairs, overwritten;
 		uint32_t by;		/* WARREN_RESOLVER_FILE, ...: who keeps it */
-		uint64_t window;
+		uint64_t window, delay;
 		struct warren_io *event;
 		struct warren_timer *retry;
 		struct warren_priv_resolver set;	/* the last one that was asked for */

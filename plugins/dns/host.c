@@ -18,7 +18,7 @@
 
 enum { DUEL = 9 };			/* times in a window; the stock client's numbers */
 static const uint64_t duel_window = 5000000;
-static const uint64_t retry_soon = 200000, retry_usec = 30000000;
+static const uint64_t retry_soon = 200000, retry_first = 1000000, retry_last = 30000000;
 
 static void apply(struct dns *dns);
 
@@ -62,7 +62,7 @@ static void take_event(struct dns *dns, const struct warren_priv_answer *answer)
 	}
 }
 
-/* It is tried again: soon where the configuration was just being read anew. */
+/* It is tried again: soon where the configuration was just being read anew, else ever later. */
 static void failed(struct dns *dns, const struct warren_priv_answer *answer)
 {
 	const char *why = answer->error ? answer->error : strerror(-answer->result);
@@ -70,8 +70,26 @@ static void failed(struct dns *dns, const struct warren_priv_answer *answer)
 	if (strcmp(dns->host.problem, why) != 0)
 		warren_log(dns->ctx, LOG_WARNING, "this host does not ask us for names: %s", why);
 	str_copy(dns->host.problem, sizeof(dns->host.problem), why);
-	warren_timer_set(dns->host.retry, answer->result == -ESTALE || answer->result == -EAGAIN ?
-			 retry_soon : retry_usec);
+	if (answer->result == -ESTALE || answer->result == -EAGAIN)
+		dns->host.delay = retry_soon;
+	else if (dns->host.delay < retry_first)
+		dns->host.delay = retry_first;
+	else if (dns->host.delay < retry_last)
+		dns->host.delay *= 2;
+	warren_timer_set(dns->host.retry, dns->host.delay);
+}
+
+static void well(struct dns *dns)
+{
+	dns->host.problem[0] = '\0';
+	dns->host.delay = 0;
+}
+
+/* Something has changed since the request that failed. */
+static void look_again(struct dns *dns)
+{
+	if (dns->host.changed)
+		apply(dns);
 }
 
 static void on_retry(struct warren_ctx *ctx, void *arg)
@@ -113,11 +131,13 @@ static void on_set(struct warren_ctx *ctx, const struct warren_priv_answer *answ
 	(void)ctx;
 	dns->host.asking = false;
 	if (answer->result < 0) {
+		dns->host.set.verb = 0;		/* it is to be asked for again */
 		failed(dns, answer);
+		look_again(dns);
 		return;
 	}
 	take_event(dns, answer);
-	dns->host.problem[0] = '\0';
+	well(dns);
 	dns->host.handle = answer->handle;
 	dns->host.ours = true;
 	dns_host_clear(dns, true);
@@ -132,10 +152,11 @@ static void on_closed(struct warren_ctx *ctx, const struct warren_priv_answer *a
 	dns->host.asking = false;
 	if (answer->result < 0 && answer->result != -ENOENT) {
 		failed(dns, answer);
+		look_again(dns);
 		return;
 	}
 	dns->host.handle = 0;
-	dns->host.problem[0] = '\0';
+	well(dns);
 	dns_host_clear(dns, false);
 	apply(dns);
 }
@@ -169,11 +190,14 @@ static void on_read(struct warren_ctx *ctx, const struct warren_priv_answer *ans
 	dns->host.asking = false;
 	take_event(dns, answer);
 	if (answer->result < 0) {
-		dns->host.changed = true;
 		failed(dns, answer);
+		look_again(dns);
+		dns->host.changed = true;	/* for the next time */
 		return;
 	}
 	other = take_base(dns, answer);
+	if (dns->host.handle && dns->host.ours)
+		well(dns);
 	if (was_ours && !dns->host.ours) {
 		warren_stat_add(dns->stats.overwritten, 1);
 		dns->host.overwritten++;

@@ -39,10 +39,10 @@ static const struct warren_option options[] = {
 		.key = "host", .type = WARREN_ENUM, .values = host_values, .def = "auto",
 		.brief = "Whether the host's own programs ask here.",
 		.help = "auto: the service addresses are named to the program that keeps "
-			"/etc/resolv.conf (resolvconf, openresolv), or else in that file, while "
-			"the daemon runs; all is set back at its end. What others have said is "
-			"where names go that nobody else is named for. file: always in the file. "
-			"off: it is left alone.",
+			"/etc/resolv.conf (resolvconf, openresolv, systemd-resolved), or else in "
+			"that file, while the daemon runs; all is set back at its end. What "
+			"others have said is where names go that nobody else is named for. "
+			"file: always in the file. off: it is left alone.",
 	},
 	{
 		.key = "insist", .type = WARREN_BOOL, .def = "true",

@@ -152,7 +152,8 @@ static const char *host_problem(const struct dns *dns)
 
 static const char *host_way(const struct dns *dns)
 {
-	static const char *const ways[] = { "/etc/resolv.conf", "resolvconf" };
+	static const char *const ways[] = { "/etc/resolv.conf", "resolvconf",
+					    "systemd-resolved" };
 
 	return ways[dns->host.set.by];
 }

@@ -5,9 +5,10 @@ import signal
 
 import pytest
 
-from foreign import with_package
-from lab import wait_for
-from test_dns import B, BARE, DOMAIN, MAGIC, MAGIC6, OUT, HostDaemon, Names, crashes
+from foreign import BUS, with_package
+from lab import need, wait_for
+from test_dns import (B, BARE, DOMAIN, LAN, MAGIC, MAGIC6, OUT, HostDaemon, Names, crashes,
+                      interface_of)
 
 LINES = f"nameserver {OUT}\nsearch lan.example.com\n"
 
@@ -64,6 +65,8 @@ def a_host(request, lab):
 
     n = Names(lab, dns=BARE, daemon=One)
     n.da.becomes_ours()
+    # Its answer comes after what it does.
+    wait_for("the daemon knows", lambda: host(n)["Problem"] is None, 20)
     return n
 
 
@@ -150,3 +153,126 @@ def test_resolvconf_while_engines_die_and_settings_change(n):
     assert n.da.looks_up("www.example.org") == "198.51.100.1"
     n.da.stop()
     assert n.da.found() == n.da.before
+
+
+RESOLVED_USER = "systemd-resolve:x:64322:64322::/:/usr/sbin/nologin\n"
+
+
+class Resolved(HostDaemon):
+    """A host whose stub resolver is systemd-resolved, which has been told of one uplink."""
+
+    def prepare(self):
+        (self.etc / "passwd").open("a").write(RESOLVED_USER)
+        (self.etc / "group").open("a").write("systemd-resolve:x:64322:\n")
+        self.inside("mkdir", "-p", "/run/dbus", "/run/systemd")
+        self.inside("install", "-d", "-o", "64322", "-g", "64322", "/run/systemd/resolve")
+        config = self.dir / "bus.conf"
+        config.write_text(BUS)
+        self.begin("dbus-daemon", f"--config-file={config}", "--nofork", "--nopidfile")
+        self.inside("ln", "-s", "/run/systemd/resolve/stub-resolv.conf", "/etc/resolv.conf")
+        self.uplink = interface_of(self.host, LAN)
+        self.resolve()
+
+    def begin(self, *argv):
+        return self.host.start("nsenter", f"--mount=/proc/{self.holder.pid}/ns/mnt", *argv,
+                               private=False, log=self.dir / f"{argv[0].split('/')[-1]}.log")
+
+    def resolve(self):
+        """Starts it, and does what a manager of the uplink does."""
+        self.resolved = self.begin("/usr/lib/systemd/systemd-resolved")
+        wait_for("resolved runs", lambda: self.inside("resolvectl", "dns", check=False)
+                 .returncode == 0, 20)
+        self.tell(OUT)
+
+    def tell(self, *servers):
+        self.inside("resolvectl", "dns", self.uplink, *servers)
+        self.inside("resolvectl", "domain", self.uplink, "lan.example.com")
+
+    def link(self, what):
+        done = self.inside("resolvectl", what, "warren0", check=False).stdout
+        return done.partition(":")[2].split()
+
+    def ours(self):
+        return self.link("dns") == [MAGIC, MAGIC6] and "~." in self.link("domain")
+
+    def found(self):
+        """What it was told by others, and where programs look for it."""
+        lines = [line for what in ("dns", "domain", "default-route", "llmnr", "dnssec")
+                 for line in self.inside("resolvectl", what).stdout.splitlines()
+                 if "(warren0)" not in line]
+        return lines, os.readlink(self.file), self.inside("cat", "/etc/resolv.conf").stdout
+
+
+@pytest.fixture(name="r")
+def a_resolved_host(lab):
+    if need("dbus-daemon"):
+        pytest.skip("no dbus-daemon")
+
+    class One(Resolved):
+        hold = with_package("systemd-resolved", "sleep", "1000")
+
+    n = Names(lab, dns=BARE, daemon=One)
+    n.da.becomes_ours()
+    # Its answer comes after what it does.
+    wait_for("the daemon knows", lambda: host(n)["Problem"] is None, 20)
+    return n
+
+
+def test_resolved_is_told_and_forgets_us(r):
+    assert host(r) == {"Way": "systemd-resolved", "Problem": None, "Overwritten": 0}
+    assert r.da.link("domain") == [DOMAIN, "lan.example.com", "~."]
+    assert r.da.link("default-route") == ["yes"]
+    for what in ("llmnr", "mdns", "dnssec"):
+        assert r.da.link(what) == ["no"]
+    assert os.readlink(r.da.file) == "/run/systemd/resolve/stub-resolv.conf"
+    assert r.da.looks_up(f"nas.{DOMAIN}") == B
+    assert r.da.looks_up("nas") == B
+    # All other names go by way of us to the resolvers of the uplink.
+    assert r.da.looks_up("www.example.org") == "198.51.100.1"
+    assert r.da.metric('warren_dns_queries{answer="resolver"}') >= 1
+    assert system(r) == {"Nameservers": [OUT], "SearchDomains": ["lan.example.com"],
+                         "MatchDomains": []}
+    r.da.tell(OUT, "203.0.113.77")
+    wait_for("it is known", lambda: "203.0.113.77" in system(r)["Nameservers"], 20)
+    r.da.tell(OUT)
+    wait_for("it is forgotten", lambda: system(r)["Nameservers"] == [OUT], 20)
+    assert r.da.metric("warren_dns_host_overwritten") == 0
+    assert r.da.stop() == 0
+    assert r.da.found() == r.da.before
+    assert r.da.looks_up("www.example.org") == "198.51.100.1"
+    crashes(r, stays=False)     # it goes with the interface
+
+
+def test_resolved_forgets_us_by_itself(r):
+    r.da.inside("resolvectl", "revert", "warren0")
+    wait_for("it is told", lambda: r.da.metric("warren_dns_host_overwritten") >= 1, 20)
+    r.da.becomes_ours()
+    r.da.resolved.stop()
+    r.da.resolve()
+    r.da.becomes_ours()
+    wait_for("its uplink counts", lambda: system(r)["Nameservers"] == [OUT], 20)
+    assert r.da.looks_up(f"nas.{DOMAIN}") == B
+    wait_for("names are looked up", lambda: r.da.looks_up("www.example.org") == "198.51.100.1",
+             20)
+    r.da.stop()
+    assert r.da.found() == r.da.before
+
+
+def test_resolved_while_engines_die_and_settings_change(r):
+    engine = r.da.engine_pid()
+    os.kill(engine, signal.SIGKILL)
+    wait_for("another engine", lambda: r.da.engine_pid() not in (None, engine), 30)
+    r.da.ready(30)
+    r.served()
+    r.da.becomes_ours()
+    r.reload(f"{{domain: {DOMAIN}, host: off}}")
+    wait_for("it is taken back", lambda: not r.da.link("dns") and r.da.found() == r.da.before, 20)
+    r.reload(f"{{domain: {DOMAIN}, host: file}}")
+    wait_for("the file is ours", lambda: r.da.file.is_file() and "generated by warren" in
+             r.da.file.read_text(), 20)
+    assert not r.da.link("dns")
+    r.reload(BARE)
+    r.da.becomes_ours()
+    assert r.da.looks_up("www.example.org") == "198.51.100.1"
+    r.da.stop()
+    assert r.da.found() == r.da.before

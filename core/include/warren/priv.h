@@ -230,7 +230,8 @@ struct warren_nft_chain {		/* a base chain of somebody else that may drop */
 enum { WARREN_RESOLVER_READ = 1, WARREN_RESOLVER_SET };
 enum { WARREN_RESOLVER_FILE = 0,	/* /etc/resolv.conf itself */
        WARREN_RESOLVER_RESOLVCONF,	/* the program, Debian's or openresolv */
-       WARREN_RESOLVER_BY_LAST = WARREN_RESOLVER_RESOLVCONF };
+       WARREN_RESOLVER_RESOLVED,	/* systemd-resolved, by way of the tunnel's link */
+       WARREN_RESOLVER_BY_LAST = WARREN_RESOLVER_RESOLVED };
 enum { WARREN_RESOLVER_OURS = 1,
        WARREN_RESOLVER_BY_SHIFT = 8 };	/* of who keeps it, in `value` */
 enum { WARREN_RESOLVER_IPV4 = 1u << 0,	/* 100.100.100.100 */
