@@ -131,12 +131,33 @@ static bool list_has(const struct warren_prefix *list, uint32_t n,
 	return false;
 }
 
+/*
+ * What services of this host are asked at, like `dns`, whatever the numbering is: it is led into
+ * the tunnel as with a control server, else questions would leave by the host's own routes.
+ */
+static void add_services(struct static_record *self)
+{
+	static const char *const services[2] = { "100.100.100.100/32", "fd7a:115c:a1e0::53/128" };
+	struct warren_prefix service;
+
+	for (int six = 0; six < 2; six++) {
+		bool any = false, held = prefix_parse(services[six], &service) != 0;
+
+		for (uint32_t i = 0; i < self->node.n_addresses; i++)
+			any |= self->node.addresses[i].addr.family == service.addr.family;
+		for (uint32_t i = 0; i < self->n_networks; i++)
+			held |= prefix_contains(&self->networks[i], &service.addr);
+		if (any && !held)
+			list_add(self->networks, &self->n_networks, &service);
+	}
+}
+
 static struct static_record *self_new(const struct static_plan *plan, const uint8_t own_key[32])
 {
 	struct record_size size = {
 		.addresses = plan->n_addresses,
 		.allowed = plan->n_addresses + (plan->policy ? plan->policy->n_served : 0),
-		.networks = plan->n_addresses,
+		.networks = plan->n_addresses + 2,
 	};
 	struct static_record *self = record_new(&size);
 
@@ -163,6 +184,7 @@ static struct static_record *self_new(const struct static_plan *plan, const uint
 		    !list_has(self->networks, self->n_networks, &network))
 			list_add(self->networks, &self->n_networks, &network);
 	}
+	add_services(self);
 	return self;
 }
 

@@ -182,6 +182,20 @@ class Names:
         self.da.cli("reload")
 
 
+def test_other_numbers_than_the_usual_ones(lab):
+    """The service address is no part of that network, and has to be led to all the same."""
+    host = lab.host("a")
+    daemon = Daemon(host, "identity: {}\nwg: {}\nrouter: {}\n"
+                    "static:\n  addresses: [10.90.0.1/24, 'fd90::1/64']\n  peers:\n"
+                    f"    nas: {{public-key: {pubkey(genkey())}, allowed-ips: [10.90.0.2]}}\n"
+                    f"dns: {{domain: {DOMAIN}, upstream: [{OUT}]}}\n")
+    wait_for("it serves", lambda: any(l["owner"] == "dns" and l["missing"] == 0
+                                      for l in daemon.status()["svcnet"]["listeners"]))
+    for server in (MAGIC, MAGIC6):
+        wait_for("an answer", lambda: dig(host, f"nas.{DOMAIN}", server=server).data
+                 == ["10.90.0.2"])
+
+
 def test_names_of_nodes(lab):
     n = Names(lab)
     for server in (MAGIC, MAGIC6):

@@ -67,7 +67,7 @@ def test_rules_and_table_are_those_of_the_stock_client(lab):
     assert ours(host.ip("-4", "rule").stdout) == STOCK_RULES
     assert ours(host.ip("-6", "rule").stdout) == STOCK_RULES
     assert {r.split(" proto")[0].strip() for r in routes(host)} == {
-        "100.64.0.2 dev warren0", "10.99.0.0/24 dev warren0"}
+        "100.64.0.2 dev warren0", "100.100.100.100 dev warren0", "10.99.0.0/24 dev warren0"}
     assert {r.split(" proto")[0] for r in routes(host, "-6")} == {
         "fd00:99::/64 dev warren0", "fd7a:115c:a1e0::/48 dev warren0"}
     link = json.loads(host.ip("-j", "addr", "show", "dev", "warren0").stdout)[0]
@@ -110,7 +110,7 @@ def test_reload_touches_only_what_differs(lab):
             for n in peers)
 
     daemon = single(lab, host, static(0, 1))
-    wait_for("routes", lambda: len(routes(host)) == 5)
+    wait_for("routes", lambda: len(routes(host)) == 6)
     text = daemon.config.read_text()
     monitor = host.start("ip", "monitor", "route", "rule", "address", "link", private=False,
                          log=lab.dir / "monitor.log")
@@ -137,11 +137,11 @@ def test_what_others_remove_comes_back(lab):
     host = lab.host("a")
     daemon = single(lab, host, "  addresses: [10.90.0.1/24]\n  peers:\n"
                     f"    b: {{public-key: {pubkey(genkey())}, allowed-ips: [10.90.0.2]}}\n")
-    wait_for("routes", lambda: len(routes(host)) == 2)
+    wait_for("routes", lambda: len(routes(host)) == 3)
     host.ip("route", "flush", "table", "52")
     host.ip("rule", "del", "pref", "5270")
     host.ip("addr", "flush", "dev", "warren0")
-    wait_for("routes again", lambda: len(routes(host)) == 2)
+    wait_for("routes again", lambda: len(routes(host)) == 3)
     wait_for("rules again", lambda: ours(host.ip("rule").stdout) == STOCK_RULES)
     wait_for("address again", lambda: "10.90.0.1" in host.ip("addr", "show", "warren0").stdout)
     assert "ok" in daemon.cli("doctor", "router", check=False).stdout.lower()

@@ -246,9 +246,11 @@ static void makes_a_peer(void **state)
 	assert_int_equal(node->n_addresses, 2);
 	assert_prefix(&node->addresses[0], "10.90.0.1/32");
 	assert_prefix(&node->addresses[1], "fd90::1/128");
-	assert_int_equal(set->self->n_networks, 2);
+	assert_int_equal(set->self->n_networks, 4);
 	assert_prefix(&set->self->networks[0], "10.90.0.0/24");
 	assert_prefix(&set->self->networks[1], "fd90::/64");
+	assert_prefix(&set->self->networks[2], "100.100.100.100/32");
+	assert_prefix(&set->self->networks[3], "fd7a:115c:a1e0::53/128");
 	static_set_free(set);
 }
 
@@ -431,7 +433,7 @@ static void gives_self_another_key(void **state)
 	assert_int_equal(map->changed, WARREN_NETMAP_SELF);
 	assert_memory_equal(map->self->key.bytes, other, 32);
 	assert_int_equal(map->self->n_allowed_ips, 4);
-	assert_int_equal(map->n_networks, 2);
+	assert_int_equal(map->n_networks, 4);
 	warren_obj_unref(old);
 	warren_obj_unref(map);
 	static_set_free(set);
