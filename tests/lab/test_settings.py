@@ -135,7 +135,7 @@ def test_set_operator_and_router(lab):
     done = warren(daemon, "set", f"--operator={STRANGER}", uid=OPERATOR)
     assert done.returncode == 1 and "only root says" in done.stderr
     assert daemon.json("config", "show")["config"]["router"]["advertise"] == [
-        {"as": "10.146.0.0/20"}]
+        "10.146.0.0/20"]
     before = overlay(daemon)
     done = warren(daemon, "set", "--shields-up", "--ssh")
     assert done.returncode == 1 and "--ssh needs the plugin `ssh`" in done.stderr
