@@ -232,7 +232,7 @@ interop() {
 	fi
 	[ $status = 0 ] || return $status
 	cd "$work/$2"
-	make install
+	make install unpacked
 	$as_root env PATH="$PATH" INTEROP_BIN="$bin" \
 		make check-interop SIDE_BY_SIDE=3 JUNIT="$work/$1.xml"
 }

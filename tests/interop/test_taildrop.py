@@ -44,7 +44,8 @@ class Pair:
 
     def argv(self, *argv):
         return ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups",
-                "env", "-C", self.home, BINDIR / "warren", "--socket", self.warren.socket, *argv]
+                "env", "--default-signal=INT", "-C", self.home,
+                BINDIR / "warren", "--socket", self.warren.socket, *argv]
 
     def user(self, *argv, **kw):
         """`warren` of the operator, in a folder of that user's."""
