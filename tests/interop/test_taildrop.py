@@ -44,8 +44,7 @@ class Pair:
 
     def argv(self, *argv):
         return ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups",
-                "env", "--default-signal=INT", "-C", self.home,
-                BINDIR / "warren", "--socket", self.warren.socket, *argv]
+                "env", "-C", self.home, BINDIR / "warren", "--socket", self.warren.socket, *argv]
 
     def user(self, *argv, **kw):
         """`warren` of the operator, in a folder of that user's."""
@@ -369,8 +368,10 @@ def test_a_full_folder_of_the_users(pair):
 
 
 def getting(pair, *argv):
+    # Ctrl-C is heard wherever the suite itself was started.
     return pair.warren.host.start(*pair.argv("file", "get", *argv), private=False,
-                                  log=pair.dir / f"get-{len(pair.warren.net.lab.procs)}.log")
+                                  log=pair.dir / f"get-{len(pair.warren.net.lab.procs)}.log",
+                                  preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
 
 def test_get_in_a_loop(pair):
