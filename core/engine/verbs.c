@@ -154,10 +154,11 @@ static const struct warren_command verbs[] = {
 	  .args = WARREN_TABLE(ssh_args),
 	  .brief = "Open an SSH session on a peer.",
 	  .help = "Runs the ssh(1) of this host, which believes the host keys that the network "
-		  "map has for the peer and no others; they are kept in warren/ssh_known_hosts "
-		  "below your configuration folder. It connects to the address in the map, "
-		  "whatever resolvers say. A host that is no peer is left to ssh(1), and has to "
-		  "be known to it.",
+		  "map has for the peer, and what this host's administrator has listed, but not "
+		  "what you once said yes to; they are kept in warren/ssh_known_hosts below your "
+		  "configuration folder. It connects to the address in the map, whatever "
+		  "resolvers say. A host that is no peer is left to ssh(1), and has to be known "
+		  "to it.",
 	  .example = "warren ssh root@gw-tokyo" },
 	{ .path = "version", .flags = WCORE_CMD_BOTH, .run = wcore_verb_version,
 	  .brief = "Print the version of the daemon, or of this program.",

@@ -186,16 +186,18 @@ static int become(const struct warren_conf *args, const json_t *peer, const char
 	if (!argv || file.failed || alias.failed || at.failed)
 		return err_add(err, NULL, "out of memory");
 	argv[n++] = "ssh";
-	argv[n++] = str_text(&file);
-	argv[n++] = "-oUpdateHostKeys=no";
 	argv[n++] = "-oStrictHostKeyChecking=yes";
-	argv[n++] = "-oCanonicalizeHostname=no";
+	if (peer) {
+		argv[n++] = str_text(&file);
+		argv[n++] = "-oUpdateHostKeys=no";
+		argv[n++] = "-oCanonicalizeHostname=no";
+	}
 	if (peer && address_at(peer, 0)) {
 		argv[n++] = str_text(&at);
 		argv[n++] = "-oProxyCommand=none";
-		if (name_of(peer))
-			argv[n++] = str_text(&alias);
 	}
+	if (peer && name_of(peer))
+		argv[n++] = str_text(&alias);
 	argv[n++] = warren_conf_str(args, "host");
 	for (uint32_t i = 0; i < count; i++)
 		argv[n++] = warren_conf_str(warren_conf_at(args, "argument", i), NULL);
