@@ -14,6 +14,7 @@
 #ifndef WARREN_HELPERS_HOSTDNS_H
 #define WARREN_HELPERS_HOSTDNS_H
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -25,24 +26,49 @@ enum { HOSTDNS_TEXT_MAX = 64 << 10 };
 int hostdns_fail(struct str *why, int result, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
-/* @line, or NULL: the first one of @*text, cut out of it, which then is what follows. */
-char *hostdns_line(char **text);
-/* The words after @key where a line begins with it as a word; else NULL. */
-const char *hostdns_words(const char *line, const char *key);
-bool hostdns_is_service(const char *address);	/* one of ours */
-
 /*
  * Runs a program by its absolute path, with @in (or NULL) as standard input and all that it says
  * in @out. Its exit status, or -errno.
  */
 int hostdns_run(const char *const argv[], const struct str *in, struct str *out);
 
+/*
+ * ---- words.c: what others say, as texts ----
+ */
+/* @line, or NULL: the first one of @*text, cut out of it, which then is what follows. */
+char *hostdns_line(char **text);
+/* The words after @key where a line begins with it as a word; else NULL. */
+const char *hostdns_words(const char *line, const char *key);
+bool hostdns_is_service(const char *address);	/* one of ours */
+/* The bytes of an address as text. False: they are none. */
+bool hostdns_address(int family, const void *bytes, size_t len, char text[INET6_ADDRSTRLEN]);
+
 /* What others have said, gathered: servers in their order, search domains once each. */
 struct hostdns_base {
 	struct str servers, search;
 };
 void hostdns_base_add(struct hostdns_base *base, const char *line);
+void hostdns_base_add_address(struct hostdns_base *base, int family, const void *bytes, size_t len);
+/* Resolvers at loopback addresses most likely ask whom resolvconf names, so us. */
+void hostdns_base_leave_out_loops(struct hostdns_base *base);
+void hostdns_base_print(const struct hostdns_base *base, struct str *out);
 void hostdns_base_free(struct hostdns_base *base);
+
+#define RESOLVCONF_OURS "tun-warren."	/* how names begin that daemons of ours go by */
+
+struct resolvconf_records {
+	struct hostdns_base base;	/* of others */
+	bool ours;			/* there is one of ours */
+	char other[64];			/* one of another daemon's; "": none */
+};
+/* What `resolvconf -l` says, which is cut up. */
+void resolvconf_records(char *text, const char *name, struct resolvconf_records *out);
+/* The comments and options of @file, around the words of @record; both are cut up. */
+void resolvconf_compose(char *file, char *record, struct str *out);
+
+/* resolved is ahead of dns among the sources of host names (nsswitch.conf(5), which is cut up). */
+bool resolved_is_source(char *nsswitch);
+bool resolved_is_named(const struct str *text);	/* the file names it alone */
 
 /*
  * ---- resolvconf.c: the program of that name, Debian's own or openresolv ----

@@ -22,7 +22,6 @@
 #define RECORDS "/run/resolvconf/interface"	/* Debian's */
 #define MADE "/run/resolvconf"
 #define HOOKS "/etc/resolvconf/update-libc.d"
-#define OURS "tun-warren."		/* how names begin that daemons of ours go by */
 
 /* The second one says that the folder is ours too. */
 static const char *const hooks[] = { "000warren", "000warren-alone" };
@@ -59,35 +58,8 @@ static enum flavour flavour_of(const char *program)
  * ---- What is there ----
  */
 
-struct records {
-	struct hostdns_base base;	/* of others */
-	bool ours;			/* there is one of ours */
-	char other[64];			/* one of another daemon's; "": none */
-};
-
-static void read_records(char *text, const char *name, struct records *out)
-{
-	static const char head[] = "# resolv.conf from ";
-	char *line;
-	bool skip = false;
-
-	while ((line = hostdns_line(&text))) {
-		if (str_starts(line, head)) {
-			const char *whose = line + strlen(head);
-
-			skip = str_starts(whose, OURS);
-			if (str_equal(whose, name))
-				out->ours = true;
-			else if (skip)
-				str_copy(out->other, sizeof(out->other), whose);
-		} else if (!skip) {
-			hostdns_base_add(&out->base, line);
-		}
-	}
-}
-
 /* -ENOENT: this one cannot list them. */
-static int list_records(const char *program, const char *name, struct records *out)
+static int list_records(const char *program, const char *name, struct resolvconf_records *out)
 {
 	const char *const argv[] = { program, "-l", NULL };
 	AUTO(str_free) struct str text = STR_INIT;
@@ -99,7 +71,7 @@ static int list_records(const char *program, const char *name, struct records *o
 	copy = str_take(&text);
 	if (!copy)
 		return -ENOMEM;
-	read_records(copy, name, out);
+	resolvconf_records(copy, name, out);
 	return 0;
 }
 
@@ -123,38 +95,16 @@ static bool leads_here(void)
 	return false;
 }
 
-/* Resolvers at loopback addresses most likely ask whom resolvconf names, so us. */
-static void leave_out_loops(struct hostdns_base *base)
-{
-	AUTO(str_free) struct str kept = STR_INIT;
-	const char *at = str_text(&base->servers);
-
-	while (*at) {
-		size_t n = strcspn(at, " ");
-
-		if (!str_starts(at, "127.") && !str_starts(at, "::1")) {
-			if (kept.len > 0)
-				str_addc(&kept, ' ');
-			str_addn(&kept, at, n);
-		}
-		at += n + strspn(at + n, " ");
-	}
-	if (kept.len == 0)
-		return;
-	str_cut(&base->servers, 0);
-	str_addn(&base->servers, str_text(&kept), kept.len);
-}
-
 int resolvconf_read(const char *name, struct hostdns_base *base, bool *ours, struct str *why)
 {
-	struct records records = { .base = { STR_INIT, STR_INIT } };
+	struct resolvconf_records records = { .base = { STR_INIT, STR_INIT } };
 	const char *program = find_program();
 	int result = flavour_of(program) == FLAVOUR_NONE ? -ENOENT :
 							   list_records(program, name, &records);
 
 	if (result == -ENOMEM)
 		hostdns_fail(why, result, "no memory");
-	leave_out_loops(&records.base);
+	hostdns_base_leave_out_loops(&records.base);
 	*base = records.base;
 	*ours = records.ours && leads_here();
 	return result;
@@ -219,30 +169,6 @@ bool resolvconf_is_hook(const char *program)
 	return false;
 }
 
-/* The comments and options of the file, around our words. */
-static void compose(char *file, char *record, struct str *out)
-{
-	AUTO(str_free) struct str rest = STR_INIT;
-	bool begun = false;
-	char *line;
-
-	while ((line = hostdns_line(&file))) {
-		bool comment = line[0] == '#' || line[0] == ';';
-
-		begun = begun || !comment;
-		if (!begun)
-			str_addf(out, "%s\n", line);
-		else if (!hostdns_words(line, "nameserver") && !hostdns_words(line, "search") &&
-			 !hostdns_words(line, "domain"))
-			str_addf(&rest, "%s\n", line);
-	}
-	while ((line = hostdns_line(&record))) {
-		if (line[0] != '#')
-			str_addf(out, "%s\n", line);
-	}
-	str_addn(out, str_text(&rest), rest.len);
-}
-
 static int write_alone(int dir, const char *record, struct str *why)
 {
 	AUTO(auto_free) char *file = NULL;
@@ -254,7 +180,7 @@ static int write_alone(int dir, const char *record, struct str *why)
 	if (!result)
 		result = file_read_at(dir, "resolv.conf", HOSTDNS_TEXT_MAX, (void **)&file, &len);
 	if (!result) {
-		compose(file, words, &text);
+		resolvconf_compose(file, words, &text);
 		result = text.failed ? -ENOMEM : file_replace_at(dir, "resolv.conf", 0644,
 								 str_text(&text), text.len);
 	}
@@ -270,7 +196,7 @@ int resolvconf_hook(struct str *why)
 
 	if (dir == -1)
 		return 0;
-	if (glob(RECORDS "/" OURS "*", 0, NULL, &found) == 0 && found.gl_pathc > 0)
+	if (glob(RECORDS "/" RESOLVCONF_OURS "*", 0, NULL, &found) == 0 && found.gl_pathc > 0)
 		result = write_alone(dir, found.gl_pathv[0], why);
 	globfree(&found);
 	return result;
@@ -327,7 +253,7 @@ static int set(const char *program, enum flavour flavour, const char *name,
 
 int resolvconf_set(const char *name, const struct str *text, struct str *why)
 {
-	struct records records = { .base = { STR_INIT, STR_INIT } };
+	struct resolvconf_records records = { .base = { STR_INIT, STR_INIT } };
 	const char *program = find_program();
 	enum flavour flavour = flavour_of(program);
 	AUTO(str_free) struct str ignored = STR_INIT;
@@ -353,7 +279,7 @@ int resolvconf_undo(const char *name, struct str *why)
 	enum flavour flavour = flavour_of(program);
 	const char *const debian[] = { program, "-d", name, NULL };
 	const char *const openresolv[] = { program, "-f", "-d", name, NULL };
-	struct records records = { .base = { STR_INIT, STR_INIT } };
+	struct resolvconf_records records = { .base = { STR_INIT, STR_INIT } };
 	AUTO(str_free) struct str said = STR_INIT;
 
 	if (flavour != FLAVOUR_NONE)

@@ -67,52 +67,14 @@ static int begin(sd_bus *bus, const char *member, int link, sd_bus_message **m)
  * ---- Whether programs of this host ask it ----
  */
 
-/* resolved ahead of dns among the sources of host names (nsswitch.conf(5)). */
-static bool is_source(void)
-{
-	AUTO(auto_free) char *text = NULL;
-	const char *words = NULL;
-	char *at, *line;
-	size_t len;
-
-	if (file_read_at(AT_FDCWD, "/etc/nsswitch.conf", HOSTDNS_TEXT_MAX, (void **)&text, &len))
-		return false;
-	at = text;
-	while (!words && (line = hostdns_line(&at)))
-		words = hostdns_words(line, "hosts:");
-	for (; words && *words && *words != '#'; words += strspn(words, " \t")) {
-		size_t n = strcspn(words, " \t");
-
-		if (n == 7 && strncmp(words, "resolve", n) == 0)
-			return true;
-		if (n == 3 && strncmp(words, "dns", n) == 0)
-			return false;
-		words += n;
-	}
-	return false;
-}
-
-/* The file names it alone. */
-static bool is_named(const struct str *text)
-{
-	AUTO(auto_free) char *copy = strdup(str_text(text));
-	char *at = copy, *line;
-	bool named = false;
-
-	while ((line = hostdns_line(&at))) {
-		const char *address = hostdns_words(line, "nameserver");
-
-		if (address && (strncmp(address, "127.0.0.53", 10) != 0 ||
-				!strchr(" \t\r", address[10])))
-			return false;
-		named = named || address;
-	}
-	return named;
-}
-
 bool resolved_is_asked(const struct str *text)
 {
-	return is_source() || is_named(text);
+	AUTO(auto_free) char *nsswitch = NULL;
+	size_t len;
+
+	return resolved_is_named(text) ||
+	       (file_read_at(AT_FDCWD, "/etc/nsswitch.conf", HOSTDNS_TEXT_MAX, (void **)&nsswitch,
+			     &len) == 0 && resolved_is_source(nsswitch));
 }
 
 bool resolved_is_fed(void)
@@ -159,18 +121,6 @@ static bool is_default_route(sd_bus *bus, int index)
 					   &yes) >= 0 && yes;
 }
 
-static void add_server(int family, const void *bytes, size_t len, struct hostdns_base *base)
-{
-	AUTO(str_free) struct str line = STR_INIT;
-	char text[INET6_ADDRSTRLEN];
-
-	if ((family == AF_INET && len != 4) || (family == AF_INET6 && len != 16) ||
-	    !inet_ntop(family, bytes, text, sizeof(text)))
-		return;
-	str_addf(&line, "nameserver %s", text);
-	hostdns_base_add(base, str_text(&line));
-}
-
 /* Property DNS or FallbackDNS: link, family, address. */
 static int read_servers(sd_bus *bus, const char *property, int ours, struct hostdns_base *base)
 {
@@ -195,7 +145,7 @@ static int read_servers(sd_bus *bus, const char *property, int ours, struct host
 			led = is_default_route(bus, index);
 		known = index;
 		if (index != ours && led)
-			add_server(family, bytes, len, base);
+			hostdns_base_add_address(base, family, bytes, len);
 		result = sd_bus_message_exit_container(m);
 	}
 	return result;
@@ -239,8 +189,7 @@ static bool leads_here(sd_bus *bus, int index)
 	    sd_bus_message_read(m, "i", &family) <= 0 ||
 	    sd_bus_message_read_array(m, 'y', &bytes, &len) < 0)
 		return false;
-	return len == (family == AF_INET ? 4 : 16) &&
-	       inet_ntop(family, bytes, text, sizeof(text)) && hostdns_is_service(text) &&
+	return hostdns_address(family, bytes, len, text) && hostdns_is_service(text) &&
 	       is_default_route(bus, index);
 }
 
@@ -254,7 +203,7 @@ int resolved_read(const char *link, const struct str *text, struct hostdns_base 
 	if (result >= 0)
 		result = read_servers(bus, "DNS", index, base);
 	/* Programs then use the file, unless that leads to it alone, which may be starting. */
-	if (result < 0 && !is_named(text))
+	if (result < 0 && !resolved_is_named(text))
 		return -ENOENT;
 	if (result < 0)
 		return hostdns_fail(why, result, "/etc/resolv.conf leads to systemd-resolved, "
