@@ -138,11 +138,14 @@ static int read_of(const char *keeper, const struct hostdns_args *args, const st
 		return resolvconf_read(args->name, &out->base, &out->ours, why);
 	}
 #ifdef HAVE_SYSTEMD
-	if ((str_equal(keeper, "systemd-resolved") ||
-	     (str_equal(keeper, "NetworkManager") && resolved_is_fed())) &&
-	    resolved_is_asked(in)) {
+	/* Whoever has written a file that leads to it alone: programs ask it. */
+	if (resolved_is_named(in) ||
+	    (str_equal(keeper, "systemd-resolved") && resolved_is_source_here())) {
+		int result = resolved_read(args->link, in, &out->base, &out->ours, why);
+
 		out->by = "resolved";
-		return resolved_read(args->link, in, &out->base, &out->ours, why);
+		/* A file of an operator's own may mean another program at that address. */
+		return result && !*keeper ? -ENOENT : result;
 	}
 #else
 	(void)in;

@@ -84,10 +84,7 @@ bool resolvconf_is_hook(const char *program);
 /*
  * ---- resolved.c: systemd-resolved ----
  */
-/* Programs of this host ask it, where @text is what /etc/resolv.conf would be without us. */
-bool resolved_is_asked(const struct str *text);
-/* NetworkManager, if it runs, tells it of resolvers, and nobody else. */
-bool resolved_is_fed(void);
+bool resolved_is_source_here(void);	/* by nsswitch.conf of this host */
 /* 0; -ENOENT: it does not run, and need not. */
 int resolved_read(const char *link, const struct str *text, struct hostdns_base *base, bool *ours,
 		  struct str *why);

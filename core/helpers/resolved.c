@@ -67,27 +67,13 @@ static int begin(sd_bus *bus, const char *member, int link, sd_bus_message **m)
  * ---- Whether programs of this host ask it ----
  */
 
-bool resolved_is_asked(const struct str *text)
+bool resolved_is_source_here(void)
 {
 	AUTO(auto_free) char *nsswitch = NULL;
 	size_t len;
 
-	return resolved_is_named(text) ||
-	       (file_read_at(AT_FDCWD, "/etc/nsswitch.conf", HOSTDNS_TEXT_MAX, (void **)&nsswitch,
-			     &len) == 0 && resolved_is_source(nsswitch));
-}
-
-bool resolved_is_fed(void)
-{
-	AUTO(bus_free) sd_bus *bus = NULL;
-	AUTO(auto_free) char *mode = NULL;
-
-	return open_bus(&bus) < 0 ||
-	       sd_bus_get_property_string(bus, "org.freedesktop.NetworkManager",
-					  "/org/freedesktop/NetworkManager/DnsManager",
-					  "org.freedesktop.NetworkManager.DnsManager", "Mode",
-					  NULL, &mode) < 0 ||
-	       str_equal(mode, "systemd-resolved");
+	return file_read_at(AT_FDCWD, "/etc/nsswitch.conf", HOSTDNS_TEXT_MAX, (void **)&nsswitch,
+			    &len) == 0 && resolved_is_source(nsswitch);
 }
 
 /*
