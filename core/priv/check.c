@@ -581,10 +581,10 @@ static int check_nft_read(const struct warren_priv_nft_read *req, struct warren_
 	       wpriv_refuse(err, -EINVAL, "reserved bytes are not zero");
 }
 
-/* A domain, which goes into a file that every program of the host reads. */
+/* A domain, which goes into a file that every program of the host reads, and scripts too. */
 static bool domain_valid(const char *name)
 {
-	if (!text_valid(name, WARREN_PRIV_NAME) || name[0] == '\0' || name[0] == '.')
+	if (!text_valid(name, WARREN_PRIV_NAME) || name[0] == '\0' || strchr(".-", name[0]))
 		return false;
 	for (const char *c = name; *c; c++) {
 		if (!((*c >= 'a' && *c <= 'z') || (*c >= '0' && *c <= '9') || *c == '-' ||

@@ -228,7 +228,7 @@ static void add_search(struct warren_priv_resolver *out, const struct dns_name *
 	char text[DNS_NAME_TEXT];
 
 	dns_name_text(name, text);
-	if (out->n_search < WARREN_PRIV_SEARCH && !strchr(text, '\\') &&
+	if (out->n_search < WARREN_PRIV_SEARCH && !strchr(text, '\\') && text[0] != '-' &&
 	    strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-_.") == strlen(text))
 		out->n_search += str_copy(out->search[out->n_search], WARREN_PRIV_NAME, text);
 }

@@ -440,6 +440,9 @@ static void test_resolver(void **state)
 	req = good;
 	req.search[0][0] = '.';
 	malformed(RESOLVER, req, "malformed search domain");
+	/* A script of resolvconf's must not take it for an option. */
+	req.search[0][0] = '-';
+	malformed(RESOLVER, req, "malformed search domain");
 }
 
 static const struct warren_priv_nft *many_items(void)
