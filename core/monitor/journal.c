@@ -25,7 +25,7 @@
 #define JOURNAL "journal"
 
 enum {
-	JOURNAL_VERSION = 2,
+	JOURNAL_VERSION = 3,
 	JOURNAL_LIMIT = 64 << 20,
 	COMPACT_ABOVE = 256 << 10,
 	BYTES_PER_THING = 512,		/* more than a line of any kind but sockets and paths */

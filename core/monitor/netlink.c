@@ -359,5 +359,7 @@ int mon_netlink_rule(struct mon_netlink *nl, enum mon_change change,
 	}
 	if (rule->iif[0] != '\0')
 		mnl_attr_put_strz(nlh, FRA_IIFNAME, rule->iif);
+	if (rule->oif[0] != '\0')
+		mnl_attr_put_strz(nlh, FRA_OIFNAME, rule->oif);
 	return talk(nl, nlh, NULL, NULL, err);
 }

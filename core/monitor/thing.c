@@ -78,6 +78,7 @@ static uint8_t make_key(uint8_t key[MON_KEY_MAX], uint32_t kind, const union mon
 		buf_put_be32(&w, what->rule.uid_last);
 		put_prefix(&w, &what->rule.to);
 		buf_put_bytes(&w, what->rule.iif, WARREN_PRIV_IFNAME);
+		buf_put_bytes(&w, what->rule.oif, WARREN_PRIV_IFNAME);
 		break;
 	case MON_SYSCTL:
 		buf_put_be32(&w, what->sysctl.req.name);

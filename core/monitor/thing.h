@@ -39,7 +39,7 @@ enum mon_kind {
 
 enum {
 	MON_THINGS_MAX = 65536,
-	MON_KEY_MAX = 80,
+	MON_KEY_MAX = 96,
 };
 
 struct mon_tun {

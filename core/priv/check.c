@@ -416,6 +416,11 @@ int wpriv_check_route(const struct wpriv_limits *limits, const struct warren_pri
 	return 0;
 }
 
+static bool ifname_or_none(const char ifname[WARREN_PRIV_IFNAME])
+{
+	return ifname[0] != '\0' ? ifname_valid(ifname) : text_valid(ifname, WARREN_PRIV_IFNAME);
+}
+
 static int check_rule_limits(const struct wpriv_limits *limits, const struct warren_priv_rule *req,
 			     struct warren_err *err)
 {
@@ -467,8 +472,7 @@ int wpriv_check_rule(const struct wpriv_limits *limits, const struct warren_priv
 	if (!prefix_valid(&req->to, true) || !host_bits_zero(&req->to) ||
 	    (req->to.addr.family != 0 && req->to.addr.family != req->family))
 		return wpriv_refuse(err, -EINVAL, "malformed destination of RULE");
-	if (req->iif[0] != '\0' ? !ifname_valid(req->iif) :
-				  !text_valid(req->iif, sizeof(req->iif)))
+	if (!ifname_or_none(req->iif) || !ifname_or_none(req->oif))
 		return wpriv_refuse(err, -EINVAL, "malformed interface name");
 	if (!zeroes(req->reserved, sizeof(req->reserved)))
 		return wpriv_refuse(err, -EINVAL, "reserved bytes are not zero");

@@ -41,7 +41,7 @@ _Static_assert(sizeof(struct warren_priv_addr) == 4 + 16 + 8 + 18 + 6 &&
 	       offsetof(struct warren_priv_addr, verb) == 0, "addr has no padding");
 _Static_assert(sizeof(struct warren_priv_route) == 16 + 18 + 17 + 16 + 1 + 4 &&
 	       offsetof(struct warren_priv_route, verb) == 0, "route has no padding");
-_Static_assert(sizeof(struct warren_priv_rule) == 28 + 12 + 18 + 16 + 2 &&
+_Static_assert(sizeof(struct warren_priv_rule) == 28 + 12 + 18 + 2 * 16 + 2 &&
 	       offsetof(struct warren_priv_rule, verb) == 0, "rule has no padding");
 
 const char *router_part_name(enum router_part part)
@@ -501,6 +501,14 @@ static void add_bypass(const struct router_conf *conf, const struct warren_route
 	    (bypass->network.addr.family == 6) == v6)
 		add_rule(list, v6, first - ROUTER_BYPASS_NETWORKS, TABLE_MAIN, 0)->to =
 			bypass->network;
+	/*
+	 * Whoever brings the interface up lays routes at once, and the kernel looks for their
+	 * gateways by the rules (for IPv6 in main): before anybody can have seen the new network.
+	 * Only what is bound to this interface is led by this, and only through it.
+	 */
+	if (bypass->kind == WARREN_BYPASS_INTERFACE && !v6)
+		str_copy(add_rule(list, v6, first - ROUTER_BYPASS_BOUND, TABLE_MAIN,
+				  WARREN_RULE_SPECIFIC)->oif, WARREN_PRIV_IFNAME, bypass->ifname);
 	/* Peers, and what is behind them, are reached by everybody. */
 	for (int i = 0; bypass->kind == WARREN_BYPASS_USERS && i < 2; i++) {
 		struct warren_priv_rule *rule =

@@ -63,7 +63,7 @@ struct router_conf {			/* the section, read; and what else counts */
 
 enum {					/* distances below rule_priority: around the tunnel */
 	ROUTER_BYPASS_BEHIND = 10, ROUTER_BYPASS_NOT = 9, ROUTER_BYPASS_PEERS = 8,
-	ROUTER_BYPASS_USERS = 7, ROUTER_BYPASS_NETWORKS = 6,
+	ROUTER_BYPASS_USERS = 7, ROUTER_BYPASS_NETWORKS = 6, ROUTER_BYPASS_BOUND = 5,
 };
 enum {					/* distances from rule_priority: the stock client's */
 	ROUTER_RULE_MAIN = 0, ROUTER_RULE_DEFAULT = 20, ROUTER_RULE_UNREACHABLE = 40,

@@ -66,9 +66,9 @@ def route(dst, ifname="", kind=UNICAST, table=52, metric=0, source=None, verb=AD
 
 
 def rule(pref, table=52, action=1, family=4, mark=0, mask=0, to=None, iif="", verb=ADD, flags=0,
-         uids=(0, 0)):
-    return struct.pack("=10I18s16s2x", verb, action, family, pref, table, mark, mask, flags,
-                       *uids, prefix(to), iif.encode())
+         uids=(0, 0), oif=""):
+    return struct.pack("=10I18s16s16s2x", verb, action, family, pref, table, mark, mask, flags,
+                       *uids, prefix(to), iif.encode(), oif.encode())
 
 
 def sysctl(name, value, ifname=""):

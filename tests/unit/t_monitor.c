@@ -288,7 +288,7 @@ static void test_other_boot(void **state)
 	enum mon_journal_place place;
 	struct mon_things found;
 
-	str_addf(&text, "warren-journal 2 another-boot 1");
+	str_addf(&text, "warren-journal 3 another-boot 1");
 	str_addf(&text, " %016llx\n",
 		 (unsigned long long)hash_siphash(no_secret, text.s, text.len));
 	assert_int_equal(file_replace_at(b->dir, "journal", 0600, text.s, text.len), 0);

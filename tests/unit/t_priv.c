@@ -373,6 +373,25 @@ static void test_rule(void **state)
 	malformed(RULE, req, "no table");
 }
 
+static void test_rule_interface(void **state)
+{
+	const struct warren_priv_rule good = { .verb = WARREN_RULE_ADD, .table = 254, .family = 4,
+					       .action = WARREN_RULE_TABLE, .pref = 5205 };
+	struct warren_priv_rule req = good;
+
+	(void)state;
+	memcpy(req.oif, "wt0", 4);	/* also one that is not ours, or not there yet */
+	accepted(RULE, req);
+	memcpy(req.oif, "..", 3);
+	malformed(RULE, req, "interface name");
+	req = good;
+	memset(req.oif, 'x', sizeof(req.oif));
+	malformed(RULE, req, "interface name");
+	req = good;
+	req.oif[1] = 'x';
+	malformed(RULE, req, "interface name");
+}
+
 static void test_sysctl(void **state)
 {
 	struct warren_priv_sysctl req = { .name = WARREN_SYSCTL_IP4_FORWARD, .value = 1 };
@@ -673,6 +692,7 @@ int main(void)
 		cmocka_unit_test_setup(test_addr, setup),
 		cmocka_unit_test_setup(test_route, setup),
 		cmocka_unit_test_setup(test_rule, setup),
+		cmocka_unit_test_setup(test_rule_interface, setup),
 		cmocka_unit_test_setup(test_sysctl, setup),
 		cmocka_unit_test_setup(test_resolver, setup),
 		cmocka_unit_test_setup(test_nft_list, setup),

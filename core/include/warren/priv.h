@@ -150,6 +150,8 @@ struct warren_priv_rule {		/* one item of a RULE transaction */
 	uint32_t uid_first, uid_last;	/* UIDS: of the local sender, both inclusive; else 0 */
 	struct warren_prefix to;	/* family 0: any */
 	char iif[WARREN_PRIV_IFNAME];	/* empty: any */
+	/* Empty: any; else what a socket is bound to, or the kernel looks for the gateway of. */
+	char oif[WARREN_PRIV_IFNAME];
 	uint8_t reserved[2];
 };
 

@@ -93,6 +93,8 @@ static void print_item(struct str *out, enum router_part part, const uint8_t *it
 			str_addf(out, "to %s ", prefix_format(&rule->to, text));
 		if (rule->flags & WARREN_RULE_UIDS)
 			str_addf(out, "uids %u-%u ", rule->uid_first, rule->uid_last);
+		if (rule->oif[0])
+			str_addf(out, "oif %s ", rule->oif);
 		if (rule->action == WARREN_RULE_TABLE)
 			str_addf(out, "lookup %u%s\n", rule->table,
 				 rule->flags & WARREN_RULE_SPECIFIC ? " specific" : "");
@@ -243,6 +245,7 @@ static void leads_all_into_the_tunnel(void **state)
 		     "ipv4 rule 5202 mark 0x0/0x0 uids 7-9 lookup 52 specific\n"		\
 		     "ipv4 rule 5203 mark 0x0/0x0 uids 7-9 lookup 254\n"			\
 		     "ipv4 rule 5204 mark 0x0/0x0 to 10.0.0.0/16 lookup 254\n"		\
+		     "ipv4 rule 5205 mark 0x0/0x0 oif wt0 lookup 254 specific\n"		\
 		     "ipv4 rule 5210 mark 0x80000/0xff0000 lookup 254\n"			\
 		     "ipv4 rule 5230 mark 0x80000/0xff0000 lookup 253\n"			\
 		     "ipv4 rule 5250 mark 0x80000/0xff0000 unreachable\n"		\
