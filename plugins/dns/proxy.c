@@ -149,12 +149,22 @@ static void on_failed(struct warren_exchange *x, int result, const char *why, vo
 	guest_free(arg);
 }
 
-/* Of a question that is answered from `complete` on; a GET has nothing more to tell. */
+/* A GET has nothing more to tell. */
+static int on_get_body(struct warren_exchange *x, const uint8_t *data, size_t len, void *arg)
+{
+	(void)data;
+	(void)len;
+	guest_free(arg);
+	warren_exchange_cancel(x);
+	return 0;
+}
+
+/* Of a question that is answered from `complete` on. */
 static const struct warren_exchange_events post_events = {
 	.size = sizeof(post_events), .body = on_body, .complete = on_complete, .failed = on_failed,
 };
 static const struct warren_exchange_events get_events = {
-	.size = sizeof(get_events), .body = unwanted_body, .failed = on_failed,
+	.size = sizeof(get_events), .body = on_get_body, .failed = on_failed,
 };
 
 static struct dns_guest *guest_new(struct dns *dns, struct warren_exchange *x, int64_t peer)
