@@ -206,13 +206,6 @@ static void on_timer(struct warren_ctx *ctx, void *arg)
 		tell(ns, -ETIMEDOUT, "the control server does not answer the Noise handshake");
 }
 
-static void shaking_readable(struct warren_stream *up, void *arg)
-{
-	/* It stays, and is told again to the owner. */
-	(void)up;
-	(void)arg;
-}
-
 static void shaking_ended(struct warren_stream *up, int result, const char *why, void *arg)
 {
 	struct noise_stream *ns = arg;
@@ -222,8 +215,9 @@ static void shaking_ended(struct warren_stream *up, int result, const char *why,
 		tell(ns, result ? result : -ECONNRESET, why);
 }
 
+/* What can be read stays, and is told again to the owner. */
 static const struct warren_stream_events shaking = {
-	.size = sizeof(shaking), .readable = shaking_readable, .ended = shaking_ended,
+	.size = sizeof(shaking), .ended = shaking_ended,
 };
 
 /* Takes @noise and @below in any case. */

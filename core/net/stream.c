@@ -269,7 +269,8 @@ static void announce(struct warren_stream *s)
 {
 	if (s->events && s->fresh && s->in.len > 0) {
 		s->fresh = false;
-		s->events->readable(s, s->arg);
+		if (s->events->readable)
+			s->events->readable(s, s->arg);
 	}
 	if (s->events && s->drain_due) {
 		s->drain_due = false;

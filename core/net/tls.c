@@ -280,13 +280,6 @@ static void on_timer(struct warren_ctx *ctx, void *arg)
 		tell(tls, -ETIMEDOUT, "the TLS handshake took too long");
 }
 
-static void shaking_readable(struct warren_stream *up, void *arg)
-{
-	/* It stays, and is told again to the owner. */
-	(void)up;
-	(void)arg;
-}
-
 static void shaking_ended(struct warren_stream *up, int result, const char *why, void *arg)
 {
 	struct tls *tls = arg;
@@ -296,8 +289,9 @@ static void shaking_ended(struct warren_stream *up, int result, const char *why,
 		tell(tls, result ? result : -ECONNRESET, why ? why : "the other side broke off");
 }
 
+/* What can be read stays, and is told again to the owner. */
 static const struct warren_stream_events shaking = {
-	.size = sizeof(shaking), .readable = shaking_readable, .ended = shaking_ended,
+	.size = sizeof(shaking), .ended = shaking_ended,
 };
 
 static struct warren_stream *start(struct warren_stream *below, struct tls *tls, bool client,

@@ -174,13 +174,6 @@ static void opened(struct warren_ctx *ctx, int result, int fd, const char *why, 
 	}
 }
 
-/* Until there is a backend it waits where it is. */
-static void down_readable(struct warren_stream *stream, void *arg)
-{
-	(void)stream;
-	(void)arg;
-}
-
 static void down_ended(struct warren_stream *stream, int result, const char *why, void *arg)
 {
 	(void)stream;
@@ -190,8 +183,9 @@ static void down_ended(struct warren_stream *stream, int result, const char *why
 		forward_over(arg);
 }
 
+/* What the peer sends until there is a backend waits where it is. */
 static const struct warren_stream_events waiting = {
-	.size = sizeof(waiting), .readable = down_readable, .ended = down_ended,
+	.size = sizeof(waiting), .ended = down_ended,
 };
 
 static int go(struct forward *f, const struct srv_mount *mount)

@@ -258,6 +258,29 @@ static void the_next_owner_hears_all_again(void **state)
 	pair_free(&a, &b);
 }
 
+/* Who waits for something else has no `readable`; what came meanwhile is the next one's. */
+static void nobody_reads_yet(void **state)
+{
+	static const struct warren_stream_events waiting = {
+		.size = sizeof(waiting), .ended = ended,
+	};
+	struct side a, b;
+
+	(void)state;
+	pair_new(&a, &b);
+	warren_stream_set(b.stream, &waiting, &b);
+	write_text(&a, "hello");
+	warren_stream_finish(a.stream);
+	wait_for(&b);
+	assert_true(b.ended && b.result == 0 && b.readable == 0);
+	b.ended = false;
+	warren_stream_set(b.stream, &events, &b);
+	b.want = 5;
+	wait_for(&b);
+	assert_string_equal(str_text(&b.got), "hello");
+	pair_free(&a, &b);
+}
+
 static void callbacks_may_close(void **state)
 {
 	struct side a, b;
@@ -611,6 +634,7 @@ int main(void)
 		ON_LOOP(output_is_bounded),
 		ON_LOOP(paused_and_pushed_back),
 		ON_LOOP(the_next_owner_hears_all_again),
+		ON_LOOP(nobody_reads_yet),
 		ON_LOOP(callbacks_may_close),
 		ON_LOOP(the_other_side_breaks_off),
 		ON_LOOP(broken_after_the_end),

@@ -26,7 +26,10 @@ extern "C" {
 struct warren_stream;
 struct warren_stream_events {
 	uint32_t size;
-	/* Bytes have come: warren_stream_input(). Called again only when more come. */
+	/*
+	 * Bytes have come: warren_stream_input(). Called again only when more come. May be NULL:
+	 * they are read, up to the limit, and told to the next events.
+	 */
 	void (*readable)(struct warren_stream *stream, void *arg);
 	/* The output fell to the low mark after it was above the high one. May be NULL. */
 	void (*drained)(struct warren_stream *stream, void *arg);
