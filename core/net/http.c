@@ -11,6 +11,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/str.h"
 #include "http1.h"
 #include "stream.h"
 
@@ -108,7 +109,12 @@ static bool lives(const struct warren_exchange *x)
 
 bool http_tell_request(struct warren_exchange *x)
 {
-	x->http->events->request(x->http, x, x->http->arg);
+	const struct warren_http_events *events = x->http->events;
+
+	if (events->request)
+		events->request(x->http, x, x->http->arg);
+	else
+		warren_exchange_set(x, events->exchange, x->http->arg);
 	return lives(x);
 }
 
@@ -380,6 +386,43 @@ int warren_exchange_reply(struct warren_exchange *x, int status, const char *typ
 		result = warren_exchange_end(x);
 	http_leave(http);
 	return result;
+}
+
+static int unwanted_body(struct warren_exchange *x, const uint8_t *data, size_t len, void *arg)
+{
+	(void)data;
+	(void)len;
+	(void)arg;
+	warren_exchange_cancel(x);
+	return 0;
+}
+
+void warren_exchange_let_go(struct warren_exchange *x)
+{
+	static const struct warren_exchange_events nobody = {
+		.size = sizeof(nobody), .body = unwanted_body,
+	};
+
+	warren_exchange_set(x, &nobody, NULL);
+}
+
+void warren_exchange_answer(struct warren_exchange *x, int status, const char *type,
+			    const void *body, size_t len)
+{
+	warren_exchange_let_go(x);
+	if (warren_exchange_reply(x, status, type, body, len))
+		warren_exchange_cancel(x);
+}
+
+void warren_exchange_say(struct warren_exchange *x, int status, const char *words)
+{
+	AUTO(str_free) struct str text = STR_INIT;
+
+	str_addf(&text, "%s\n", words);
+	if (text.failed)
+		warren_exchange_cancel(x);
+	else
+		warren_exchange_answer(x, status, "text/plain; charset=utf-8", text.s, text.len);
 }
 
 int warren_exchange_to_https(struct warren_exchange *x, const struct warren_http_head *head,

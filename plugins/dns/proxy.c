@@ -36,32 +36,6 @@ struct dns_guest {			/* a request of a peer */
  * ---- Answers ----
  */
 
-static int unwanted_body(struct warren_exchange *x, const uint8_t *data, size_t len, void *arg)
-{
-	(void)data;
-	(void)len;
-	(void)arg;
-	warren_exchange_cancel(x);
-	return 0;
-}
-
-/* It is answered: nothing of it concerns us any more. */
-static void let_go(struct warren_exchange *x)
-{
-	static const struct warren_exchange_events nobody = {
-		.size = sizeof(nobody), .body = unwanted_body,
-	};
-
-	warren_exchange_set(x, &nobody, NULL);
-}
-
-static void say(struct warren_exchange *x, int status, const char *words)
-{
-	let_go(x);
-	if (warren_exchange_reply(x, status, "text/plain; charset=utf-8", words, strlen(words)))
-		warren_exchange_cancel(x);
-}
-
 static void guest_free(struct dns_guest *guest)
 {
 	list_del(&guest->node);
@@ -76,9 +50,7 @@ static void answer(struct dns_guest *guest, const uint8_t *msg, size_t len, uint
 
 	len = dns_reply_finish(msg, len, &guest->q, DNS_MSG_MAX, age, dns->out);
 	guest_free(guest);
-	let_go(x);
-	if (warren_exchange_reply(x, 200, DNS_DOH_TYPE, dns->out, len))
-		warren_exchange_cancel(x);
+	warren_exchange_answer(x, 200, DNS_DOH_TYPE, dns->out, len);
 }
 
 static void on_answer(void *arg, const uint8_t *msg, size_t len)
@@ -92,7 +64,7 @@ static void fail(struct dns_guest *guest, int status, const char *words)
 
 	warren_stat_add(guest->dns->stats.dropped, 1);
 	guest_free(guest);
-	say(x, status, words);
+	warren_exchange_say(x, status, words);
 }
 
 static void resolve(struct dns_guest *guest)
@@ -105,7 +77,7 @@ static void resolve(struct dns_guest *guest)
 	size_t len;
 
 	if (result < 0) {
-		fail(guest, 400, "no DNS query\n");
+		fail(guest, 400, "no DNS query");
 	} else if (result > 0) {
 		warren_stat_add(dns->stats.refused, 1);
 		len = dns_reply_refuse(&guest->q, result, dns->made, DNS_MADE);
@@ -113,7 +85,7 @@ static void resolve(struct dns_guest *guest)
 	} else if (dns_resolve(dns, &guest->q, true, &made, &len, &age, &route) == 0) {
 		answer(guest, made, len, age);
 	} else if (dns_forward(dns, &guest->q, route, &guest->wait)) {
-		fail(guest, 503, "too many queries are waiting for answers\n");
+		fail(guest, 503, "too many queries are waiting for answers");
 	}
 }
 
@@ -127,7 +99,7 @@ static int on_body(struct warren_exchange *x, const uint8_t *data, size_t len, v
 
 	(void)x;
 	if (len > sizeof(guest->msg) - guest->len) {
-		fail(guest, 413, "the query is too long\n");
+		fail(guest, 413, "the query is too long");
 		return 0;
 	}
 	memcpy(guest->msg + guest->len, data, len);
@@ -195,10 +167,10 @@ static void get(struct dns_guest *guest, const struct warren_http_head *head)
 	int len = dns_doh_query(head->path, guest->msg);
 
 	if (len == -EMSGSIZE) {
-		fail(guest, 414, "the query is too long\n");
+		fail(guest, 414, "the query is too long");
 	} else if (len < 0) {
-		fail(guest, 400, len == -ENOENT ? "a parameter \"dns\" is missing\n" :
-		     "\"dns\" is no base64url\n");
+		fail(guest, 400, len == -ENOENT ? "a parameter \"dns\" is missing" :
+		     "\"dns\" is no base64url");
 	} else {
 		guest->len = (size_t)len;
 		warren_exchange_set(guest->x, &get_events, guest);
@@ -211,9 +183,9 @@ static void post(struct dns_guest *guest, const struct warren_http_head *head)
 	const char *type = warren_http_field(head, "content-type");
 
 	if (!type || strcmp(type, DNS_DOH_TYPE) != 0)
-		fail(guest, 415, "expected " DNS_DOH_TYPE "\n");
+		fail(guest, 415, "expected " DNS_DOH_TYPE);
 	else if (head->length > DNS_DOH_MAX)
-		fail(guest, 413, "the query is too long\n");
+		fail(guest, 413, "the query is too long");
 	else
 		warren_exchange_set(guest->x, &post_events, guest);
 }
@@ -263,7 +235,7 @@ static void on_request(struct warren_exchange *x, const struct warren_http_head 
 	bool is_get = strcmp(head->method, "GET") == 0;
 
 	if (!offers(caller->map)) {
-		say(x, 404, "unsupported peerapi path\n");
+		warren_exchange_say(x, 404, "unsupported peerapi path");
 		return;
 	}
 	if (!is_same_user(caller->map, node) && !policy_allows(dns, node)) {
@@ -271,17 +243,17 @@ static void on_request(struct warren_exchange *x, const struct warren_http_head 
 		warren_log_limit(dns->ctx, &dns->proxy.denied, LOG_INFO, "%s may not ask for names "
 				 "here: the policy does not let it to the internet through this "
 				 "node", node->name ? node->name : "a peer");
-		say(x, 403, "DNS access denied\n");
+		warren_exchange_say(x, 403, "DNS access denied");
 		return;
 	}
 	if (!is_get && strcmp(head->method, "POST") != 0) {
-		say(x, 405, "method not allowed\n");
+		warren_exchange_say(x, 405, "method not allowed");
 		return;
 	}
 	guest = guest_new(dns, x, node->id);
 	if (!guest) {
 		warren_stat_add(dns->stats.dropped, 1);
-		say(x, 503, "too many queries are waiting for answers\n");
+		warren_exchange_say(x, 503, "too many queries are waiting for answers");
 	} else if (is_get) {
 		get(guest, head);
 	} else {

@@ -69,6 +69,7 @@ static void reply(struct warren_exchange *x, int status, const char *type, const
 		.n_fields = ARRAY_SIZE(fields), .length = (int64_t)text->len,
 	};
 
+	warren_exchange_let_go(x);
 	if (text->failed || warren_exchange_head(x, &head) ||
 	    warren_exchange_write(x, text->s, text->len) || warren_exchange_end(x))
 		warren_exchange_cancel(x);
@@ -163,25 +164,9 @@ static void on_head(struct warren_exchange *x, const struct warren_http_head *he
 		say(x, 405, "method not allowed");
 }
 
-/* Of a request that we have answered ourselves: nobody wants it. */
-static int on_body(struct warren_exchange *x, const uint8_t *data, size_t len, void *arg)
-{
-	(void)data;
-	(void)len;
-	(void)arg;
-	warren_exchange_cancel(x);
-	return 0;
-}
-
 static const struct warren_exchange_events exchange_events = {
-	.size = sizeof(exchange_events), .head = on_head, .body = on_body,
+	.size = sizeof(exchange_events), .head = on_head,
 };
-
-static void on_request(struct warren_http *http, struct warren_exchange *x, void *arg)
-{
-	(void)http;
-	warren_exchange_set(x, &exchange_events, arg);
-}
 
 static void on_ended(struct warren_http *http, int result, const char *why, void *arg)
 {
@@ -192,7 +177,7 @@ static void on_ended(struct warren_http *http, int result, const char *why, void
 }
 
 static const struct warren_http_events http_events = {
-	.size = sizeof(http_events), .request = on_request, .ended = on_ended,
+	.size = sizeof(http_events), .exchange = &exchange_events, .ended = on_ended,
 };
 
 /* ---- the beginning ---- */

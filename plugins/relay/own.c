@@ -120,12 +120,6 @@ static const struct warren_exchange_events exchange_events = {
 	.size = sizeof(exchange_events), .head = on_head,
 };
 
-static void on_request(struct warren_http *http, struct warren_exchange *x, void *arg)
-{
-	(void)http;
-	warren_exchange_set(x, &exchange_events, arg);
-}
-
 static void on_ended(struct warren_http *http, int result, const char *why, void *arg)
 {
 	(void)http;
@@ -135,7 +129,7 @@ static void on_ended(struct warren_http *http, int result, const char *why, void
 }
 
 static const struct warren_http_events http_events = {
-	.size = sizeof(http_events), .request = on_request, .ended = on_ended,
+	.size = sizeof(http_events), .exchange = &exchange_events, .ended = on_ended,
 };
 
 static void serve(struct relay_conn *conn)

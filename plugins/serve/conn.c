@@ -53,39 +53,12 @@ const struct warren_node *srv_peer(const struct serve *s, const struct srv_from 
 
 /* ---- what we say ourselves ---- */
 
-static int refused_body(struct warren_exchange *x, const uint8_t *data, size_t len, void *arg)
-{
-	(void)data;
-	(void)len;
-	(void)arg;
-	warren_exchange_cancel(x);
-	return 0;
-}
-
-void srv_let_go(struct warren_exchange *x)
-{
-	static const struct warren_exchange_events nobody = {
-		.size = sizeof(nobody), .body = refused_body,
-	};
-
-	warren_exchange_set(x, &nobody, NULL);
-}
-
 void srv_answer(struct warren_exchange *x, int status, const char *type, const struct str *text)
 {
-	srv_let_go(x);
-	if (text->failed ||
-	    warren_exchange_reply(x, status, type, text->s ? text->s : "", text->len))
+	if (text->failed)
 		warren_exchange_cancel(x);
-}
-
-void srv_say(struct warren_exchange *x, int status, const char *words)
-{
-	struct str text = STR_INIT;
-
-	str_addf(&text, "%s\n", words);
-	srv_answer(x, status, "text/plain; charset=utf-8", &text);
-	str_free(&text);
+	else
+		warren_exchange_answer(x, status, type, str_text(text), text->len);
 }
 
 static void redirect(struct warren_exchange *x, const struct warren_http_head *head,
@@ -103,7 +76,7 @@ static void redirect(struct warren_exchange *x, const struct warren_http_head *h
 	status = srv_redirect(text, host, head->path, &where);
 	answer.status = status;
 	field.value = str_text(&where);
-	srv_let_go(x);
+	warren_exchange_let_go(x);
 	if (where.failed || warren_exchange_head(x, &answer))
 		warren_exchange_cancel(x);
 	str_free(&where);
@@ -225,7 +198,7 @@ static void on_head(struct warren_exchange *x, const struct warren_http_head *he
 	warren_stat_add(s->requests, 1);
 	if (conn->from.node && !srv_peer(s, &conn->from)) {
 		warren_stat_add(s->unknown, 1);
-		srv_say(x, 403, "nobody in the network has this address");
+		warren_exchange_say(x, 403, "nobody in the network has this address");
 		return;
 	}
 	if (!head->authority || !is_our_name(s, head->authority, &conn->from)) {
@@ -234,25 +207,19 @@ static void on_head(struct warren_exchange *x, const struct warren_http_head *he
 	}
 	if (!head->path || !srv_path_clean(head->path, clean)) {
 		warren_stat_add(s->invalid, 1);
-		srv_say(x, 400, "that is no path");
+		warren_exchange_say(x, 400, "that is no path");
 		return;
 	}
 	mount = srv_find(s, conn->from.port, conn->from.kind, clean, head->path, &port);
 	if (mount)
 		dispatch(conn, x, head, mount, clean);
 	else
-		srv_say(x, 404, "404 page not found");
+		warren_exchange_say(x, 404, "404 page not found");
 }
 
 static const struct warren_exchange_events exchange_events = {
-	.size = sizeof(exchange_events), .head = on_head, .body = refused_body,
+	.size = sizeof(exchange_events), .head = on_head,
 };
-
-static void on_request(struct warren_http *http, struct warren_exchange *x, void *arg)
-{
-	(void)http;
-	warren_exchange_set(x, &exchange_events, arg);
-}
 
 static void on_ended(struct warren_http *http, int result, const char *why, void *arg)
 {
@@ -263,7 +230,7 @@ static void on_ended(struct warren_http *http, int result, const char *why, void
 }
 
 static const struct warren_http_events http_events = {
-	.size = sizeof(http_events), .request = on_request, .ended = on_ended,
+	.size = sizeof(http_events), .exchange = &exchange_events, .ended = on_ended,
 };
 
 /* ---- the beginning ---- */

@@ -55,7 +55,7 @@ static void over(struct sent *f)
 
 static void refuse(struct sent *f, int status, const char *words)
 {
-	srv_say(f->x, status, words);
+	warren_exchange_say(f->x, status, words);
 	over(f);
 }
 
@@ -80,7 +80,7 @@ static void read_on(struct sent *f)
 	if (f->at == f->end) {
 		struct warren_exchange *x = f->x;
 
-		srv_let_go(x);
+		warren_exchange_let_go(x);
 		if (warren_exchange_end(x))
 			warren_exchange_cancel(x);
 		over(f);
@@ -173,7 +173,7 @@ static void begin(struct sent *f, int status, const char *date, const char *span
 	struct warren_exchange *x = f->x;
 
 	if (length == 0 || f->head_only)
-		srv_let_go(x);
+		warren_exchange_let_go(x);
 	if (warren_exchange_head(x, &head) ||
 	    (f->head_only && length != 0 && warren_exchange_end(x))) {
 		warren_exchange_cancel(x);
@@ -262,7 +262,7 @@ static void send_list(struct sent *f, const struct warren_dir_answer *answer)
 	if (sorted)
 		srv_answer(x, 200, "text/html; charset=utf-8", &text);
 	else
-		srv_say(x, 503, "no memory");
+		warren_exchange_say(x, 503, "no memory");
 	free(sorted);
 	str_free(&text);
 	over(f);
@@ -281,7 +281,7 @@ static void add_slash(struct sent *f)
 	/* Relative, so that a path which begins with two slashes is no other host's. */
 	str_addf(&where, "./%s/", last ? last + 1 : "");
 	field.value = str_text(&where);
-	srv_let_go(x);
+	warren_exchange_let_go(x);
 	if (where.failed || warren_exchange_head(x, &head))
 		warren_exchange_cancel(x);
 	over(f);
@@ -424,12 +424,12 @@ void srv_files(struct serve *s, struct warren_exchange *x, const struct warren_h
 	struct sent *f;
 
 	if (!head_only && strcmp(head->method, "GET") != 0) {
-		srv_say(x, 405, "method not allowed");
+		warren_exchange_say(x, 405, "method not allowed");
 		return;
 	}
 	f = warren_zalloc(s->ctx, sizeof(*f));
 	if (!f) {
-		srv_say(x, 503, "no memory");
+		warren_exchange_say(x, 503, "no memory");
 		return;
 	}
 	f->s = s;
@@ -467,7 +467,8 @@ void srv_files_end(struct serve *s)
 		/* The folder is closed, and tells nobody any more. */
 		f->asking = f->alone;
 		if (f->x)
-			srv_say(f->x, 503, "what is served has just changed: try again");
+			warren_exchange_say(f->x, 503,
+					    "what is served has just changed: try again");
 		over(f);
 	}
 }

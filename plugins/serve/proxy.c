@@ -63,7 +63,7 @@ static void failed(struct proxied *p, const char *why)
 	if (down && p->answered) {
 		warren_exchange_cancel(down);
 	} else if (down) {
-		srv_say(down, 502, "the backend does not answer");
+		warren_exchange_say(down, 502, "the backend does not answer");
 	}
 	over(p);
 }
@@ -123,7 +123,7 @@ static void up_head(struct warren_exchange *x, const struct warren_http_head *he
 		/* With a head that says so the exchange may be over. */
 		if (answer.length == 0) {
 			p->down = NULL;
-			srv_let_go(down);
+			warren_exchange_let_go(down);
 		}
 		if (warren_exchange_head(down, &answer)) {
 			warren_exchange_cancel(down);
@@ -155,7 +155,7 @@ static void up_complete(struct warren_exchange *x, void *arg)
 	(void)x;
 	p->up = NULL;
 	if (down) {
-		srv_let_go(down);
+		warren_exchange_let_go(down);
 		if (warren_exchange_end(down))
 			warren_exchange_cancel(down);
 	}
@@ -389,7 +389,7 @@ void srv_proxy(struct serve *s, struct warren_exchange *x, const struct warren_h
 	int result;
 
 	if (!p) {
-		srv_say(x, 503, "no memory");
+		warren_exchange_say(x, 503, "no memory");
 		return;
 	}
 	p->s = s;
@@ -398,7 +398,7 @@ void srv_proxy(struct serve *s, struct warren_exchange *x, const struct warren_h
 	str_copy(p->name, sizeof(p->name), mount->text);
 	list_add_tail(&s->proxied, &p->link);
 	if (!compose(p, head, mount, clean)) {
-		srv_say(x, 431, "the request has too many fields");
+		warren_exchange_say(x, 431, "the request has too many fields");
 		over(p);
 		return;
 	}

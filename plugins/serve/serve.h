@@ -103,9 +103,7 @@ void srv_recheck(struct serve *s, bool all);
 /* Of a connection that is somebody's, for as long as it lives. */
 void srv_count(struct serve *s, int n);
 const struct warren_node *srv_peer(const struct serve *s, const struct srv_from *from);
-void srv_say(struct warren_exchange *x, int status, const char *words);
 void srv_answer(struct warren_exchange *x, int status, const char *type, const struct str *text);
-void srv_let_go(struct warren_exchange *x);	/* of an exchange that was answered */
 
 /* fields.c */
 struct srv_fields {

@@ -47,17 +47,6 @@ struct incoming {
 	int64_t compared, size;
 };
 
-void drop_say(struct warren_exchange *x, int status, const char *words)
-{
-	struct str text = STR_INIT;
-
-	str_addf(&text, "%s\n", words);
-	if (text.failed ||
-	    warren_exchange_reply(x, status, "text/plain; charset=utf-8", text.s, text.len))
-		warren_exchange_cancel(x);
-	str_free(&text);
-}
-
 static void incoming_free(struct incoming *in)
 {
 	list_del(&in->link);
@@ -81,10 +70,8 @@ static void fail(struct incoming *in, int status, const char *words)
 	struct warren_exchange *x = in->x;
 
 	in->x = NULL;
-	if (x) {
-		drop_let_go(x);
-		drop_say(x, status, words);
-	}
+	if (x)
+		warren_exchange_say(x, status, words);
 	over(in);
 }
 
@@ -123,9 +110,7 @@ static void finished(struct incoming *in)
 		   (long long)(in->offset + in->written));
 	in->x = NULL;
 	if (x)
-		drop_let_go(x);
-	if (x && warren_exchange_reply(x, 200, "application/json", "{}\n", 3))
-		warren_exchange_cancel(x);
+		warren_exchange_answer(x, 200, "application/json", "{}\n", 3);
 	over(in);
 	drop_get_wake(td);
 }
@@ -572,16 +557,16 @@ void drop_receive(struct taildrop *td, struct warren_exchange *x,
 
 	drop_partial(name, node->stable_id, partial);
 	if (range && !drop_range(range, &offset)) {
-		drop_say(x, 400, "invalid Range");
+		warren_exchange_say(x, 400, "invalid Range");
 		return;
 	}
 	if (drop_is_coming(td, partial) || busy) {
-		drop_say(x, busy ? 503 : 409, busy ? busy : "file already exists");
+		warren_exchange_say(x, busy ? 503 : 409, busy ? busy : "file already exists");
 		return;
 	}
 	in = warren_zalloc(td->ctx, sizeof(*in));
 	if (!in) {
-		drop_say(x, 500, "no memory");
+		warren_exchange_say(x, 500, "no memory");
 		return;
 	}
 	in->td = td;

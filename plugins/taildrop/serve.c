@@ -16,24 +16,6 @@
 
 enum { BLOCKS = 16, HIGH = 256 << 10 };	/* of a job; bytes of the answer that may wait */
 
-static int refused_body(struct warren_exchange *x, const uint8_t *data, size_t len, void *arg)
-{
-	(void)data;
-	(void)len;
-	(void)arg;
-	warren_exchange_cancel(x);
-	return 0;
-}
-
-void drop_let_go(struct warren_exchange *x)
-{
-	static const struct warren_exchange_events nobody = {
-		.size = sizeof(nobody), .body = refused_body,
-	};
-
-	warren_exchange_set(x, &nobody, NULL);
-}
-
 /*
  * ---- Hashes ----
  */
@@ -119,7 +101,7 @@ static void hash_on(struct hashing *h)
 		struct warren_exchange *x = h->x;
 
 		h->x = NULL;
-		drop_let_go(x);
+		warren_exchange_let_go(x);
 		if (warren_exchange_end(x))
 			warren_exchange_cancel(x);
 		hashing_over(h);
@@ -180,7 +162,7 @@ static void hash_opened(struct warren_ctx *ctx, const struct warren_dir_answer *
 
 		/* Nothing is here of it: with that answer the exchange is over. */
 		h->x = NULL;
-		drop_let_go(x);
+		warren_exchange_let_go(x);
 		if (warren_exchange_head(x, &head))
 			warren_exchange_cancel(x);
 		hashing_over(h);
@@ -208,7 +190,7 @@ static bool too_many(struct taildrop *td, struct warren_exchange *x, int64_t nod
 	}
 	if (all < DROP_ALL_MAX && same < DROP_PEER_MAX)
 		return false;
-	drop_say(x, 503, "too many questions at once");
+	warren_exchange_say(x, 503, "too many questions at once");
 	return true;
 }
 
@@ -221,7 +203,7 @@ void drop_hashes(struct taildrop *td, struct warren_exchange *x, const struct wa
 		return;
 	h = warren_zalloc(td->ctx, sizeof(*h));
 	if (!h) {
-		drop_say(x, 500, "no memory");
+		warren_exchange_say(x, 500, "no memory");
 		return;
 	}
 	h->td = td;
@@ -285,12 +267,10 @@ static void list_done(struct warren_ctx *ctx, const struct warren_dir_answer *an
 		str_add_json(&text, entry, strlen(entry));
 	}
 	str_add(&text, "]\n");
-	if (l->x)
-		drop_let_go(l->x);
 	if (l->x && (answer->result || text.failed))
-		drop_say(l->x, 500, "the folder cannot be read");
-	else if (l->x && warren_exchange_reply(l->x, 200, "application/json", text.s, text.len))
-		warren_exchange_cancel(l->x);
+		warren_exchange_say(l->x, 500, "the folder cannot be read");
+	else if (l->x)
+		warren_exchange_answer(l->x, 200, "application/json", text.s, text.len);
 	str_free(&text);
 	list_del(&l->link);
 	warren_release(l);
@@ -305,7 +285,7 @@ void drop_list_partials(struct taildrop *td, struct warren_exchange *x,
 		return;
 	l = warren_zalloc(td->ctx, sizeof(*l));
 	if (!l) {
-		drop_say(x, 500, "no memory");
+		warren_exchange_say(x, 500, "no memory");
 		return;
 	}
 	l->x = x;
@@ -317,8 +297,7 @@ void drop_list_partials(struct taildrop *td, struct warren_exchange *x,
 		return;
 	list_del(&l->link);
 	warren_release(l);
-	drop_let_go(x);
-	drop_say(x, 500, "too much is under way");
+	warren_exchange_say(x, 500, "too much is under way");
 }
 
 /*
@@ -330,7 +309,7 @@ static void refuse(struct taildrop *td, struct warren_exchange *x, const struct 
 	warren_stat_add(td->refused, 1);
 	warren_log_limit(td->ctx, &td->log_refused, LOG_INFO, "%s may not send files here",
 			 node->name ? node->name : "a peer");
-	drop_say(x, 403, "Taildrop disabled; no storage directory");
+	warren_exchange_say(x, 403, "Taildrop disabled; no storage directory");
 }
 
 void drop_request(struct warren_exchange *x, const struct warren_http_head *head,
@@ -340,17 +319,16 @@ void drop_request(struct warren_exchange *x, const struct warren_http_head *head
 	char name[DROP_NAME] = "", partial[DROP_NAME];
 	struct taildrop *td = arg;
 
-	drop_let_go(x);
 	if (!td->dir) {
-		drop_say(x, 503, "taildrop is stopping");
+		warren_exchange_say(x, 503, "taildrop is stopping");
 	} else if (!drop_may_send(td, caller->map, caller->node)) {
 		refuse(td, x, caller->node);
 	} else if (!get && !put) {
-		drop_say(x, 405, "expected method GET or PUT");
+		warren_exchange_say(x, 405, "expected method GET or PUT");
 	} else if (!drop_path_name(head->path, name) ||
 		   (name[0] && !drop_name_ok(name, caller->node->stable_id)) ||
 		   (put && !name[0])) {
-		drop_say(x, 400, "invalid filename");
+		warren_exchange_say(x, 400, "invalid filename");
 	} else if (put) {
 		drop_receive(td, x, head, caller->node, name);
 	} else if (name[0]) {

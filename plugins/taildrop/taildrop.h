@@ -58,9 +58,6 @@ void drop_list_partials(struct taildrop *td, struct warren_exchange *x,
 void drop_hashes(struct taildrop *td, struct warren_exchange *x, const struct warren_node *node,
 		 const char *partial);
 void drop_hashes_end(struct taildrop *td);
-void drop_say(struct warren_exchange *x, int status, const char *words);
-/* Nobody here has anything to do with it any more; a body that still comes ends it. */
-void drop_let_go(struct warren_exchange *x);
 /* What can be read there, less than @len at the end and after an error. For jobs. */
 size_t drop_read(int fd, uint8_t *buf, size_t len, int64_t at);
 

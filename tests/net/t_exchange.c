@@ -369,6 +369,71 @@ static void cancelled_over(uint32_t version)
 	assert_string_equal(server.why, "the connection was closed before the message was sent");
 }
 
+/* ---- a server that has no word for requests, and answers each at its head ---- */
+
+static struct {
+	struct warren_http *http;
+	uint32_t heads;
+	volatile bool ended;
+} curt;
+
+static void curt_head(struct warren_exchange *x, const struct warren_http_head *head, void *arg)
+{
+	assert_ptr_equal(arg, &curt);
+	assert_non_null(head->method);
+	curt.heads++;
+	warren_exchange_say(x, 403, "no");
+}
+
+static void curt_ended(struct warren_http *of, int result, const char *why, void *arg)
+{
+	(void)result;
+	(void)why;
+	assert_ptr_equal(of, curt.http);
+	assert_ptr_equal(arg, &curt);
+	curt.ended = true;
+}
+
+static void unexpected(struct warren_exchange *x, int result, const char *why, void *arg)
+{
+	(void)x;
+	(void)result;
+	(void)arg;
+	fail_msg("told of what was let go: %s", why);
+}
+
+static void answered_and_let_go_over(uint32_t version)
+{
+	static const struct warren_exchange_events refusing = {
+		.size = sizeof(refusing), .head = curt_head, .failed = unexpected,
+	};
+	static const struct warren_http_events events = {
+		.size = sizeof(events), .exchange = &refusing, .ended = curt_ended,
+	};
+	const struct warren_http_options options = { .size = sizeof(options), .version = version };
+	int fds[2];
+
+	memset(&curt, 0, sizeof(curt));
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+	http = warren_http_client_take(warren_stream_new_take(ctx, fds[0]), &options,
+				       &talk_end_events, &end);
+	curt.http = warren_http_server_take(warren_stream_new_take(ctx, fds[1]), &options, &events,
+					    &curt);
+	for (uint32_t i = 1; i <= 3; i++) {
+		ask("GET", "/", "", 0);
+		expect(403, 3, "no\n");
+		assert_int_equal(curt.heads, i);
+		talk_client_free(&client);
+	}
+	/* A body that nobody wants ends it: with HTTP/1.1 there is no way but to close. */
+	talk_request(&client, http, "POST", "/", "0123456789", 10, -1);
+	wait_done();
+	assert_int_equal(curt.heads, 4);
+	if (version == WARREN_HTTP_1)
+		assert_true(parts_until(engine, &curt.ended));
+	warren_http_close(curt.http);
+}
+
 /* ---- callbacks that end what calls them ---- */
 
 enum moment { REQUEST, HEAD, BODY, COMPLETE, DRAINED, FAILED, ENDED, MOMENTS };
@@ -570,6 +635,7 @@ BOTH(answers_before_the_body)
 BOTH(too_long_bodies)
 BOTH(heads_that_smuggle)
 BOTH(cancelled)
+BOTH(answered_and_let_go)
 BOTH(ends_from_within)
 BOTH(the_context_ends)
 
@@ -585,6 +651,7 @@ int main(void)
 		RUN(too_long_bodies),
 		RUN(heads_that_smuggle),
 		RUN(cancelled),
+		RUN(answered_and_let_go),
 		RUN(ends_from_within),
 		RUN(the_context_ends),
 	};

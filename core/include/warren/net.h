@@ -517,6 +517,12 @@ int warren_exchange_end(struct warren_exchange *x);
 /* Head, body and end at once; for errors: text/plain. */
 int warren_exchange_reply(struct warren_exchange *x, int status, const char *type,
 			  const void *body, size_t len);
+/* What still comes of the body nobody wants: it cancels. Nothing is told any more. */
+void warren_exchange_let_go(struct warren_exchange *x);
+/* Let go of it with that answer; `say`: a line of text. What cannot be sent is cancelled. */
+void warren_exchange_answer(struct warren_exchange *x, int status, const char *type,
+			    const void *body, size_t len);
+void warren_exchange_say(struct warren_exchange *x, int status, const char *words);
 /* To the same place over TLS at @port (308); an authority is wanted for that. */
 int warren_exchange_to_https(struct warren_exchange *x, const struct warren_http_head *head,
 			     uint16_t port);
@@ -553,13 +559,17 @@ struct warren_http_options {
 };
 struct warren_http_events {
 	uint32_t size;
-	/* Server: a request begins; set the exchange's callbacks, then its `head` follows. */
+	/*
+	 * Server: a request begins; set the exchange's callbacks, then its `head` follows. NULL:
+	 * they are those of `exchange`, with the connection's argument.
+	 */
 	void (*request)(struct warren_http *http, struct warren_exchange *x, void *arg);
 	/*
 	 * No exchange is left and none can follow; @why NULL: in order. Close it. Told to a server
 	 * after an upgrade as well.
 	 */
 	void (*ended)(struct warren_http *http, int result, const char *why, void *arg);
+	const struct warren_exchange_events *exchange;
 };
 struct warren_http *warren_http_client_take(struct warren_stream *stream,
 					    const struct warren_http_options *options,
