@@ -48,7 +48,7 @@ static void conn_free(struct conn *conn)
 /* NULL: not a peer, or not any more. */
 static const struct warren_node *peer_of(const struct conn *conn)
 {
-	const struct warren_node *node = papi_by_id(conn->p->map, conn->node);
+	const struct warren_node *node = warren_netmap_peer(conn->p->map, conn->node);
 
 	return node && !node->jailed && warren_netmap_has(node, &conn->from.addr) ? node : NULL;
 }

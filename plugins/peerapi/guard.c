@@ -85,20 +85,3 @@ const struct warren_addr *papi_address(const struct warren_node *node, uint8_t f
 	}
 	return NULL;
 }
-
-const struct warren_node *papi_by_id(const struct warren_netmap *map, int64_t id)
-{
-	uint32_t from = 0, to = map ? map->n_peers : 0;
-
-	while (from < to) {
-		uint32_t middle = from + (to - from) / 2;
-
-		if (map->peers[middle]->id == id)
-			return map->peers[middle];
-		if (map->peers[middle]->id < id)
-			from = middle + 1;
-		else
-			to = middle;
-	}
-	return NULL;
-}

@@ -34,7 +34,5 @@ bool papi_below(const char *path, const char *prefix);
 uint16_t papi_told_port(const struct warren_node *node, uint8_t family);
 /* The first address of that family; NULL: none. */
 const struct warren_addr *papi_address(const struct warren_node *node, uint8_t family);
-/* Peers are sorted by id. NULL: not in the map. */
-const struct warren_node *papi_by_id(const struct warren_netmap *map, int64_t id);
 
 #endif

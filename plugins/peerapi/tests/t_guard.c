@@ -143,13 +143,13 @@ static void peers_are_found(void **state)
 	const struct warren_addr two = addr("100.64.0.2"), one = addr("100.64.0.1");
 
 	(void)state;
-	assert_ptr_equal(papi_by_id(&map, 2), &peer);
-	assert_ptr_equal(papi_by_id(&map, 7), &other);
-	assert_ptr_equal(papi_by_id(&map, 9), &last);
-	assert_null(papi_by_id(&map, 1));
-	assert_null(papi_by_id(&map, 8));
-	assert_null(papi_by_id(&map, 10));
-	assert_null(papi_by_id(NULL, 2));
+	assert_ptr_equal(warren_netmap_peer(&map, 2), &peer);
+	assert_ptr_equal(warren_netmap_peer(&map, 7), &other);
+	assert_ptr_equal(warren_netmap_peer(&map, 9), &last);
+	assert_null(warren_netmap_peer(&map, 1));
+	assert_null(warren_netmap_peer(&map, 8));
+	assert_null(warren_netmap_peer(&map, 10));
+	assert_null(warren_netmap_peer(NULL, 2));
 	assert_ptr_equal(warren_netmap_owner(&map, &two), &peer);
 	assert_null(warren_netmap_owner(&map, &one));	/* our own is no peer's */
 }
