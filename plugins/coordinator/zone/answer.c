@@ -1,6 +1,7 @@
 /*
- * Answers for a zone. A query that is for somebody else is refused, so that nobody is reached
- * through us, and no answer is much longer than its question.
+ * Answers for a zone. A query that is for somebody else is refused. By UDP nobody gets more than
+ * who says nothing of EDNS, whatever he says: the sender may be made up, and texts are written by
+ * devices. Proofs fit; what does not is asked for again by TCP.
  */
 #include "answer.h"
 
@@ -97,9 +98,7 @@ size_t zone_answer(const struct zone_facts *zone, const struct zone_records *rec
 		len = dns_reply_refuse(&q, refuse, made, sizeof(made));
 	else
 		len = make(zone, records, &q, made, sizeof(made));
-	if (q.room > DNS_UDP_EDNS)
-		q.room = DNS_UDP_EDNS;
-	len = dns_reply_finish(made, len, &q, stream ? DNS_MSG_MAX : q.room, 0, out);
+	len = dns_reply_finish(made, len, &q, stream ? DNS_MSG_MAX : DNS_UDP_PLAIN, 0, out);
 	out[3] &= (uint8_t)~DNS_RA;
 	return len;
 }

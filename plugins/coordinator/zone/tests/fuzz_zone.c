@@ -31,7 +31,7 @@ static void question(const uint8_t *data, size_t size)
 		size_t len = zone_answer(&facts, &records, data, size, stream, out);
 
 		if (len > sizeof(out) || (len > 0 && len < DNS_HEADER) ||
-		    (!stream && len > DNS_UDP_EDNS))
+		    (!stream && len > DNS_UDP_PLAIN))
 			abort();
 	}
 }

@@ -214,6 +214,43 @@ static void long_answers_come_by_stream(void **state)
 	zone_records_free(&f.records);
 }
 
+/* Records in the answer to somebody who says that he takes 1232 bytes by UDP. */
+static int ask_largely(struct fixture *f, const char *name)
+{
+	const struct dns_query q = { .name = name_of(name), .type = DNS_TXT, .class_ = DNS_IN };
+	uint8_t msg[DNS_QUERY_MAX];
+	size_t len = dns_query_write(&q, 77, true, msg);
+
+	f->len = zone_answer(&f->facts, &f->records, msg, len, false, f->out);
+	assert_true(f->len >= DNS_HEADER && f->len <= DNS_UDP_PLAIN);
+	return f->out[6] << 8 | f->out[7];
+}
+
+static void senders_that_may_be_made_up(void **state)
+{
+	static const char challenge[] = "_acme-challenge.nas.tail.example.com";
+	struct fixture f;
+	char text[201] = "";
+
+	(void)state;
+	begin(&f);
+	memset(text, 'p', 43);		/* as long as a proof (RFC 8555 8.4) */
+	for (int i = 0; i < ZONE_VALUES; i++) {
+		text[0] = (char)('a' + i);
+		assert_int_equal(set(&f.records, challenge, text, 1), 0);
+	}
+	assert_int_equal(ask_largely(&f, challenge), ZONE_VALUES);
+	assert_int_equal(f.out[2] & DNS_TC >> 8, 0);
+	memset(text, 'x', sizeof(text) - 1);
+	for (int i = 0; i < ZONE_VALUES; i++) {
+		text[0] = (char)('a' + i);
+		assert_int_equal(set(&f.records, challenge, text, 1), 0);
+	}
+	assert_int_equal(ask_largely(&f, challenge), 0);
+	assert_int_equal(f.out[2] & DNS_TC >> 8, DNS_TC >> 8);
+	zone_records_free(&f.records);
+}
+
 /* ---- changes, as a real server took them ---- */
 
 static const char secret[] = "bWl0dGVuIGluIGRlciBuYWNodCBzaW5kIHdpciB3YWNoIQ==";
@@ -345,6 +382,7 @@ int main(void)
 		cmocka_unit_test(answers_of_the_zone),
 		cmocka_unit_test(questions_that_are_refused),
 		cmocka_unit_test(long_answers_come_by_stream),
+		cmocka_unit_test(senders_that_may_be_made_up),
 		cmocka_unit_test(changes_are_signed),
 		cmocka_unit_test(no_bit_of_an_answer_can_be_changed),
 		cmocka_unit_test(the_largest_change_fits),
