@@ -50,7 +50,7 @@ void zone_sender_kick(struct zone_sender *sender);	/* something is `changed` */
 /* options.c */
 bool zone_key_read(const struct warren_conf *update, struct zone_key *out);
 
-/* zone.c: @which NULL: all of them; else those that are `sent`. */
+/* zone.c: all of them, or those that are `sent`. */
 void zone_answer_waits(struct zone *zone, bool sent_only, int result, const char *why);
 
 #endif

@@ -24,11 +24,11 @@ struct zone *coord_zone_new(struct warren_ctx *ctx, const struct warren_conf *se
 			    const char *base_domain, const char *host, struct warren_err *err);
 void coord_zone_free(struct zone *zone);	/* who waits is told; NULL is allowed */
 
-/* 0: everybody can see it; -EBUSY: too often; else -errno. @why: a sentence, or NULL. */
+/* 0: everybody can see it; else -errno and a sentence. */
 typedef void coord_zone_fn(void *arg, int result, const char *why);
 /*
  * Publishes @text as a TXT record of @name. @done is called later, once, unless it is cancelled.
- * -errno: @done is not called.
+ * -errno, as of zone_records_set(): @done is not called.
  */
 int coord_zone_set(struct zone *zone, const char *name, const char *text, coord_zone_fn *done,
 		   void *arg, struct zone_wait **out);
