@@ -20,7 +20,7 @@
 #include "base/str.h"
 #include "base/util.h"
 
-enum { NAMES_MAX = 64, FORMAT = 1, HOUR = 3600, DATE_TEXT = 32, BINDING = 256 };
+enum { NAMES_MAX = 64, FORMAT = 1, HOUR = 3600, DATE_TEXT = 32 };
 static const char index_name[] = "acme.json", account_name[] = "account.pem";
 
 struct wanted {
@@ -45,7 +45,7 @@ struct warren_acme_keeper {
 	void *arg;
 	char directory[256], contact[256];
 	char binding_id[256];		/* "": none */
-	uint8_t binding_key[BINDING];
+	uint8_t binding_key[WARREN_ACME_BINDING];
 	size_t binding_len;
 	enum warren_acme_way ways[WARREN_ACME_WAYS];
 	uint32_t n_ways;

@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <warren/acme.h>
-
 #include "base/str.h"
 #include "base/util.h"
 #include "reach.h"
@@ -133,23 +131,20 @@ static const struct warren_acme_keeper_events keeper_events = {
 	.look = look,
 };
 
-int front_acme_new(struct front *front, const struct front_acme_options *options,
+int front_acme_new(struct front *front, const struct warren_acme_options *options,
 		   struct front_acme **out, struct warren_err *err)
 {
 	static const enum warren_acme_way ways[] = { WARREN_ACME_TLS_ALPN_01,
 						     WARREN_ACME_HTTP_01 };
-	const struct warren_acme_options wanted = {
-		.size = sizeof(wanted), .directory = options->directory,
-		.contact = options->contact, .ca_pem = options->ca_pem,
-		.binding_id = options->binding_id, .binding_key = options->binding_key,
-		.binding_len = options->binding_len, .ways = ways, .n_ways = ARRAY_SIZE(ways),
-	};
+	struct warren_acme_options wanted = *options;
 	struct front_acme *acme = calloc(1, sizeof(*acme));
 	int result;
 
 	if (!acme)
 		return -ENOMEM;
 	acme->front = front;
+	wanted.ways = ways;
+	wanted.n_ways = ARRAY_SIZE(ways);
 	result = warren_acme_keeper_new(front->ctx, &wanted, &keeper_events, acme, &acme->keeper,
 					err);
 	if (result) {

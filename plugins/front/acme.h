@@ -1,31 +1,23 @@
 /*
  * front/acme.h - certificates of an authority, ordered and renewed by themselves
  *
- * One order at a time. Account and pairs are in the state folder: account.pem, cert-NAME.pem, and
- * acme.json, which says whose they are. On the plugin's lane.
+ * Kept as warren/acme.h says. On the plugin's lane.
  */
 #ifndef WARREN_FRONT_ACME_H
 #define WARREN_FRONT_ACME_H
 
+#include <warren/acme.h>
+
 #include "front.h"
 
-struct hello;
 struct front_acme;
-enum { FRONT_BINDING = 256 };		/* bytes of a binding's key */
-struct front_acme_options {
-	const char *directory;		/* https URL */
-	const char *contact;		/* e-mail address; NULL: none */
-	const char *ca_pem;		/* NULL: the system's authorities */
-	const char *binding_id;		/* of an account that the authority knows; NULL: none */
-	const uint8_t *binding_key;
-	size_t binding_len;
-};
 
 /*
- * Reads what is stored, puts it in force and begins to order what is missing. Copies @options.
- * `start` and `reload` only; 0, or -errno with a sentence.
+ * Reads what is stored, puts it in force and begins to order what is missing. Copies @options,
+ * whose account, names and ways are not looked at. `start` and `reload` only; 0, or -errno with a
+ * sentence.
  */
-int front_acme_new(struct front *front, const struct front_acme_options *options,
+int front_acme_new(struct front *front, const struct warren_acme_options *options,
 		   struct front_acme **out, struct warren_err *err);
 void front_acme_free(struct front_acme *acme);	/* its certificates go on; NULL is allowed */
 /* The names may have changed. NULL is allowed. */

@@ -182,19 +182,19 @@ static int front_check(const struct warren_conf *conf, struct warren_err *err)
 }
 
 /* With padding or without. */
-static int read_binding(const struct warren_conf *eab, uint8_t key[FRONT_BINDING], size_t *len,
-			struct warren_err *err)
+static int read_binding(const struct warren_conf *eab, uint8_t key[WARREN_ACME_BINDING],
+			size_t *len, struct warren_err *err)
 {
 	size_t n;
 	const char *text = (const char *)warren_secret_bytes(warren_conf_secret(eab, "key"), &n);
 
 	while (n && strchr(" \t\r\n=", text[n - 1]))
 		n--;
-	if (sodium_base642bin(key, FRONT_BINDING, text, n, NULL, len, NULL,
+	if (sodium_base642bin(key, WARREN_ACME_BINDING, text, n, NULL, len, NULL,
 			      sodium_base64_VARIANT_URLSAFE_NO_PADDING) || !*len)
 		return warren_fail_key(err, -EINVAL, eab, "key", "it is no MAC key: expected %d "
 				       "bytes at most in base64url, as the authority shows it",
-				       FRONT_BINDING);
+				       WARREN_ACME_BINDING);
 	return 0;
 }
 
@@ -202,13 +202,14 @@ static int read_binding(const struct warren_conf *eab, uint8_t key[FRONT_BINDING
 static int load_acme(struct front *front, struct warren_err *err)
 {
 	const struct warren_conf *conf = warren_conf_map(front->conf, "acme");
-	struct front_acme_options wanted = {
+	struct warren_acme_options wanted = {
+		.size = sizeof(wanted),
 		.directory = warren_conf_str(conf, "directory"),
 		.contact = warren_conf_has(conf, "contact") ? warren_conf_str(conf, "contact") :
 							      NULL,
 	};
 	const struct warren_conf *eab = warren_conf_map(conf, "eab");
-	uint8_t key[FRONT_BINDING];
+	uint8_t key[WARREN_ACME_BINDING];
 	struct front_acme *fresh;
 	char *ca = NULL;
 	int result = eab ? read_binding(eab, key, &wanted.binding_len, err) : 0;

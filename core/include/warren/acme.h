@@ -18,7 +18,7 @@ extern "C" {
 enum warren_acme_way {
 	WARREN_ACME_TLS_ALPN_01 = 1, WARREN_ACME_HTTP_01, WARREN_ACME_DNS_01,
 };
-enum { WARREN_ACME_NAMES = 16, WARREN_ACME_WAYS = 3 };
+enum { WARREN_ACME_NAMES = 16, WARREN_ACME_WAYS = 3, WARREN_ACME_BINDING = 256 };
 
 struct warren_acme_challenge {		/* lives until `withdraw` */
 	uint32_t size;
@@ -71,7 +71,7 @@ struct warren_acme_options {
 	uint64_t timeout;		/* microseconds for the whole; 0: 5 minutes */
 	/* An account of its own that the authority knows us by (RFC 8555 7.3.4); NULL: none. */
 	const char *binding_id;
-	const uint8_t *binding_key;	/* for HMAC-SHA256 */
+	const uint8_t *binding_key;	/* for HMAC-SHA256; WARREN_ACME_BINDING bytes at most */
 	size_t binding_len;
 };
 

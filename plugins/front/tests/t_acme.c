@@ -46,8 +46,9 @@ static void listen_here(uint16_t port, warren_accept_fn *fn, struct warren_liste
 
 static void up(bool tls, const char *directory)
 {
-	const struct front_acme_options options = {
-		.directory = directory, .contact = "ops@example.com", .ca_pem = pebble.ca.pem,
+	const struct warren_acme_options options = {
+		.size = sizeof(options), .directory = directory, .contact = "ops@example.com",
+		.ca_pem = pebble.ca.pem,
 	};
 
 	engine = parts_engine(open(state_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -213,7 +214,8 @@ static void an_authority_that_is_away(void **state)
 
 static void damaged_state(void **state)
 {
-	const struct front_acme_options options = { .directory = "https://localhost/dir" };
+	const struct warren_acme_options options = { .size = sizeof(options),
+						     .directory = "https://localhost/dir" };
 	struct warren_err err = ERR_INIT;
 	struct front_acme *acme = NULL;
 
